@@ -1,0 +1,1 @@
+"""Gaussian diffusion as pure tensor functions: schedule, noise, process, sampling."""

@@ -1,0 +1,104 @@
+"""Spoil parts of healthy images, so that a network can learn to put them right.
+
+Denoising in the sense of self-supervision (Vincent et al. 2008; foreign patches and soft masks as in DISYRE): random
+soft-edged shapes of any size are filled with what does not belong there. No shape, size or grey value is favoured,
+and no label is used: what was spoilt is known because it was done here. Pure tensor functions, any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["corrupt", "random_shapes"]
+
+
+def _uniform(count: int, low: float, high: float, generator: torch.Generator, like: Tensor) -> Tensor:
+    drawn = torch.rand(count, generator=generator, device=generator.device).to(like)
+    return low + (high - low) * drawn
+
+
+def _centres(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One pixel an image, half of them anywhere and half where the image has an edge: two (b,) tensors."""
+    plane = images.mean(dim=1)
+    edges = F.pad((plane[:, 1:, 1:] - plane[:, :-1, :-1]).abs(), (0, 1, 0, 1))
+    share = edges.flatten(1) / edges.flatten(1).sum(dim=1, keepdim=True).clamp_min(1e-6)
+    chance = share + 1.0 / share.shape[1]
+    pixel = torch.multinomial(chance.to(generator.device), 1, generator=generator)[:, 0].to(images.device)
+    width = images.shape[-1]
+    return (pixel // width).to(images), (pixel % width).to(images)
+
+
+def random_shapes(images: Tensor, generator: torch.Generator) -> Tensor:
+    """One soft-edged blob an image: an ellipse of any size and direction with a wavy outline.
+
+    Parameters
+    ----------
+    images
+        ``(b, c, y, x)``; only their edges are looked at, to place half of the blobs on them.
+    generator
+        Source of every random draw.
+
+    Returns
+    -------
+    Tensor
+        ``(b, 1, y, x)`` in [0, 1]: how much of each pixel the blob covers. Half-axes run from 0.6 pixels to
+        a quarter of the image, evenly in their logarithm.
+    """
+    count, _, height, width = images.shape
+    rows, columns = _centres(images, generator)
+    y = torch.arange(height, device=images.device, dtype=images.dtype)[None, :, None] - rows[:, None, None]
+    x = torch.arange(width, device=images.device, dtype=images.dtype)[None, None] - columns[:, None, None]
+    longest = torch.log(torch.tensor(min(height, width) / 4.0)).item()
+    radius = _uniform(count, -0.5, longest, generator, images).exp()[:, None, None]
+    flat = _uniform(count, 0.0, 1.6, generator, images).exp()[:, None, None]
+    angle = _uniform(count, 0.0, torch.pi, generator, images)[:, None, None]
+    along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+    distance = torch.sqrt(along**2 + (across * flat) ** 2 + 1e-6)
+    waves = torch.randn(count, 1, 8, 8, generator=generator, device=generator.device).to(images)
+    waves = F.interpolate(waves, size=(height, width), mode="bicubic")[:, 0]
+    softness = _uniform(count, 0.15, 1.5, generator, images)[:, None, None]
+    inside = (radius * (1 + 0.25 * waves) - distance) / softness
+    return torch.sigmoid(4 * inside)[:, None]
+
+
+def _fillings(images: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """What may stand in a blob, each ``(b, c, y, x)``: a grey, another image, brighter or darker, noise, blur."""
+    count = len(images)
+    grey = _uniform(count, 0.0, 1.0, generator, images)[:, None, None, None].expand_as(images)
+    shift = torch.randint(-16, 17, (2,), generator=generator, device=generator.device).tolist()
+    foreign = torch.roll(images.roll(1, dims=0), shift, dims=(2, 3))
+    change = _uniform(count, -0.8, 0.8, generator, images)[:, None, None, None]
+    noise = torch.randn(images.shape, generator=generator, device=generator.device).to(images)
+    blurred = F.avg_pool2d(images, 5, stride=1, padding=2, count_include_pad=False)
+    return [grey, foreign, (images + change).clamp(0, 1), (grey + 0.3 * noise).clamp(0, 1), blurred]
+
+
+def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
+    """Copy of the images in which up to three blobs of each are spoilt, and some images none at all.
+
+    Parameters
+    ----------
+    images
+        ``(b, c, y, x)`` in [0, 1].
+    generator
+        Source of every random draw.
+    share
+        Chance that an image is spoilt.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+    """
+    spoilt = images
+    device = generator.device
+    for turn in range(3):
+        fillings = torch.stack(_fillings(images, generator))
+        kind = torch.randint(len(fillings), (len(images),), generator=generator, device=device)
+        filling = fillings[kind.to(images.device), torch.arange(len(images), device=images.device)]
+        keeps = torch.rand(len(images), generator=generator, device=device) < share * 0.5**turn
+        cover = random_shapes(images, generator) * keeps.to(images)[:, None, None, None]
+        spoilt = torch.lerp(spoilt, filling, cover)
+    return spoilt

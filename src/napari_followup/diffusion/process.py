@@ -1,0 +1,68 @@
+"""The diffusion process: add noise, read a clean image off a prediction, step along the DDIM path.
+
+Song et al. (2021) in the notation of Dang (2025), eqs. 2.4, 2.13 and 2.14. Every function takes ᾱ as a
+number or as a tensor that broadcasts over the images. Pure tensor functions, any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["add_noise", "clean_from_noise", "ddim_step", "noise_from_clean"]
+
+
+def add_noise(clean: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """Noised image of the step whose signal share is `abar` (Dang 2025, eq. 2.4).
+
+    Parameters
+    ----------
+    clean, noise
+        Same shape; `noise` has unit variance.
+    abar
+        Broadcastable over `clean`, in (0, 1].
+
+    Returns
+    -------
+    Tensor
+        Shape of `clean`.
+    """
+    return abar.sqrt() * clean + (1 - abar).sqrt() * noise
+
+
+def clean_from_noise(noised: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
+    """Clean image that a noise prediction stands for: eq. 2.4 solved for the image."""
+    return (noised - (1 - abar).sqrt() * noise) / abar.sqrt()
+
+
+def noise_from_clean(noised: Tensor, clean: Tensor, abar: Tensor) -> Tensor:
+    """Noise that a prediction of the clean image stands for: eq. 2.4 solved for the noise.
+
+    At ``abar = 1`` there is no noise to speak of and the answer is zero.
+    """
+    spread = (1 - abar).sqrt()
+    return torch.where(spread > 0, (noised - abar.sqrt() * clean) / spread.clamp_min(1e-12), 0.0)
+
+
+def ddim_step(noised: Tensor, clean: Tensor, abar: Tensor, next_abar: Tensor) -> Tensor:
+    """One deterministic DDIM step, towards the image or, read backwards, towards noise.
+
+    Parameters
+    ----------
+    noised
+        Image at the step whose signal share is `abar`.
+    clean
+        The network's clean image for it, already clamped to the value range.
+    abar, next_abar
+        Signal shares of this step and of the one to go to.
+
+    Returns
+    -------
+    Tensor
+        Image at the next step; with ``next_abar = 1`` it is `clean` itself.
+
+    References
+    ----------
+    Dang (2025), eq. 2.13; inversion is eq. 2.14 with its lost braces restored, ``sqrt(1/ᾱ - 1)``.
+    """
+    return add_noise(clean, noise_from_clean(noised, clean, abar), next_abar)

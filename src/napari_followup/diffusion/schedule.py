@@ -1,0 +1,65 @@
+"""The variance schedule: how much of the image is left at each diffusion step.
+
+Linear schedule of Ho et al. (2020), as used by Dang (2025), Table 4.1. Pure tensor functions, any device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["linear_schedule", "step_grid"]
+
+
+def linear_schedule(steps: int, beta_range: tuple[float, float] = (1e-4, 2e-2)) -> Tensor:
+    """Cumulative signal share of every step, the clean image included.
+
+    Parameters
+    ----------
+    steps
+        Number of diffusion steps `T`.
+    beta_range
+        Noise variance added at the first and at the last step.
+
+    Returns
+    -------
+    Tensor
+        ``(steps + 1,)`` float64; entry `t` is ᾱ_t, and entry 0 is exactly 1 (no noise).
+
+    References
+    ----------
+    Dang (2025), eq. 2.4 and Table 4.1.
+    """
+    betas = torch.linspace(*beta_range, steps, dtype=torch.float64)
+    return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
+
+
+def step_grid(level: int, sampling_steps: int) -> Tensor:
+    """Even grid of steps from `level` down to 0, both ends included.
+
+    Parameters
+    ----------
+    level
+        Step at which decoding starts, at least 1.
+    sampling_steps
+        Number of network calls; more than `level` gives one call a step.
+
+    Returns
+    -------
+    Tensor
+        ``(n + 1,)`` int64, strictly falling from `level` to 0 with ``n = min(level, sampling_steps)``.
+
+    Raises
+    ------
+    ValueError
+        If `level` or `sampling_steps` is below 1.
+
+    Notes
+    -----
+    The published sampler starts one step beside `level` and ends at a residual noise of 0.01; this grid does neither.
+    """
+    if level < 1 or sampling_steps < 1:
+        raise ValueError(
+            f"step_grid: level and sampling_steps must be at least 1, got {level} and {sampling_steps}"
+        )
+    return torch.linspace(level, 0, min(level, sampling_steps) + 1).round().long()

@@ -1,0 +1,71 @@
+"""What every detection method takes and gives: the visits of one patient in, evidence of what is abnormal out.
+
+A method is a `torch.nn.Module` with the members of `Method`; it knows tensors in the model's value range, and
+neither files nor stacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits"]
+
+OnStep = Callable[[int, int], None]
+"""Called with the network calls done and to do; raises `Cancelled` to stop."""
+
+Features = Callable[[Tensor, tuple[int, ...]], list[Tensor]]
+"""Maps planes (b, modality, y, x) and feature levels to one (b, c, y', x') tensor a level."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visits:
+    """One patient's observed visits.
+
+    `images` is ``(visit, modality, z, y, x)`` in the model's value range, `ages` is ``(visit,)`` in years.
+    """
+
+    images: Tensor
+    ages: Tensor
+
+    @property
+    def planes(self) -> Tensor:
+        """``(visit · z, modality, y, x)``: every plane an image of its own."""
+        return self.images.transpose(1, 2).flatten(0, 1)
+
+    def unplane(self, planes: Tensor) -> Tensor:
+        """``(draw, visit · z, modality, y, x)`` back to ``(draw, visit, modality, z, y, x)``."""
+        visits, _, depth = self.images.shape[:3]
+        return planes.unflatten(1, (visits, depth)).transpose(2, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a method found.
+
+    `healthy` is ``(draw, visit, modality, z, y, x)``, or none for methods that do not reconstruct; `score` is
+    ``(visit, z, y, x)`` for methods that bring their own; `features` compares planes for FAM.
+    """
+
+    healthy: Tensor | None = None
+    score: Tensor | None = None
+    features: Features | None = None
+
+
+class Method(Protocol):
+    """The members `detect` and the training call; `stages` names the parts that are trained one after another."""
+
+    config: Any
+    stages: tuple[str, ...]
+
+    def examine(
+        self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
+    ) -> Evidence:
+        """Evidence for one patient's visits."""
+
+    def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Training loss of `stage` on healthy planes ``(b, modality, y, x)``."""

@@ -1,0 +1,227 @@
+"""Spatial Diffusion Model: a healthy image of the same subject, from a noised image and its semantic code.
+
+Dang (2025), Sec. 3.1 and 4.2.1. Presets: `THESIS` follows Tables 4.1-4.2 to the letter; `COMPACT` is small and fast:
+planes folded by two, a narrow ResNet-18 shaped encoder with group norm, the clean image as target, and corrupted
+inputs in training (`diffusion.corruption`), so that neither code nor noised image carries an anomaly along.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_followup.diffusion.corruption import corrupt
+from napari_followup.diffusion.process import add_noise, clean_from_noise
+from napari_followup.diffusion.sampling import decode, draw_noise, encode, noised_to
+from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.methods.method import Evidence, OnStep, Visits
+from napari_followup.networks.encoders import SemanticEncoder
+from napari_followup.networks.unet import UNet
+from napari_followup.scores.feature import adaptation_loss
+
+__all__ = ["COMPACT", "PRESETS", "SDM", "THESIS", "SDMConfig", "SDMOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDMConfig:
+    """Architecture, noise schedule and training target (defaults: Dang 2025, Tables 4.1-4.2)."""
+
+    modalities: int = 1
+    image_size: tuple[int, int] = (64, 64)  # (y, x) in pixels
+    value_range: tuple[float, float] = (0.0, 1.0)  # part of what a noise level means
+    channels: tuple[int, ...] = (32, 64, 96)
+    attention: tuple[int, ...] = (1, 2)  # levels at 1/2 and 1/4 of the plane
+    unshuffle: int = 1
+    condition_features: int = 128
+    code_features: int = 512
+    dropout: float = 0.1
+    encoder_depth: int = 50
+    encoder_width: int = 64
+    encoder_norm: Literal["batch", "group"] = "batch"
+    encoder_pool: bool = True
+    steps: int = 1000
+    beta_range: tuple[float, float] = (1e-4, 2e-2)
+    prediction: Literal["noise", "clean"] = "noise"
+    corruption: float = 0.0  # share of training images that are spoilt before they are noised
+    step_power: float = 1.0  # training steps are drawn as uniform ** step_power: above 1, low steps come more often
+    feature_levels: tuple[int, ...] = (2, 3)  # Sec. 3.2.1; Table 4.2 lists levels 1 to 3
+    adaptation_levels: tuple[int, ...] = (100, 250, 500, 1000)  # Sec. 4.2.2
+    adaptation_steps: int = 100
+    distillation: float = 0.1  # Table 4.2; the text says 1
+
+    def __post_init__(self) -> None:
+        low, high = self.beta_range
+        if not 0 < low < high < 1:
+            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        if self.corruption and self.prediction != "clean":
+            raise ValueError(
+                "corruption needs prediction='clean': the noise of a spoilt image is not the noise added to it"
+            )
+
+
+THESIS = SDMConfig()
+COMPACT = SDMConfig(
+    channels=(64, 96, 96),
+    unshuffle=4,
+    dropout=0.0,
+    code_features=256,
+    encoder_depth=18,
+    encoder_width=16,
+    encoder_norm="group",
+    encoder_pool=False,
+    prediction="clean",
+    corruption=0.5,
+    step_power=2.0,
+    adaptation_steps=4,
+)
+PRESETS = {"thesis": THESIS, "compact": COMPACT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDMOptions:
+    """How a trained SDM is used: where decoding starts, how often, and in how many network calls."""
+
+    noise_levels: tuple[int, ...] = (250,)  # Table 5.2: 250 is the best of 50 to 1000
+    draws: int = 1  # reconstructions from each level
+    sampling_steps: int = 100
+    start: Literal["semantic", "infer"] = "semantic"  # added noise, or the inverted subcode
+
+    def __post_init__(self) -> None:
+        if not self.noise_levels or min(self.noise_levels) < 1:
+            raise ValueError(f"noise_levels must name steps from 1 up, got {self.noise_levels}")
+        if self.draws < 1 or self.sampling_steps < 1:
+            raise ValueError(
+                f"draws and sampling_steps must be at least 1, got {self.draws} and {self.sampling_steps}"
+            )
+
+
+class SDM(nn.Module):
+    """Encoder, U-Net and feature extractor of a Spatial Diffusion Model."""
+
+    stages = ("denoise", "features")
+
+    def __init__(self, config: SDMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNet(
+            config.modalities,
+            config.modalities,
+            config.channels,
+            attention=config.attention,
+            features=config.condition_features,
+            code_features=config.code_features,
+            dropout=config.dropout,
+            unshuffle=config.unshuffle,
+        )
+        self.encoder = SemanticEncoder(
+            config.modalities,
+            config.code_features,
+            depth=config.encoder_depth,
+            width=config.encoder_width,
+            norm=config.encoder_norm,
+            pool=config.encoder_pool,
+        )
+        self.extractor = deepcopy(self.encoder)
+        self.register_buffer("abars", linear_schedule(config.steps, config.beta_range), persistent=False)
+
+    def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
+        """The network's clean image, unclamped: (b, m, y, x), (b or 1,), projected code -> (b, m, y, x)."""
+        predicted = self.unet(noised, self.unet.project_steps(steps), code)
+        if self.config.prediction == "clean":
+            return predicted
+        return clean_from_noise(noised, predicted, self._abar(steps, noised))
+
+    def reconstruct(
+        self,
+        planes: Tensor,
+        options: SDMOptions,
+        generator: torch.Generator,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Pseudo-healthy planes: (b, m, y, x) in the value range -> (draw, b, m, y, x), levels before draws."""
+        code = self.unet.project_code(self.encoder(planes))
+        calls = sum(min(level, options.sampling_steps) for level in options.noise_levels) * options.draws
+        done = 0
+
+        def denoise(noised: Tensor, step: int) -> Tensor:
+            nonlocal done
+            steps = torch.tensor([step], device=noised.device)
+            clean = self.clean(noised, steps, code).clamp(*self.config.value_range)
+            done += 1
+            if on_step:
+                on_step(min(done, calls), calls)
+            return clean
+
+        drawn = []
+        for level in options.noise_levels:
+            walk = partial(
+                decode, level=level, sampling_steps=options.sampling_steps, abars=self.abars, denoise=denoise
+            )
+            for _ in range(options.draws):
+                if options.start == "infer":
+                    noised = encode(planes, level, options.sampling_steps, self.abars, denoise)
+                else:
+                    noise = draw_noise(tuple(planes.shape), generator, planes)
+                    noised = noised_to(planes, level, self.abars, noise)
+                drawn.append(walk(noised))
+        return torch.stack(drawn)
+
+    def examine(
+        self, visits: Visits, options: SDMOptions, generator: torch.Generator, on_step: OnStep
+    ) -> Evidence:
+        """Reconstruct every plane of every visit; nothing is shared between visits (Sec. 3.1)."""
+        planes = visits.planes
+        healthy = self.reconstruct(planes, options, generator, on_step)
+        return Evidence(healthy=visits.unplane(healthy), features=self.extractor.features)
+
+    def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Loss of `stage` on healthy planes (b, m, y, x): eq. 3.2 for "denoise", eq. 3.6 for "features"."""
+        return self._denoise_loss(images, generator) if stage == "denoise" else self._feature_loss(images, generator)
+
+    def parameters_of(self, stage: str) -> list[nn.Parameter]:
+        """Parameters that `stage` trains; the rest stays as it is."""
+        parts = (self.unet, self.encoder) if stage == "denoise" else (self.extractor,)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+    def begin(self, stage: str) -> None:
+        """Prepare `stage`: the feature extractor starts as a copy of the trained encoder (Sec. 3.2.1)."""
+        if stage == "features":
+            self.extractor.load_state_dict(self.encoder.state_dict())
+
+    def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
+        return self.abars[steps].to(like)[:, None, None, None]
+
+    def _denoise_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        even = torch.rand(len(images), generator=generator, device=generator.device).to(images)
+        steps = 1 + (even**self.config.step_power * self.config.steps).long()
+        noise = draw_noise(tuple(images.shape), generator, images)
+        shown = self._spoil(images, generator)
+        noised = add_noise(shown, noise, self._abar(steps, images))
+        predicted = self.unet(
+            noised, self.unet.project_steps(steps), self.unet.project_code(self.encoder(shown))
+        )
+        return F.mse_loss(predicted, images if self.config.prediction == "clean" else noise)
+
+    def _spoil(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        if not self.config.corruption:
+            return images
+        low, high = self.config.value_range
+        spoilt = corrupt((images - low) / (high - low), generator, self.config.corruption)
+        return low + (high - low) * spoilt
+
+    def _feature_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        choice = torch.randint(len(self.config.adaptation_levels), (1,), generator=generator, device=generator.device)
+        level = self.config.adaptation_levels[int(choice)]
+        options = SDMOptions(noise_levels=(level,), sampling_steps=self.config.adaptation_steps)
+        with torch.no_grad():
+            healthy = self.reconstruct(images, options, generator)[0]
+        return adaptation_loss(
+            self.extractor.features, self.encoder.features, images, healthy,
+            levels=self.config.feature_levels, distillation=self.config.distillation,
+        )

@@ -1,0 +1,76 @@
+"""Blocks of the conditional U-Net: adaptive group norm, residual block, self-attention, resampling.
+
+Dang (2025), Sec. 3.1.2 and 4.2.1; the layout follows Dhariwal & Nichol (2021). A block's conditions come in
+as ready scales and shifts, so that they are computed once and not at every call.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["AdaGroupNorm", "ResidualBlock", "SelfAttention", "zeroed"]
+
+
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with all its parameters at zero, so that its branch starts as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class AdaGroupNorm(nn.Module):
+    """Group norm scaled and shifted by the step, then by the semantic code (Dang 2025, eq. 3.1)."""
+
+    def __init__(self, channels: int, features: int, groups: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.from_step = nn.Sequential(nn.SiLU(), nn.Linear(features, 2 * channels))
+        self.from_code = nn.Sequential(nn.SiLU(), nn.Linear(features, 2 * channels))
+
+    def forward(self, h: Tensor, step: Tensor, code: Tensor) -> Tensor:
+        """(b, c, y, x), (b or 1, 2 c), (b, 2 c) projections -> (b, c, y, x)."""
+        step_scale, step_shift = step[..., None, None].chunk(2, dim=1)
+        code_scale, code_shift = code[..., None, None].chunk(2, dim=1)
+        # (1 + z_s) * ((1 + t_s) * GN(h) + t_b) + z_b, gathered into one scale and one shift
+        scale = (1 + code_scale) * (1 + step_scale)
+        return torch.addcmul((1 + code_scale) * step_shift + code_shift, scale, self.norm(h))
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, convolution; adaptive norm, SiLU, dropout, convolution; and the way around."""
+
+    def __init__(
+        self, inputs: int, outputs: int, features: int, *, dropout: float = 0.0, groups: int = 8
+    ) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, inputs)
+        self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.adaptive = AdaGroupNorm(outputs, features, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.last = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, step: Tensor, code: Tensor) -> Tensor:
+        """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y, x)."""
+        h = self.convolution(F.silu(self.norm(x)))
+        h = F.silu(self.adaptive(h, step, code))
+        return self.skip(x) + self.last(self.dropout(h))
+
+
+class SelfAttention(nn.Module):
+    """One-head self-attention over all pixels of a plane."""
+
+    def __init__(self, channels: int, groups: int = 8) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, y, x) -> (b, c, y, x)."""
+        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (b, pixel, 3 c)
+        query, key, value = qkv[:, None].chunk(3, dim=-1)  # one head: four axes take the fast path
+        mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
+        return x + self.project(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))

@@ -1,0 +1,78 @@
+"""The semantic encoder: an image to a code without place, and the features FAM compares.
+
+Dang (2025), Sec. 3.1.1: a ResNet whose classifier is replaced by one linear layer. Table 4.1 prints its input as
+1000; the pooled features of a ResNet-50 are 2048.
+"""
+
+from __future__ import annotations
+
+from monai.networks.nets import ResNet
+from torch import Tensor, nn
+
+__all__ = ["SemanticEncoder"]
+
+DEPTHS: dict[int, tuple[str, tuple[int, int, int, int]]] = {
+    18: ("basic", (2, 2, 2, 2)),
+    50: ("bottleneck", (3, 4, 6, 3)),
+}
+
+
+class SemanticEncoder(nn.Module):
+    """ResNet-18 or -50 shaped encoder.
+
+    Parameters
+    ----------
+    inputs
+        Channels of the images.
+    code_features
+        Length of the code.
+    depth
+        18 or 50.
+    width
+        Channels of the first stage; ResNets have 64.
+    norm
+        ``"batch"`` as in the source, or ``"group"``, which an averaged model can be read with.
+    pool
+        Whether a max-pool follows the first convolution, as in the source.
+    """
+
+    def __init__(
+        self,
+        inputs: int = 1,
+        code_features: int = 512,
+        *,
+        depth: int = 50,
+        width: int = 64,
+        norm: str = "batch",
+        pool: bool = True,
+    ) -> None:
+        super().__init__()
+        block, layers = DEPTHS[depth]
+        self.body = ResNet(
+            block,
+            list(layers),
+            [width, 2 * width, 4 * width, 8 * width],
+            spatial_dims=2,
+            n_input_channels=inputs,
+            conv1_t_stride=2,
+            no_max_pool=not pool,
+            feed_forward=False,
+            bias_downsample=False,
+            norm="batch" if norm == "batch" else ("group", {"num_groups": 8}),
+        )
+        self.to_code = nn.Linear(8 * width * (1 if depth == 18 else 4), code_features)
+
+    def features(self, x: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+        """(b, inputs, y, x) -> one (b, c, y', x') for each of the ResNet stages in `levels`, 1 to 4."""
+        h = self.body.act(self.body.bn1(self.body.conv1(x)))
+        h = h if self.body.no_max_pool else self.body.maxpool(h)
+        found = []
+        for level in range(1, max(levels) + 1):
+            h = getattr(self.body, f"layer{level}")(h)
+            if level in levels:
+                found.append(h)
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, inputs, y, x) -> (b, code_features)."""
+        return self.to_code(self.features(x, (4,))[0].mean(dim=(2, 3)))

@@ -1,0 +1,127 @@
+"""The conditional U-Net of the diffusion models (Dang 2025, Sec. 3.1.2, Table 4.1).
+
+With `unshuffle` 2 or more the images enter as that many times smaller planes with more channels: the same widths
+at a fraction of the cost. Conditions are projected by `project_steps` and `project_code`, once for a whole decoding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_followup.networks.blocks import AdaGroupNorm, ResidualBlock, SelfAttention, zeroed
+from napari_followup.networks.embedding import NumberEmbedding
+
+__all__ = ["UNet"]
+
+
+class _Stage(nn.Module):
+    """A residual block and, where asked for, attention after it."""
+
+    def __init__(self, block: ResidualBlock, attention: SelfAttention | None) -> None:
+        super().__init__()
+        self.block = block
+        self.attention = attention or nn.Identity()
+
+    def forward(self, x: Tensor, step: Tensor, code: Tensor) -> Tensor:
+        """(b, inputs, y, x) and the block's projections -> (b, outputs, y, x)."""
+        return self.attention(self.block(x, step, code))
+
+
+class UNet(nn.Module):
+    """U-Net whose residual blocks are scaled and shifted by a step and by a code.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels of the images that come and go.
+    channels
+        Width of each level, the finest first; every level halves the plane of the one before.
+    attention
+        Levels (0 is the finest) that attend; the middle always does.
+    features
+        Length of the step embedding and of the code's projection.
+    code_features
+        Length of the semantic code; 0 for a U-Net without one.
+    unshuffle
+        Factor by which planes are folded into channels at the door.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        channels: tuple[int, ...] = (32, 64, 96),
+        *,
+        attention: tuple[int, ...] = (1, 2),
+        features: int = 128,
+        code_features: int = 512,
+        dropout: float = 0.1,
+        unshuffle: int = 1,
+    ) -> None:
+        super().__init__()
+        self.unshuffle, self.features = unshuffle, features
+        self.step_embedding = NumberEmbedding(features)
+        self.code_embedding = nn.Linear(code_features, features) if code_features else None
+
+        def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
+            block = ResidualBlock(wide_in, wide_out, features, dropout=dropout)
+            return _Stage(block, SelfAttention(wide_out) if attends else None)
+
+        folded = unshuffle**2
+        self.stem = nn.Conv2d(inputs * folded, channels[0], 3, padding=1)
+        widths = (channels[0], *channels)
+        levels = range(len(channels))
+        self.down = nn.ModuleList([stage(widths[i], widths[i + 1], i in attention) for i in levels])
+        self.middle = nn.ModuleList([stage(channels[-1], channels[-1], n == 0) for n in range(2)])
+        self.up = nn.ModuleList()
+        width = channels[-1]
+        for level in reversed(levels):
+            for skipped in (channels[level], widths[level]):
+                self.up.append(stage(width + skipped, channels[level], level in attention))
+                width = channels[level]
+        self.head = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            zeroed(nn.Conv2d(width, outputs * folded, 3, padding=1)),
+        )
+
+    @property
+    def multiple(self) -> int:
+        """Image sides must be multiples of this many pixels."""
+        return self.unshuffle * 2 ** (len(self.down) - 1)
+
+    def _norms(self) -> list[AdaGroupNorm]:
+        return [stage.block.adaptive for stage in (*self.down, *self.middle, *self.up)]
+
+    def project_steps(self, steps: Tensor) -> list[Tensor]:
+        """(b,) diffusion steps -> each block's (b, 2 c) scale and shift."""
+        embedded = self.step_embedding(steps)
+        return [norm.from_step(embedded) for norm in self._norms()]
+
+    def project_code(self, code: Tensor | None, count: int = 1) -> list[Tensor]:
+        """(b, code_features) -> each block's (b, 2 c) scale and shift; without a code, those of zeros."""
+        if code is None or self.code_embedding is None:
+            embedded = next(self.parameters()).new_zeros(count, self.features)
+        else:
+            embedded = self.code_embedding(code)
+        return [norm.from_code(embedded) for norm in self._norms()]
+
+    def forward(self, x: Tensor, step: list[Tensor], code: list[Tensor]) -> Tensor:
+        """(b, inputs, y, x) and both lists of projections -> (b, outputs, y, x)."""
+        conditions = iter(zip(step, code, strict=True))
+        h = self.stem(F.pixel_unshuffle(x, self.unshuffle) if self.unshuffle > 1 else x)
+        skips = []
+        for level, stage in enumerate(self.down):
+            skips.append(F.avg_pool2d(h, 2) if level else h)
+            h = stage(skips[-1], *next(conditions))
+            skips.append(h)
+        for stage in self.middle:
+            h = stage(h, *next(conditions))
+        for count, stage in enumerate(self.up):
+            if count and count % 2 == 0:  # two blocks a level
+                h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+            h = stage(torch.cat([h, skips.pop()], dim=1), *next(conditions))
+        h = self.head(h)
+        return F.pixel_shuffle(h, self.unshuffle) if self.unshuffle > 1 else h

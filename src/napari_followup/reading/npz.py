@@ -1,0 +1,159 @@
+"""Series and cohorts in numpy's ``.npz`` files, read and written.
+
+Keys: ``images``, and if need be ``age`` or ``ages``, ``axes``, ``subject``, ``is_observed``,
+``spacing``, ``affine``, ``unit``, ``modalities``, ``split``. With one row of ages, one subject or
+one split an entry of the first axis, or an s in ``axes``, the file is a cohort.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.stack import VisitStack
+
+__all__ = ["read_npz", "write_npz"]
+
+GEOMETRY = ("axes", "spacing", "affine", "unit")
+KEYS = ("images", "age", "ages", "is_observed", "subject", "split", "modalities", *GEOMETRY)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
+
+
+def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -> list[VisitStack]:
+    """Read the subject, or all subjects, of an ``.npz`` file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    axes
+        Letters of the axes of ``images``, s for subject; stands above what the file says.
+    split
+        Keep the subjects marked with this word under the key ``split``.
+
+    Returns
+    -------
+    list of VisitStack
+        One a subject, in the order of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds no ``images``, or lacks the split.
+    """
+    data = _load(path)
+    images = data["images"]
+    ages = data.get("ages", data.get("age"))
+    names = data.get("subject")
+    letters = axes or _word(data, "axes")
+    shared: dict[str, Any] = {
+        "spacing": _listed(data.get("spacing")),
+        "affine": data.get("affine"),
+        "unit": _word(data, "unit"),
+        "modalities": _listed(data.get("modalities")),
+    }
+    per_visit: dict[str, Any] = {"ages": ages, "is_observed": data.get("is_observed")}
+    is_cohort = "s" in letters if letters else _has_subject_axis(data)
+    if not is_cohort:
+        if split is not None:
+            raise ValueError("holds one subject and no splits; leave split out")
+        name = path.stem if names is None else str(names.ravel()[0])
+        return [VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)]
+    subjects = None if names is None else [str(name) for name in names.ravel()]
+    stacks = VisitStack.from_cohort(images, axes=letters, subjects=subjects, **per_visit, **shared)
+    return stacks if split is None else _select_split(stacks, data.get("split"), split)
+
+
+def write_npz(path: str | os.PathLike[str], stack: VisitStack) -> None:
+    """Write one subject's series, so that `read_npz` gives it back.
+
+    A file of that name is replaced only once the new one is complete. Lazy images are loaded.
+
+    Parameters
+    ----------
+    path
+        Where to; must end in ``.npz``.
+    stack
+        What to write.
+
+    Raises
+    ------
+    ValueError
+        If `path` has another suffix.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise ValueError(f"write_npz: got {path.name!r}; end the name in .npz")
+    data: dict[str, Any] = {
+        "images": np.asarray(stack.images),
+        "axes": np.asarray("vmzyx"),
+        "is_observed": stack.is_observed,
+        "spacing": np.asarray(stack.spacing),
+        "affine": stack.affine,
+        "unit": np.asarray(stack.unit),
+        "subject": np.asarray(stack.subject),
+        "modalities": np.asarray(stack.modalities),
+    }
+    if stack.ages_known:
+        data["ages"] = stack.ages
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with draft.open("xb") as file:
+            np.savez_compressed(file, **data)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of the file under the keys we know."""
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            found = list(getattr(archive, "files", []))
+            data = {key: archive[key] for key in KEYS if key in found}
+        except DAMAGE as error:
+            raise ValueError(
+                f"is no readable .npz file ({error}); it may be cut short, then copy it again, or "
+                "hold Python objects, then save plain arrays"
+            ) from error
+    if "images" not in data:
+        raise ValueError(
+            f"has no array 'images' (it has: {', '.join(found) or 'no names at all'}); save one "
+            "with numpy.savez(path, images=..., ages=...)"
+        )
+    return data
+
+
+def _has_subject_axis(data: dict[str, NDArray[Any]]) -> bool:
+    """Whether the other arrays have one entry, or row, for each entry of the images' first axis."""
+    count = len(data["images"])
+    rows = [data[key] for key in ("age", "ages", "is_observed") if key in data]
+    names = [data[key] for key in ("subject", "split") if key in data]
+    return any(a.ndim == 2 for a in rows) or any(a.shape == (count,) for a in names)
+
+
+def _word(data: dict[str, NDArray[Any]], key: str) -> str | None:
+    return str(data[key]) if key in data else None
+
+
+def _listed(values: NDArray[Any] | None) -> list[Any] | None:
+    return None if values is None else np.atleast_1d(values).tolist()
+
+
+def _select_split(
+    stacks: list[VisitStack], words: NDArray[Any] | None, split: str
+) -> list[VisitStack]:
+    if words is None or words.shape != (len(stacks),):
+        raise ValueError("has no 'split' with a word for each subject; leave split out")
+    kept = [stack for stack, word in zip(stacks, words, strict=True) if word == split]
+    if not kept:
+        raise ValueError(f"split: got {split!r}; the file has {', '.join(np.unique(words))}")
+    return kept

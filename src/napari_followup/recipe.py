@@ -1,0 +1,216 @@
+"""Recipe: how evidence becomes a mask: score, fusion over visits, filter, threshold.
+
+Plain frozen dataclasses without torch, so that a recipe goes into a form, TOML and layer metadata alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+__all__ = [
+    "Fam",
+    "Fixed",
+    "Fusion",
+    "Gate",
+    "HealthyQuantile",
+    "Lafm",
+    "Pixel",
+    "Quantile",
+    "Recipe",
+    "Score",
+    "Threshold",
+    "Yen",
+]
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixel:
+    """Distance of grey values: mean over modalities and over draws (Dang 2025, eq. 3.3)."""
+
+    tolerance: float = 0.0  # share of the reconstruction's local contrast that counts as no difference
+
+    def __post_init__(self) -> None:
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fam:
+    """Feature attention: pixel plus feature distance (Dang 2025, Sec. 3.2.1)."""
+
+    weight: float = 1.0  # v, of the pixel distance
+    levels: tuple[int, ...] = (2, 3)  # Table 4.2 lists 1 to 3
+    blur: float = 0.0  # sigma in pixels; the published code blurs by 2 or 4, the text not at all
+
+    def __post_init__(self) -> None:
+        if not self.levels or not set(self.levels) <= {1, 2, 3, 4}:
+            raise ValueError(f"levels must be stages 1 to 4 of the feature network, got {self.levels}")
+        if self.weight < 0 or self.blur < 0:
+            raise ValueError(f"weight and blur must not be negative, got {self.weight} and {self.blur}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lafm:
+    """Longitudinal attention fusion (Dang 2025, Sec. 3.2.2)."""
+
+    sigma: float = 2.5  # years; the thesis' Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
+    beta: float = 1.0
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.sigma < 0 or self.gamma < 0:
+            raise ValueError(f"sigma and gamma must not be negative, got {self.sigma} and {self.gamma}")
+        _check_share("beta", self.beta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Scores kept where the other visits agree: s · sqrt(reference / its upper quantile), at most s."""
+
+    sigma: float = 2.5  # years, as in `Lafm`
+    q: float = 0.999  # the reference's quantile that counts as full agreement
+
+    def __post_init__(self) -> None:
+        if self.sigma < 0:
+            raise ValueError(f"sigma must not be negative, got {self.sigma}")
+        _check_share("q", self.q)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yen:
+    """Yen's automatic threshold on the patient's pooled series (Dang 2025, eq. 3.9)."""
+
+    per: Literal["patient"] = "patient"
+    pixel_too: bool = True  # the mask must also pass Yen on the pixel distance inside the first mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantile:
+    """The patient's own upper quantile: flags the same share of every series."""
+
+    q: float = 0.97
+
+    def __post_init__(self) -> None:
+        _check_share("q", self.q)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthyQuantile:
+    """A height that scores of healthy patients seldom reach, from the bundle; needs no label."""
+
+    q: float = 0.9999
+
+    def __post_init__(self) -> None:
+        _check_share("q", self.q)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fixed:
+    """A number of the user's choice, in units of the score."""
+
+    value: float = 0.5
+
+
+Score = Pixel | Fam
+Fusion = Lafm | Gate | None
+Threshold = Yen | Quantile | HealthyQuantile | Fixed
+_CHOICES: dict[str, type] = {
+    kind.__name__: kind for kind in (Pixel, Fam, Lafm, Gate, Yen, Quantile, HealthyQuantile, Fixed)
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything between a trained model and a mask.
+
+    `options` are the method's own (for SDM: `noise_levels`, `draws`, `sampling_steps`, `start`), by name; what is
+    not named keeps the method's default.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    score: Score = field(default_factory=Pixel)
+    fusion: Fusion = None
+    median: int = 1  # side of the median filter in pixels; 1 for none
+    rescale: bool = False  # min-max per patient after the filter (Dang 2025, Sec. 3.2.3)
+    threshold: Threshold = field(default_factory=HealthyQuantile)
+    floor: float | None = None  # healthy quantile that the mask must exceed beside `threshold`
+
+    def __post_init__(self) -> None:
+        if self.median < 1 or self.median % 2 == 0:
+            raise ValueError(f"median must be an odd number of pixels, 1 for none; got {self.median}")
+        if self.floor is not None:
+            _check_share("floor", self.floor)
+
+    @classmethod
+    def published(cls) -> Recipe:
+        """The thesis to the letter: one draw from level 250 in 100 steps, FAM, LAFM, median 5, Yen twice.
+
+        References
+        ----------
+        Dang (2025), Sec. 3.2, with the values of the text; sigma is the best of Table 5.6.
+        """
+        return cls(
+            options={"noise_levels": (250,), "draws": 1, "sampling_steps": 100},
+            score=Fam(),
+            fusion=Lafm(),
+            median=5,
+            rescale=True,
+            threshold=Yen(),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and TOML; `from_dict` reads them back."""
+        return {
+            "options": {name: _plain(value) for name, value in self.options.items()},
+            **{name: _tagged(getattr(self, name)) for name in ("score", "fusion", "threshold")},
+            **{name: getattr(self, name) for name in ("median", "rescale", "floor")},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Read what `as_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a name is not one of a recipe's.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}; it has {_names(cls)}")
+        read = {name: _untagged(value) if isinstance(value, Mapping) and "kind" in value else value
+                for name, value in values.items()}
+        options = {name: tuple(v) if isinstance(v, list) else v for name, v in read.get("options", {}).items()}
+        return cls(**(read | {"options": options}))
+
+
+def _names(kind: Any) -> str:
+    return ", ".join(f.name for f in fields(kind))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _tagged(choice: Any) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    return {"kind": type(choice).__name__} | {k: _plain(v) for k, v in asdict(choice).items()}
+
+
+def _untagged(values: Mapping[str, Any]) -> Any:
+    kind = _CHOICES.get(values["kind"])
+    if kind is None:
+        raise ValueError(f"a recipe knows no {values['kind']!r}; it knows {', '.join(_CHOICES)}")
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
+    unknown = set(settings) - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(f"{values['kind']} has no {', '.join(sorted(unknown))}; it has {_names(kind)}")
+    return kind(**settings)

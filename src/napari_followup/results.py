@@ -1,0 +1,75 @@
+"""What the doors hand back: the detection of one patient, and the reconstruction and scores it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.stack import VisitStack
+
+__all__ = ["Cancelled", "Detection", "Reconstruction"]
+
+
+class Cancelled(Exception):
+    """A long run was stopped by its `on_step`; nothing was written."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reconstruction:
+    """Pseudo-healthy images of one patient.
+
+    `healthy` has the shape of ``stack.images`` and the stack's own intensity units, NaN where a visit is missing;
+    `provenance` says which model made it, with which options and seed.
+    """
+
+    stack: VisitStack
+    healthy: NDArray[np.float32]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Detection:
+    """Where one patient's images differ from what a healthy subject would show.
+
+    Attributes
+    ----------
+    stack
+        The series that was examined.
+    mask
+        ``(visit, z, y, x)`` bool; False throughout a missing visit.
+    score
+        ``(visit, z, y, x)`` float32, fused over visits; NaN where a visit is missing.
+    scores
+        Every stage by name, in the order it was made: ``"pixel"``, ``"feature"``, ``"fam"``, ``"lafm"``, …;
+        each the shape of `score`.
+    healthy
+        Pseudo-healthy images, shape and intensity units of ``stack.images``; none for methods without one.
+    image_score
+        ``(visit,)`` one number a visit; NaN where it is missing.
+    threshold
+        What `score` was compared with; infinite when nothing stood out.
+    floor
+        Height of `score` that healthy patients stay under, from the bundle; none when it is not known.
+    provenance
+        Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user should know.
+    """
+
+    stack: VisitStack
+    mask: NDArray[np.bool_]
+    score: NDArray[np.float32]
+    scores: dict[str, NDArray[np.float32]]
+    healthy: NDArray[np.float32] | None
+    image_score: NDArray[np.float32]
+    threshold: float
+    floor: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def at_threshold(self, threshold: float) -> Detection:
+        """The same detection segmented anew: every pixel whose fused score reaches `threshold`."""
+        with np.errstate(invalid="ignore"):
+            mask = np.asarray(self.score >= threshold)
+        provenance = self.provenance | {"threshold": threshold}
+        return replace(self, mask=mask, threshold=threshold, provenance=provenance)

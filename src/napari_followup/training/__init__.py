@@ -1,0 +1,1 @@
+"""Workshops: turn healthy series into a trained model."""

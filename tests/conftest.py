@@ -1,0 +1,133 @@
+"""Seeds, and what becomes of a test on a machine without a screen, Qt or a GPU.
+
+Tests marked `viewer` are skipped, with a message that says what to install, where no window can be
+opened; with NAPARI_FOLLOWUP_REQUIRE_VIEWER set they fail instead. Every other test runs without Qt.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import random
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# The tests neither read nor write the settings of whoever runs them (napari: empty means none).
+os.environ["NAPARI_CONFIG"] = ""
+
+BINDINGS = {"pyqt6": "PyQt6", "pyside6": "PySide6"}
+VIEWER_FIXTURES = {
+    "make_napari_viewer",
+    "make_napari_viewer_proxy",
+    "qapp",
+    "qtbot",
+    "qtmodeltester",
+}
+INSTALL_QT = 'install a binding: pip install "napari[pyqt6]"'
+INSTALL_LIBRARIES = (
+    "install the libraries of X: apt-get install libgl1 libegl1 libopengl0 libgl1-mesa-dri"
+    " libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0"
+    " libxcb-render-util0 libxcb-shape0 libxcb-xkb1 libdbus-1-3 libfontconfig1 libglib2.0-0"
+)
+INSTALL_SCREEN = "set DISPLAY, or install Xvfb and pytest-xvfb: apt-get install xvfb xauth"
+
+
+def qt_obstacle() -> str | None:
+    """Import one Qt binding, the same for qtpy and pytest-qt, and say what fails, if anything."""
+    wished = os.environ.get("QT_API", "").lower()
+    reasons = []
+    for api in [wished] if wished in BINDINGS else BINDINGS:
+        try:
+            for module in ("QtCore", "QtGui", "QtWidgets", "QtTest", "QtOpenGLWidgets"):
+                importlib.import_module(f"{BINDINGS[api]}.{module}")
+        except ModuleNotFoundError as error:
+            reasons.append(f"{error}; {INSTALL_QT}")
+        except ImportError as error:
+            reasons.insert(
+                0, f"{error}; {INSTALL_LIBRARIES}"
+            )  # a broken binding before a missing one
+        else:
+            os.environ["QT_API"] = os.environ["PYTEST_QT_API"] = api
+            return library_obstacle(api) if sys.platform == "linux" else None
+    return f"no Qt: {reasons[0]}"
+
+
+def library_obstacle(api: str) -> str | None:
+    """Load what Qt loads when a window opens: it ends the whole process where that fails."""
+    library_info = importlib.import_module(f"{BINDINGS[api]}.QtCore").QLibraryInfo
+    plugins = Path(library_info.path(library_info.LibraryPath.PluginsPath))
+    try:
+        for library in ("libGL.so.1", str(plugins / "platforms" / "libqxcb.so")):
+            ctypes.CDLL(library)
+    except OSError as error:
+        return f"Qt cannot open a window: {error}; {INSTALL_LIBRARIES}"
+    return None
+
+
+def screen_obstacle() -> str | None:
+    """Say what the screen lacks once pytest-xvfb has had its turn."""
+    if sys.platform != "linux":
+        return None
+    if os.environ.get("QT_QPA_PLATFORM", "xcb").startswith(("offscreen", "minimal")):
+        return f"QT_QPA_PLATFORM={os.environ['QT_QPA_PLATFORM']} cannot draw; unset it and use Xvfb"
+    return None if os.environ.get("DISPLAY") else f"no screen: {INSTALL_SCREEN}"
+
+
+QT_OBSTACLE = qt_obstacle()
+# Not loaded by its entry point (see pyproject.toml), for it ends the run where Qt does not import.
+pytest_plugins = [] if QT_OBSTACLE else ["pytestqt.plugin"]
+
+
+def viewer_obstacle() -> str | None:
+    """Say why no window can be opened here, or nothing."""
+    return QT_OBSTACLE or screen_obstacle()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that asks for a viewer or for Qt's event loop is a viewer test, marked or not."""
+    for item in items:
+        if VIEWER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.viewer)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Stop a test whose screen or GPU is not there, before its fixtures are looked up."""
+    if item.get_closest_marker("viewer") and (reason := viewer_obstacle()):
+        if os.environ.get("NAPARI_FOLLOWUP_REQUIRE_VIEWER"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    if item.get_closest_marker("gpu"):
+        torch = importlib.import_module("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a file of viewer tests that imports Qt at its top, where Qt does not import."""
+    report = yield
+    if not (report.failed and QT_OBSTACLE and isinstance(collector, pytest.Module)):
+        return report
+    if os.environ.get("NAPARI_FOLLOWUP_REQUIRE_VIEWER"):
+        return report
+    if "mark.viewer" in collector.path.read_text(encoding="utf-8"):
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 1, f"Skipped: {QT_OBSTACLE}")
+    return report
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Start every test from the same random state; torch's too, where the test uses torch."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_followup.synthetic import starmen
+from napari_followup.synthetic.starmen import StarmenArrays, starmen_arrays
+
+
+@pytest.fixture(scope="module")
+def cohort() -> StarmenArrays:
+    return starmen_arrays(60, seed=3)
+
+
+def hand_rows(images: np.ndarray) -> np.ndarray:
+    """Mean row of the left-most body column, (subject, visit)."""
+    body = images > 0.5
+    first = body.any(axis=-2).argmax(axis=-1)
+    column = np.take_along_axis(body, first[..., None, None], axis=-1)[..., 0]
+    return (column * np.arange(64)).sum(-1) / column.sum(-1)
+
+
+def test_stacks_are_named_planar_series_with_ages() -> None:
+    stacks = starmen(3, visits=4, seed=1)
+
+    assert [stack.subject for stack in stacks] == ["starmen-0000", "starmen-0001", "starmen-0002"]
+    assert stacks[0].shape == (4, 1, 1, 64, 64)
+    assert stacks[0].images.dtype == np.float32
+    assert stacks[0].ages_known
+    assert stacks[0].is_observed.all()
+
+
+def test_stacks_hold_the_arrays() -> None:
+    stack = starmen(2, seed=5)[1]
+    cohort = starmen_arrays(2, seed=5)
+
+    np.testing.assert_array_equal(stack.images[:, 0, 0], cohort.images[1])
+    np.testing.assert_array_equal(stack.ages, cohort.ages[1])
+
+
+def test_seed_decides() -> None:
+    first, again, other = (starmen_arrays(2, visits=2, seed=seed).images for seed in (0, 0, 1))
+
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.5
+
+
+def test_size_and_edge_are_those_of_the_published_images(cohort: StarmenArrays) -> None:
+    # Measured on 850 published subjects: 0.161 body, 0.064 of the pixels between 0.1 and 0.9.
+    edge = (cohort.images > 0.1) & (cohort.images < 0.9)
+
+    assert cohort.images.min() >= 0
+    assert cohort.images.max() <= 1
+    assert cohort.images.mean() == pytest.approx(0.161, abs=0.008)
+    assert edge.mean() == pytest.approx(0.064, abs=0.004)
+
+
+def test_left_hand_rises_with_disease_time(cohort: StarmenArrays) -> None:
+    # Published: -1.12 rows per unit over all images, -1.07 within a subject.
+    slopes = [
+        np.polyfit(psi, rows, 1)[0]
+        for psi, rows in zip(cohort.psi, hand_rows(cohort.images), strict=True)
+    ]
+
+    assert np.mean(slopes) == pytest.approx(-1.07, abs=0.08)
+
+
+def test_nothing_but_the_left_arm_moves_between_visits(cohort: StarmenArrays) -> None:
+    change = np.abs(cohort.images[:, -1] - cohort.images[:, 0]).mean(axis=0)
+
+    assert change[:, :32].mean() > 10 * change[:, 48:].mean()
+
+
+def test_disease_time_is_pace_times_age_since_onset(cohort: StarmenArrays) -> None:
+    expected = cohort.pace[:, None] * (cohort.ages - cohort.onset[:, None])
+
+    np.testing.assert_allclose(cohort.psi, expected)
+    assert cohort.pace.std() == pytest.approx(0.2, abs=0.06)
+
+
+def test_visits_are_about_a_year_apart_however_many(cohort: StarmenArrays) -> None:
+    assert np.diff(cohort.ages).mean() == pytest.approx(1.07, abs=0.05)
+    assert np.diff(starmen_arrays(60, visits=2, seed=3).ages).mean() == pytest.approx(
+        1.07, abs=0.05
+    )
+    assert starmen_arrays(1, visits=1).images.shape == (1, 1, 64, 64)
+
+
+def test_pace_can_be_the_same_for_all() -> None:
+    cohort = starmen_arrays(3, visits=2, own_pace=False)
+
+    assert cohort.pace.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_noise_stays_in_range_and_changes_nothing_else() -> None:
+    clean, noisy = starmen_arrays(4, seed=2), starmen_arrays(4, seed=2, noise=0.1)
+
+    np.testing.assert_array_equal(clean.ages, noisy.ages)
+    assert (noisy.images.min(), noisy.images.max()) == (0.0, 1.0)
+    difference = noisy.images - clean.images
+    middle = (clean.images > 0.4) & (clean.images < 0.6)  # where nothing is cut off
+    assert difference[middle].std() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"subjects": 0}, "a subject and a visit, got 0 and 10"),
+        ({"subjects": 1, "visits": 0}, "a subject and a visit, got 1 and 0"),
+        ({"subjects": 1, "noise": -1.0}, "0 or more, got -1"),
+    ],
+)
+def test_unfit_settings_are_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        starmen(**settings)
+
+
+@pytest.mark.slow
+def test_cohort_of_a_thousand_takes_less_than_half_a_minute() -> None:
+    start = time.process_time()
+    starmen_arrays(1000)
+
+    assert time.process_time() - start < 30
