@@ -1,1 +1,86 @@
-"""Find what is abnormal in a series of images of the same subject."""
+"""Find what is abnormal in a series of images of the same subject, having learned from healthy subjects alone.
+
+Public names load on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
+    from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
+    from napari_followup.reading import read_stack, read_stacks
+    from napari_followup.recipe import Recipe
+    from napari_followup.results import Cancelled, Detection, Reconstruction
+    from napari_followup.stack import VisitStack
+
+_HOMES = {
+    "Cancelled": "results",
+    "Detection": "results",
+    "ModelBundle": "bundle",
+    "Recipe": "recipe",
+    "Reconstruction": "results",
+    "VisitStack": "stack",
+    "detect": "detect",
+    "fuse_scores": "detect",
+    "load_bundle": "bundle",
+    "read_stack": "reading",
+    "read_stacks": "reading",
+    "reconstruct": "detect",
+    "save_bundle": "bundle",
+    "score_pair": "detect",
+    "synthetic": "",
+    "train": "training.train",
+}
+
+__all__ = [
+    "Cancelled",
+    "Detection",
+    "ModelBundle",
+    "Recipe",
+    "Reconstruction",
+    "VisitStack",
+    "detect",
+    "fuse_scores",
+    "load_bundle",
+    "read_stack",
+    "read_stacks",
+    "reconstruct",
+    "save_bundle",
+    "score_pair",
+    "synthetic",
+    "train",
+]
+
+
+class _Package(ModuleType):
+    """The package, in which a function may carry the name of the module it lives in.
+
+    Importing ``napari_followup.detect`` makes Python bind that module here; ``nf.detect`` stays the
+    function.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        home = _HOMES[name]
+        if not home:
+            return import_module(f"{self.__name__}.{name}")
+        found = getattr(import_module(f"{self.__name__}.{home}"), name)
+        super().__setattr__(name, found)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and _HOMES.get(name) == name:
+            return
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Package

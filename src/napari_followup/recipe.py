@@ -1,10 +1,12 @@
 """Recipe: how evidence becomes a mask: score, fusion over visits, filter, threshold.
 
-Plain frozen dataclasses without torch, so that a recipe goes into a form, TOML and layer metadata alike.
+Plain frozen dataclasses without torch, so that a recipe goes into a form, TOML and layer metadata
+alike.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -13,13 +15,14 @@ __all__ = [
     "Fam",
     "Fixed",
     "Fusion",
-    "Gate",
+    "HealthyHysteresis",
     "HealthyQuantile",
     "Lafm",
     "Pixel",
     "Quantile",
     "Recipe",
     "Score",
+    "Support",
     "Threshold",
     "Yen",
 ]
@@ -34,7 +37,7 @@ def _check_share(name: str, value: float) -> None:
 class Pixel:
     """Distance of grey values: mean over modalities and over draws (Dang 2025, eq. 3.3)."""
 
-    tolerance: float = 0.0  # share of the reconstruction's local contrast that counts as no difference
+    tolerance: float = 0.0  # how much less differences count beside edges; 0 as published
 
     def __post_init__(self) -> None:
         if self.tolerance < 0:
@@ -51,36 +54,50 @@ class Fam:
 
     def __post_init__(self) -> None:
         if not self.levels or not set(self.levels) <= {1, 2, 3, 4}:
-            raise ValueError(f"levels must be stages 1 to 4 of the feature network, got {self.levels}")
+            raise ValueError(
+                f"levels must be stages 1 to 4 of the feature network, got {self.levels}"
+            )
         if self.weight < 0 or self.blur < 0:
-            raise ValueError(f"weight and blur must not be negative, got {self.weight} and {self.blur}")
+            raise ValueError(
+                f"weight and blur must not be negative, got {self.weight} and {self.blur}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lafm:
     """Longitudinal attention fusion (Dang 2025, Sec. 3.2.2)."""
 
-    sigma: float = 2.5  # years; the thesis' Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
+    sigma: float = (
+        2.5  # years; the thesis' Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
+    )
     beta: float = 1.0
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
         if self.sigma < 0 or self.gamma < 0:
-            raise ValueError(f"sigma and gamma must not be negative, got {self.sigma} and {self.gamma}")
+            raise ValueError(
+                f"sigma and gamma must not be negative, got {self.sigma} and {self.gamma}"
+            )
         _check_share("beta", self.beta)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gate:
-    """Scores kept where the other visits agree: s · sqrt(reference / its upper quantile), at most s."""
+class Support:
+    """Scores raised where neighbouring visits show something at the same place, or nearly.
+
+    LAFM multiplies by the agreement of the other visits, which crushes what is faint, new or has
+    moved by a pixel; this only adds. See ``docs/benchmarks.md`` for the comparison.
+    """
 
     sigma: float = 2.5  # years, as in `Lafm`
-    q: float = 0.999  # the reference's quantile that counts as full agreement
+    gain: float = 0.5  # what the other visits' scores count for
+    reach: int = 1  # pixels that an anomaly may move between visits
 
     def __post_init__(self) -> None:
-        if self.sigma < 0:
-            raise ValueError(f"sigma must not be negative, got {self.sigma}")
-        _check_share("q", self.q)
+        if self.sigma < 0 or self.gain < 0 or self.reach < 0:
+            raise ValueError(
+                f"sigma, gain and reach must not be negative, got {self.sigma}, {self.gain} and {self.reach}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +105,9 @@ class Yen:
     """Yen's automatic threshold on the patient's pooled series (Dang 2025, eq. 3.9)."""
 
     per: Literal["patient"] = "patient"
-    pixel_too: bool = True  # the mask must also pass Yen on the pixel distance inside the first mask
+    pixel_too: bool = (
+        True  # the mask must also pass Yen on the pixel distance inside the first mask
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +131,24 @@ class HealthyQuantile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HealthyHysteresis:
+    """Regions that reach one healthy height somewhere, out to where they fall below a lower one.
+
+    The high line keeps healthy images clean, the low line follows a lesion to its rim; both are
+    quantiles of healthy pixels, from the bundle, and need no label.
+    """
+
+    low: float = 0.995
+    high: float = 0.9999
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(
+                f"low and high must rise inside [0, 1], got {self.low} and {self.high}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fixed:
     """A number of the user's choice, in units of the score."""
 
@@ -119,10 +156,21 @@ class Fixed:
 
 
 Score = Pixel | Fam
-Fusion = Lafm | Gate | None
-Threshold = Yen | Quantile | HealthyQuantile | Fixed
+Fusion = Lafm | Support | None
+Threshold = Yen | Quantile | HealthyQuantile | HealthyHysteresis | Fixed
 _CHOICES: dict[str, type] = {
-    kind.__name__: kind for kind in (Pixel, Fam, Lafm, Gate, Yen, Quantile, HealthyQuantile, Fixed)
+    kind.__name__: kind
+    for kind in (
+        Pixel,
+        Fam,
+        Lafm,
+        Support,
+        Yen,
+        Quantile,
+        HealthyQuantile,
+        HealthyHysteresis,
+        Fixed,
+    )
 }
 
 
@@ -130,8 +178,8 @@ _CHOICES: dict[str, type] = {
 class Recipe:
     """Everything between a trained model and a mask.
 
-    `options` are the method's own (for SDM: `noise_levels`, `draws`, `sampling_steps`, `start`), by name; what is
-    not named keeps the method's default.
+    `options` are the method's own (for SDM: `noise_levels`, `draws`, `sampling_steps`, `start`), by
+    name; what is not named keeps the method's default.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -144,9 +192,21 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.median < 1 or self.median % 2 == 0:
-            raise ValueError(f"median must be an odd number of pixels, 1 for none; got {self.median}")
+            raise ValueError(
+                f"median must be an odd number of pixels, 1 for none; got {self.median}"
+            )
         if self.floor is not None:
             _check_share("floor", self.floor)
+
+    @classmethod
+    def default(cls) -> Recipe:
+        """What measures best on validation data, see ``docs/benchmarks.md``; the same for every anomaly."""
+        return cls(
+            options={"noise_levels": (250,), "draws": 4, "sampling_steps": 4},
+            score=Pixel(),
+            fusion=None,
+            threshold=HealthyQuantile(q=0.9998),
+        )
 
     @classmethod
     def published(cls) -> Recipe:
@@ -173,6 +233,14 @@ class Recipe:
             **{name: getattr(self, name) for name in ("median", "rescale", "floor")},
         }
 
+    @property
+    def score_key(self) -> str:
+        """The choices that shape the score, not what is cut from it: recipes alike here share healthy scores."""
+        values = self.as_dict()
+        return json.dumps(
+            {n: values[n] for n in ("options", "score", "fusion", "median")}, sort_keys=True
+        )
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Read what `as_dict` wrote.
@@ -185,9 +253,14 @@ class Recipe:
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}; it has {_names(cls)}")
-        read = {name: _untagged(value) if isinstance(value, Mapping) and "kind" in value else value
-                for name, value in values.items()}
-        options = {name: tuple(v) if isinstance(v, list) else v for name, v in read.get("options", {}).items()}
+        read = {
+            name: _untagged(value) if isinstance(value, Mapping) and "kind" in value else value
+            for name, value in values.items()
+        }
+        options = {
+            name: tuple(v) if isinstance(v, list) else v
+            for name, v in read.get("options", {}).items()
+        }
         return cls(**(read | {"options": options}))
 
 
@@ -212,5 +285,7 @@ def _untagged(values: Mapping[str, Any]) -> Any:
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
     unknown = set(settings) - {f.name for f in fields(kind)}
     if unknown:
-        raise ValueError(f"{values['kind']} has no {', '.join(sorted(unknown))}; it has {_names(kind)}")
+        raise ValueError(
+            f"{values['kind']} has no {', '.join(sorted(unknown))}; it has {_names(kind)}"
+        )
     return kind(**settings)

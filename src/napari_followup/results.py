@@ -21,8 +21,8 @@ class Cancelled(Exception):
 class Reconstruction:
     """Pseudo-healthy images of one patient.
 
-    `healthy` has the shape of ``stack.images`` and the stack's own intensity units, NaN where a visit is missing;
-    `provenance` says which model made it, with which options and seed.
+    `healthy` has the shape of ``stack.images`` and the stack's own intensity units, NaN where a
+    visit is missing; `provenance` says which model made it, with which options and seed.
     """
 
     stack: VisitStack
@@ -43,18 +43,21 @@ class Detection:
     score
         ``(visit, z, y, x)`` float32, fused over visits; NaN where a visit is missing.
     scores
-        Every stage by name, in the order it was made: ``"pixel"``, ``"feature"``, ``"fam"``, ``"lafm"``, …;
-        each the shape of `score`.
+        Every stage by name, in the order it was made: ``"pixel"``, ``"feature"``, ``"fam"``,
+        ``"lafm"``, …; each the shape of `score`.
     healthy
-        Pseudo-healthy images, shape and intensity units of ``stack.images``; none for methods without one.
+        Pseudo-healthy images, shape and intensity units of ``stack.images``; none for methods
+        without one.
     image_score
         ``(visit,)`` one number a visit; NaN where it is missing.
     threshold
         What `score` was compared with; infinite when nothing stood out.
     floor
-        Height of `score` that healthy patients stay under, from the bundle; none when it is not known.
+        Height of `score` that healthy patients stay under, from the bundle; none when it is not
+        known.
     provenance
-        Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user should know.
+        Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user
+        should know.
     """
 
     stack: VisitStack

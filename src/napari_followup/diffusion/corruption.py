@@ -1,8 +1,9 @@
 """Spoil parts of healthy images, so that a network can learn to put them right.
 
-Denoising in the sense of self-supervision (Vincent et al. 2008; foreign patches and soft masks as in DISYRE): random
-soft-edged shapes of any size are filled with what does not belong there. No shape, size or grey value is favoured,
-and no label is used: what was spoilt is known because it was done here. Pure tensor functions, any device.
+Denoising in the sense of self-supervision (Vincent et al. 2008; foreign patches and soft masks as
+in DISYRE): random soft-edged shapes of any size are filled with what does not belong there. No
+shape, size or grey value is favoured, and no label is used: what was spoilt is known because it was
+done here. Pure tensor functions, any device.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ from torch.nn import functional as F
 __all__ = ["corrupt", "random_shapes"]
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator, like: Tensor) -> Tensor:
+def _uniform(
+    count: int, low: float, high: float, generator: torch.Generator, like: Tensor
+) -> Tensor:
     drawn = torch.rand(count, generator=generator, device=generator.device).to(like)
     return low + (high - low) * drawn
 
 
 def _centres(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One pixel an image, half of them anywhere and half where the image has an edge: two (b,) tensors."""
+    """One pixel an image, half of them anywhere and half on an edge: rows and columns, each (b,)."""
     plane = images.mean(dim=1)
     edges = F.pad((plane[:, 1:, 1:] - plane[:, :-1, :-1]).abs(), (0, 1, 0, 1))
     share = edges.flatten(1) / edges.flatten(1).sum(dim=1, keepdim=True).clamp_min(1e-6)
     chance = share + 1.0 / share.shape[1]
-    pixel = torch.multinomial(chance.to(generator.device), 1, generator=generator)[:, 0].to(images.device)
+    pixel = torch.multinomial(chance.to(generator.device), 1, generator=generator)[:, 0].to(
+        images.device
+    )
     width = images.shape[-1]
     return (pixel // width).to(images), (pixel % width).to(images)
 
@@ -43,13 +48,19 @@ def random_shapes(images: Tensor, generator: torch.Generator) -> Tensor:
     Returns
     -------
     Tensor
-        ``(b, 1, y, x)`` in [0, 1]: how much of each pixel the blob covers. Half-axes run from 0.6 pixels to
-        a quarter of the image, evenly in their logarithm.
+        ``(b, 1, y, x)`` in [0, 1]: how much of each pixel the blob covers. Half-axes run from 0.6
+        pixels to a quarter of the image, evenly in their logarithm.
     """
     count, _, height, width = images.shape
     rows, columns = _centres(images, generator)
-    y = torch.arange(height, device=images.device, dtype=images.dtype)[None, :, None] - rows[:, None, None]
-    x = torch.arange(width, device=images.device, dtype=images.dtype)[None, None] - columns[:, None, None]
+    y = (
+        torch.arange(height, device=images.device, dtype=images.dtype)[None, :, None]
+        - rows[:, None, None]
+    )
+    x = (
+        torch.arange(width, device=images.device, dtype=images.dtype)[None, None]
+        - columns[:, None, None]
+    )
     longest = torch.log(torch.tensor(min(height, width) / 4.0)).item()
     radius = _uniform(count, -0.5, longest, generator, images).exp()[:, None, None]
     flat = _uniform(count, 0.0, 1.6, generator, images).exp()[:, None, None]
@@ -64,7 +75,7 @@ def random_shapes(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _fillings(images: Tensor, generator: torch.Generator) -> list[Tensor]:
-    """What may stand in a blob, each ``(b, c, y, x)``: a grey, another image, brighter or darker, noise, blur."""
+    """List what may stand in a blob: a grey, another image, brighter or darker, noise, blur."""
     count = len(images)
     grey = _uniform(count, 0.0, 1.0, generator, images)[:, None, None, None].expand_as(images)
     shift = torch.randint(-16, 17, (2,), generator=generator, device=generator.device).tolist()
@@ -76,7 +87,7 @@ def _fillings(images: Tensor, generator: torch.Generator) -> list[Tensor]:
 
 
 def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """Copy of the images in which up to three blobs of each are spoilt, and some images none at all.
+    """Spoil up to three blobs of each image, and nothing at all of some images.
 
     Parameters
     ----------
@@ -85,7 +96,7 @@ def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> T
     generator
         Source of every random draw.
     share
-        Chance that an image is spoilt.
+        Chance of a first blob; a second and a third have a half and a quarter of it.
 
     Returns
     -------

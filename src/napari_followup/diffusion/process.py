@@ -1,7 +1,7 @@
 """The diffusion process: add noise, read a clean image off a prediction, step along the DDIM path.
 
-Song et al. (2021) in the notation of Dang (2025), eqs. 2.4, 2.13 and 2.14. Every function takes ᾱ as a
-number or as a tensor that broadcasts over the images. Pure tensor functions, any device.
+Song et al. (2021) in the notation of Dang (2025), eqs. 2.4, 2.13 and 2.14. Every function takes ᾱ
+as a tensor that broadcasts over the images. Pure tensor functions, any device.
 """
 
 from __future__ import annotations
@@ -31,14 +31,37 @@ def add_noise(clean: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
 
 
 def clean_from_noise(noised: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
-    """Clean image that a noise prediction stands for: eq. 2.4 solved for the image."""
+    """Clean image that a noise prediction stands for: eq. 2.4 solved for the image.
+
+    Parameters
+    ----------
+    noised, noise
+        Same shape: the noised image, and the noise in it.
+    abar
+        Signal share of the step, broadcastable over `noised`, in (0, 1].
+
+    Returns
+    -------
+    Tensor
+        Shape of `noised`, not clamped.
+    """
     return (noised - (1 - abar).sqrt() * noise) / abar.sqrt()
 
 
 def noise_from_clean(noised: Tensor, clean: Tensor, abar: Tensor) -> Tensor:
     """Noise that a prediction of the clean image stands for: eq. 2.4 solved for the noise.
 
-    At ``abar = 1`` there is no noise to speak of and the answer is zero.
+    Parameters
+    ----------
+    noised, clean
+        Same shape: the noised image, and the clean image behind it.
+    abar
+        Signal share of the step, broadcastable over `noised`, in (0, 1].
+
+    Returns
+    -------
+    Tensor
+        Shape of `noised`; zero at ``abar = 1``, where there is no noise to speak of.
     """
     spread = (1 - abar).sqrt()
     return torch.where(spread > 0, (noised - abar.sqrt() * clean) / spread.clamp_min(1e-12), 0.0)

@@ -1,6 +1,6 @@
 """The variance schedule: how much of the image is left at each diffusion step.
 
-Linear schedule of Ho et al. (2020), as used by Dang (2025), Table 4.1. Pure tensor functions, any device.
+Linear schedule of Ho et al. (2020), as used by Dang (2025), Table 4.1. Pure tensor functions.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def step_grid(level: int, sampling_steps: int) -> Tensor:
     Returns
     -------
     Tensor
-        ``(n + 1,)`` int64, strictly falling from `level` to 0 with ``n = min(level, sampling_steps)``.
+        ``(n + 1,)`` int64, strictly falling from `level` to 0, ``n = min(level, sampling_steps)``.
 
     Raises
     ------
@@ -56,10 +56,11 @@ def step_grid(level: int, sampling_steps: int) -> Tensor:
 
     Notes
     -----
-    The published sampler starts one step beside `level` and ends at a residual noise of 0.01; this grid does neither.
+    The published sampler starts one step beside `level` and ends at a residual noise of 0.01;
+    this grid does neither.
     """
     if level < 1 or sampling_steps < 1:
         raise ValueError(
-            f"step_grid: level and sampling_steps must be at least 1, got {level} and {sampling_steps}"
+            f"level and sampling_steps must be at least 1, got {level} and {sampling_steps}"
         )
     return torch.linspace(level, 0, min(level, sampling_steps) + 1).round().long()

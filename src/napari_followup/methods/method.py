@@ -1,7 +1,7 @@
 """What every detection method takes and gives: the visits of one patient in, evidence of what is abnormal out.
 
-A method is a `torch.nn.Module` with the members of `Method`; it knows tensors in the model's value range, and
-neither files nor stacks.
+A method is a `torch.nn.Module` with the members of `Method`; it knows tensors in the model's value
+range, and neither files nor stacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["Evidence", "Features", "Method", "OnStep", "Visits"]
 
@@ -26,7 +26,8 @@ Features = Callable[[Tensor, tuple[int, ...]], list[Tensor]]
 class Visits:
     """One patient's observed visits.
 
-    `images` is ``(visit, modality, z, y, x)`` in the model's value range, `ages` is ``(visit,)`` in years.
+    `images` is ``(visit, modality, z, y, x)`` in the model's value range, `ages` is ``(visit,)`` in
+    years.
     """
 
     images: Tensor
@@ -35,20 +36,23 @@ class Visits:
     @property
     def planes(self) -> Tensor:
         """``(visit · z, modality, y, x)``: every plane an image of its own."""
-        return self.images.transpose(1, 2).flatten(0, 1)
+        planes: Tensor = self.images.transpose(1, 2).flatten(0, 1)
+        return planes
 
     def unplane(self, planes: Tensor) -> Tensor:
         """``(draw, visit · z, modality, y, x)`` back to ``(draw, visit, modality, z, y, x)``."""
         visits, _, depth = self.images.shape[:3]
-        return planes.unflatten(1, (visits, depth)).transpose(2, 3)
+        unfolded: Tensor = planes.unflatten(1, (visits, depth))
+        return unfolded.transpose(2, 3)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """What a method found.
 
-    `healthy` is ``(draw, visit, modality, z, y, x)``, or none for methods that do not reconstruct; `score` is
-    ``(visit, z, y, x)`` for methods that bring their own; `features` compares planes for FAM.
+    `healthy` is ``(draw, visit, modality, z, y, x)``, or none for methods that do not reconstruct;
+    `score` is ``(visit, z, y, x)`` for methods that bring their own; `features` compares planes for
+    FAM.
     """
 
     healthy: Tensor | None = None
@@ -57,15 +61,23 @@ class Evidence:
 
 
 class Method(Protocol):
-    """The members `detect` and the training call; `stages` names the parts that are trained one after another."""
+    """The members `detect` and the training call; `stages` are trained one after another."""
 
     config: Any
+    config_type: type
+    options_type: type
     stages: tuple[str, ...]
 
     def examine(
         self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
         """Evidence for one patient's visits."""
+
+    def begin(self, stage: str) -> None:
+        """Prepare `stage`, once, before its first step."""
+
+    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+        """Submodules that `stage` trains; the rest stays as it is."""
 
     def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
         """Training loss of `stage` on healthy planes ``(b, modality, y, x)``."""

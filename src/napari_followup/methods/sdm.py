@@ -1,8 +1,9 @@
 """Spatial Diffusion Model: a healthy image of the same subject, from a noised image and its semantic code.
 
-Dang (2025), Sec. 3.1 and 4.2.1. Presets: `THESIS` follows Tables 4.1-4.2 to the letter; `COMPACT` is small and fast:
-planes folded by two, a narrow ResNet-18 shaped encoder with group norm, the clean image as target, and corrupted
-inputs in training (`diffusion.corruption`), so that neither code nor noised image carries an anomaly along.
+Dang (2025), Sec. 3.1 and 4.2.1. Presets: `THESIS` follows Tables 4.1-4.2 to the letter; `COMPACT`
+is small and fast: planes folded by two, a narrow ResNet-18 shaped encoder with group norm, the
+clean image as target, and corrupted inputs in training (`diffusion.corruption`), so that neither
+code nor noised image carries an anomaly along.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class SDMConfig:
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "noise"
     corruption: float = 0.0  # share of training images that are spoilt before they are noised
-    step_power: float = 1.0  # training steps are drawn as uniform ** step_power: above 1, low steps come more often
+    step_power: float = (
+        1.0  # training steps are drawn as uniform ** step_power: above 1, low steps come more often
+    )
     feature_levels: tuple[int, ...] = (2, 3)  # Sec. 3.2.1; Table 4.2 lists levels 1 to 3
     adaptation_levels: tuple[int, ...] = (100, 250, 500, 1000)  # Sec. 4.2.2
     adaptation_steps: int = 100
@@ -104,6 +107,8 @@ class SDMOptions:
 class SDM(nn.Module):
     """Encoder, U-Net and feature extractor of a Spatial Diffusion Model."""
 
+    config_type = SDMConfig
+    options_type = SDMOptions
     stages = ("denoise", "features")
 
     def __init__(self, config: SDMConfig) -> None:
@@ -128,7 +133,9 @@ class SDM(nn.Module):
             pool=config.encoder_pool,
         )
         self.extractor = deepcopy(self.encoder)
-        self.register_buffer("abars", linear_schedule(config.steps, config.beta_range), persistent=False)
+        self.register_buffer(
+            "abars", linear_schedule(config.steps, config.beta_range), persistent=False
+        )
 
     def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
         """The network's clean image, unclamped: (b, m, y, x), (b or 1,), projected code -> (b, m, y, x)."""
@@ -146,7 +153,10 @@ class SDM(nn.Module):
     ) -> Tensor:
         """Pseudo-healthy planes: (b, m, y, x) in the value range -> (draw, b, m, y, x), levels before draws."""
         code = self.unet.project_code(self.encoder(planes))
-        calls = sum(min(level, options.sampling_steps) for level in options.noise_levels) * options.draws
+        calls = (
+            sum(min(level, options.sampling_steps) for level in options.noise_levels)
+            * options.draws
+        )
         done = 0
 
         def denoise(noised: Tensor, step: int) -> Tensor:
@@ -161,7 +171,11 @@ class SDM(nn.Module):
         drawn = []
         for level in options.noise_levels:
             walk = partial(
-                decode, level=level, sampling_steps=options.sampling_steps, abars=self.abars, denoise=denoise
+                decode,
+                level=level,
+                sampling_steps=options.sampling_steps,
+                abars=self.abars,
+                denoise=denoise,
             )
             for _ in range(options.draws):
                 if options.start == "infer":
@@ -178,11 +192,19 @@ class SDM(nn.Module):
         """Reconstruct every plane of every visit; nothing is shared between visits (Sec. 3.1)."""
         planes = visits.planes
         healthy = self.reconstruct(planes, options, generator, on_step)
-        return Evidence(healthy=visits.unplane(healthy), features=self.extractor.features)
+        return Evidence(healthy=visits.unplane(healthy), features=self.examine_features)
+
+    def examine_features(self, planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+        """Adapted features of planes (b, m, y, x) for FAM, one (b, c, y', x') tensor a level."""
+        return self.extractor.features(planes, levels)
 
     def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
         """Loss of `stage` on healthy planes (b, m, y, x): eq. 3.2 for "denoise", eq. 3.6 for "features"."""
-        return self._denoise_loss(images, generator) if stage == "denoise" else self._feature_loss(images, generator)
+        return (
+            self._denoise_loss(images, generator)
+            if stage == "denoise"
+            else self._feature_loss(images, generator)
+        )
 
     def parameters_of(self, stage: str) -> list[nn.Parameter]:
         """Parameters that `stage` trains; the rest stays as it is."""
@@ -199,7 +221,9 @@ class SDM(nn.Module):
 
     def _denoise_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
         even = torch.rand(len(images), generator=generator, device=generator.device).to(images)
-        steps = 1 + (even**self.config.step_power * self.config.steps).long()
+        steps = 1 + (even**self.config.step_power * self.config.steps).long().clamp_max(
+            self.config.steps - 1
+        )
         noise = draw_noise(tuple(images.shape), generator, images)
         shown = self._spoil(images, generator)
         noised = add_noise(shown, noise, self._abar(steps, images))
@@ -216,12 +240,18 @@ class SDM(nn.Module):
         return low + (high - low) * spoilt
 
     def _feature_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        choice = torch.randint(len(self.config.adaptation_levels), (1,), generator=generator, device=generator.device)
+        choice = torch.randint(
+            len(self.config.adaptation_levels), (1,), generator=generator, device=generator.device
+        )
         level = self.config.adaptation_levels[int(choice)]
         options = SDMOptions(noise_levels=(level,), sampling_steps=self.config.adaptation_steps)
         with torch.no_grad():
             healthy = self.reconstruct(images, options, generator)[0]
         return adaptation_loss(
-            self.extractor.features, self.encoder.features, images, healthy,
-            levels=self.config.feature_levels, distillation=self.config.distillation,
+            self.extractor.features,
+            self.encoder.features,
+            images,
+            healthy,
+            levels=self.config.feature_levels,
+            distillation=self.config.distillation,
         )

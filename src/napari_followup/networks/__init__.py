@@ -1,1 +1,1 @@
-"""Networks: blocks, U-Net, encoders. They know nothing of files, devices, losses or noise schedules."""
+"""Networks: blocks, U-Net, encoders. They know nothing of files, losses or noise schedules."""

@@ -1,7 +1,7 @@
 """Blocks of the conditional U-Net: adaptive group norm, residual block, self-attention, resampling.
 
-Dang (2025), Sec. 3.1.2 and 4.2.1; the layout follows Dhariwal & Nichol (2021). A block's conditions come in
-as ready scales and shifts, so that they are computed once and not at every call.
+Dang (2025), Sec. 3.1.2 and 4.2.1; the layout follows Dhariwal & Nichol (2021). A block's conditions
+come in as ready scales and shifts, so that they are computed once and not at every call.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["AdaGroupNorm", "ResidualBlock", "SelfAttention", "zeroed"]
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
-    """The layer with all its parameters at zero, so that its branch starts as the identity."""
+    """Set all parameters of a layer to zero, so that its branch starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
@@ -56,7 +56,8 @@ class ResidualBlock(nn.Module):
         """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y, x)."""
         h = self.convolution(F.silu(self.norm(x)))
         h = F.silu(self.adaptive(h, step, code))
-        return self.skip(x) + self.last(self.dropout(h))
+        changed: Tensor = self.last(self.dropout(h))
+        return self.skip(x) + changed
 
 
 class SelfAttention(nn.Module):
@@ -73,4 +74,5 @@ class SelfAttention(nn.Module):
         qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2)  # (b, pixel, 3 c)
         query, key, value = qkv[:, None].chunk(3, dim=-1)  # one head: four axes take the fast path
         mixed = F.scaled_dot_product_attention(query, key, value)[:, 0]
-        return x + self.project(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
+        attended: Tensor = self.project(mixed.transpose(1, 2).unflatten(2, x.shape[2:]))
+        return x + attended

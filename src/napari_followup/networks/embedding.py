@@ -32,7 +32,9 @@ def sinusoids(numbers: Tensor, features: int, longest_period: float = 10_000.0) 
     """
     half = features // 2
     rates = torch.exp(
-        -math.log(longest_period) * torch.arange(half, dtype=torch.float32, device=numbers.device) / half
+        -math.log(longest_period)
+        * torch.arange(half, dtype=torch.float32, device=numbers.device)
+        / half
     )
     angles = numbers.float()[:, None] * rates
     return torch.cat([angles.cos(), angles.sin()], dim=1)
@@ -50,4 +52,5 @@ class NumberEmbedding(nn.Module):
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(b,) -> (b, features)."""
-        return self.layers(sinusoids(numbers, self.features))
+        embedded: Tensor = self.layers(sinusoids(numbers, self.features))
+        return embedded

@@ -1,7 +1,7 @@
 """The semantic encoder: an image to a code without place, and the features FAM compares.
 
-Dang (2025), Sec. 3.1.1: a ResNet whose classifier is replaced by one linear layer. Table 4.1 prints its input as
-1000; the pooled features of a ResNet-50 are 2048.
+Dang (2025), Sec. 3.1.1: a ResNet whose classifier is replaced by one linear layer. Table 4.1 prints
+its input as 1000; the pooled features of a ResNet-50 are 2048.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class SemanticEncoder(nn.Module):
         self.to_code = nn.Linear(8 * width * (1 if depth == 18 else 4), code_features)
 
     def features(self, x: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
-        """(b, inputs, y, x) -> one (b, c, y', x') for each of the ResNet stages in `levels`, 1 to 4."""
+        """(b, inputs, y, x) -> one (b, c, y', x') for each ResNet stage in `levels`, 1 to 4."""
         h = self.body.act(self.body.bn1(self.body.conv1(x)))
         h = h if self.body.no_max_pool else self.body.maxpool(h)
         found = []
@@ -75,4 +75,5 @@ class SemanticEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, inputs, y, x) -> (b, code_features)."""
-        return self.to_code(self.features(x, (4,))[0].mean(dim=(2, 3)))
+        code: Tensor = self.to_code(self.features(x, (4,))[0].mean(dim=(2, 3)))
+        return code

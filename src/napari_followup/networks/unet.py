@@ -1,7 +1,8 @@
 """The conditional U-Net of the diffusion models (Dang 2025, Sec. 3.1.2, Table 4.1).
 
-With `unshuffle` 2 or more the images enter as that many times smaller planes with more channels: the same widths
-at a fraction of the cost. Conditions are projected by `project_steps` and `project_code`, once for a whole decoding.
+With `unshuffle` 2 or more the images enter as that many times smaller planes with more channels: the
+same widths at a fraction of the cost. Conditions are projected by `project_steps` and
+`project_code`, once for a whole decoding.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor, step: Tensor, code: Tensor) -> Tensor:
         """(b, inputs, y, x) and the block's projections -> (b, outputs, y, x)."""
-        return self.attention(self.block(x, step, code))
+        h: Tensor = self.attention(self.block(x, step, code))
+        return h
 
 
 class UNet(nn.Module):
@@ -44,6 +46,8 @@ class UNet(nn.Module):
         Length of the step embedding and of the code's projection.
     code_features
         Length of the semantic code; 0 for a U-Net without one.
+    dropout
+        Share of features dropped inside every residual block while training.
     unshuffle
         Factor by which planes are folded into channels at the door.
     """
@@ -90,7 +94,7 @@ class UNet(nn.Module):
     @property
     def multiple(self) -> int:
         """Image sides must be multiples of this many pixels."""
-        return self.unshuffle * 2 ** (len(self.down) - 1)
+        return self.unshuffle << (len(self.down) - 1)
 
     def _norms(self) -> list[AdaGroupNorm]:
         return [stage.block.adaptive for stage in (*self.down, *self.middle, *self.up)]
@@ -101,7 +105,7 @@ class UNet(nn.Module):
         return [norm.from_step(embedded) for norm in self._norms()]
 
     def project_code(self, code: Tensor | None, count: int = 1) -> list[Tensor]:
-        """(b, code_features) -> each block's (b, 2 c) scale and shift; without a code, those of zeros."""
+        """(b, code_features), or `count` images without a code -> each block's (b, 2 c) scale and shift."""
         if code is None or self.code_embedding is None:
             embedded = next(self.parameters()).new_zeros(count, self.features)
         else:

@@ -41,7 +41,9 @@ def feature_distance(
     """
     total = images.new_zeros(len(images), 1, *images.shape[2:])
     for ours, theirs in zip(features(images, levels), features(healthy, levels), strict=True):
-        pooled = [F.avg_pool2d(f, 3, stride=1, padding=1, count_include_pad=False) for f in (ours, theirs)]
+        pooled = [
+            F.avg_pool2d(f, 3, stride=1, padding=1, count_include_pad=False) for f in (ours, theirs)
+        ]
         distance = 1 - F.cosine_similarity(*pooled, dim=1)
         total += F.interpolate(distance[:, None], size=images.shape[2:], mode="bilinear")
     return total[:, 0].clamp_min(0)
@@ -64,8 +66,8 @@ def combine(pixel: Tensor, feature: Tensor, *, weight: float = 1.0) -> Tensor:
 
     References
     ----------
-    Dang (2025), eq. 3.5. The maxima run over the patient's whole series, so that a healthy visit is not
-    stretched to the height of a sick one.
+    Dang (2025), eq. 3.5. The maxima run over the patient's whole series, so that a healthy visit is
+    not stretched to the height of a sick one.
     """
     highest = feature.max()
     if highest <= 0:
@@ -108,7 +110,9 @@ def adaptation_loss(
     loss = images.new_zeros(())
     for (ours, theirs), (ours_frozen, theirs_frozen) in zip(pairs, anchors, strict=True):
         loss = loss + _distance(theirs, ours)
-        loss = loss + distillation * (_distance(theirs, theirs_frozen) + _distance(ours, ours_frozen))
+        loss = loss + distillation * (
+            _distance(theirs, theirs_frozen) + _distance(ours, ours_frozen)
+        )
     return loss
 
 

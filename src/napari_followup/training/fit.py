@@ -27,7 +27,9 @@ OnLoss = Callable[[int, float, float], "bool | None"]
 class _Stage(pl.LightningModule):
     """One stage of a method, as Lightning wants to see it."""
 
-    def __init__(self, method: Any, stage: str, plan: TrainingPlan, budget: tuple[int | None, float | None]) -> None:
+    def __init__(
+        self, method: Any, stage: str, plan: TrainingPlan, budget: tuple[int | None, float | None]
+    ) -> None:
         super().__init__()
         self.method, self.stage, self.plan = method, stage, plan
         self.steps, self.minutes = budget
@@ -42,14 +44,24 @@ class _Stage(pl.LightningModule):
     def progress(self) -> float:
         """Share of the budget that is spent."""
         spent = [self.global_step / self.steps] if self.steps else []
-        spent += [(self.seconds + time.monotonic() - self._since) / (60 * self.minutes)] if self.minutes else []
+        spent += (
+            [(self.seconds + time.monotonic() - self._since) / (60 * self.minutes)]
+            if self.minutes
+            else []
+        )
         return max(spent)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.method.parameters_of(self.stage), lr=self.plan.learning_rate, weight_decay=1e-4)
+        return torch.optim.AdamW(
+            self.method.parameters_of(self.stage), lr=self.plan.learning_rate, weight_decay=1e-4
+        )
 
     def _generator(self, *numbers: int) -> torch.Generator:
-        seed = int(torch.tensor([self.plan.seed, *numbers]).mul(torch.tensor([1_000_003, 7919, 1][: 1 + len(numbers)])).sum())
+        seed = int(
+            torch.tensor([self.plan.seed, *numbers])
+            .mul(torch.tensor([1_000_003, 7919, 1][: 1 + len(numbers)]))
+            .sum()
+        )
         return torch.Generator().manual_seed(seed)
 
     def on_train_start(self) -> None:
@@ -63,7 +75,9 @@ class _Stage(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Tensor, index: int) -> None:
-        loss = self.method.loss(self.stage, batch, self._generator(index, 1))  # the same noise every time
+        loss = self.method.loss(
+            self.stage, batch, self._generator(index, 1)
+        )  # the same noise every time
         self.log("validation_loss", loss, on_epoch=True, on_step=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -93,8 +107,14 @@ class _Watch(Callback):
         self.on_loss = on_loss
         self.stopped = False
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
-        go_on = self.on_loss(module.global_step, module.progress, float(outputs["loss"])) if self.on_loss else None
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
+    ) -> None:
+        go_on = (
+            self.on_loss(module.global_step, module.progress, float(outputs["loss"]))
+            if self.on_loss
+            else None
+        )
         self.stopped = go_on is False
         trainer.should_stop = self.stopped or module.progress >= 1
 
@@ -136,14 +156,28 @@ def fit_stage(
         averaged weights.
     """
     last = out / "last.ckpt"
-    resumed = torch.load(last, weights_only=True, map_location="cpu")["global_step"] if last.exists() else 0
+    resumed = (
+        torch.load(last, weights_only=True, map_location="cpu")["global_step"]
+        if last.exists()
+        else 0
+    )
     module, watch = _Stage(method, stage, plan, plan.budget(first)), _Watch(on_loss)
-    trainer = _trainer(plan, out, device, [_Averaging(plan.ema_decay), _checkpoints(plan, out), watch])
+    trainer = _trainer(
+        plan, out, device, [_Averaging(plan.ema_decay), _checkpoints(plan, out), watch]
+    )
     training = DataLoader(RandomPlanes(planes[0], plan.batch, plan.seed, resumed), batch_size=None)
     validation = DataLoader(planes[1][:: max(1, len(planes[1]) // 512)], batch_size=plan.batch)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")  # advice on workers and logging, not ours to heed
-        trainer.fit(module, training, validation, ckpt_path=str(last) if resumed else None, weights_only=True)
+        warnings.filterwarnings(
+            "ignore", module="lightning"
+        )  # advice on workers and logging, not ours to heed
+        trainer.fit(
+            module,
+            training,
+            validation,
+            ckpt_path=str(last) if resumed else None,
+            weights_only=True,
+        )
     return not watch.stopped
 
 

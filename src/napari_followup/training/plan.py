@@ -47,4 +47,8 @@ class TrainingPlan:
     def rate(self, step: int, progress: float) -> float:
         """Learning rate of batch `step` when `progress` in [0, 1] of the budget is spent: warm-up, then cosine."""
         rise = min(1.0, (step + 1) / WARM_UP)
-        return self.learning_rate * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+        return (
+            self.learning_rate
+            * rise
+            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+        )

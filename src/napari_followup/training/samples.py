@@ -46,7 +46,9 @@ def healthy_planes(
         raise ValueError("training needs at least one healthy series, got none")
     counts = {stack.shape[1] for stack in stacks}
     if len(counts) > 1:
-        raise ValueError(f"series differ in their number of modalities: {sorted(counts)}; train on one kind")
+        raise ValueError(
+            f"series differ in their number of modalities: {sorted(counts)}; train on one kind"
+        )
     return torch.cat([_planes_of(stack, image_size, value_range) for stack in stacks])
 
 
@@ -55,7 +57,8 @@ def _planes_of(
 ) -> Tensor:
     observed = np.asarray(stack.images[np.flatnonzero(stack.is_observed)])
     scaled = [
-        fit_scaling(stack, value_range, modality=m).apply(observed[:, m]) for m in range(observed.shape[1])
+        fit_scaling(stack, value_range, modality=m).apply(observed[:, m])
+        for m in range(observed.shape[1])
     ]
     images = torch.from_numpy(np.stack(scaled, axis=2))  # (visit, z, modality, y, x)
     return resize_planes(images.flatten(0, 1), image_size)
@@ -81,7 +84,9 @@ def split_subjects(
         If fewer than two subjects are given.
     """
     if len(stacks) < 2:
-        raise ValueError(f"training needs at least 2 subjects, one of them to validate on; got {len(stacks)}")
+        raise ValueError(
+            f"training needs at least 2 subjects, one of them to validate on; got {len(stacks)}"
+        )
     order = np.random.default_rng(seed).permutation(len(stacks))
     count = max(1, round(held_out * len(stacks)))
     return [stacks[i] for i in sorted(order[count:])], [stacks[i] for i in sorted(order[:count])]

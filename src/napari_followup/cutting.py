@@ -1,0 +1,106 @@
+"""From a fused score to a mask, as a recipe says; the line healthy subjects draw comes from the bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.bundle import HealthyScores
+from napari_followup.recipe import (
+    Fixed,
+    HealthyHysteresis,
+    HealthyQuantile,
+    Quantile,
+    Recipe,
+    Threshold,
+    Yen,
+)
+from napari_followup.segmentation.masks import confirmed_by, grown_mask, mask_at
+from napari_followup.segmentation.threshold import yen_threshold
+
+__all__ = ["Cut", "segment"]
+
+UNKNOWN = (
+    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; it always splits, on a healthy "
+    "series too"
+)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cut:
+    """A mask, the height of the score that makes it, the height healthy subjects stay under, and remarks."""
+
+    mask: NDArray[np.bool_]
+    threshold: float
+    floor: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def segment(
+    score: NDArray[np.float32],
+    pixel: NDArray[np.float32],
+    recipe: Recipe,
+    known: HealthyScores | None,
+) -> Cut:
+    """Mask of one patient's series.
+
+    Parameters
+    ----------
+    score, pixel
+        Final score and pixel distance, ``(visit, z, y, x)``; NaN where a visit is missing.
+    recipe
+        Its threshold and floor.
+    known
+        Healthy scores of this recipe, from the bundle; without them a healthy threshold becomes
+        Yen's, and the remark says so.
+
+    Returns
+    -------
+    Cut
+        Mask of the shape of `score`.
+    """
+    needs_healthy = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    threshold = Yen() if needs_healthy and known is None else recipe.threshold
+    cut = _cut(score, pixel, threshold, known)
+    if known is None:
+        return replace(cut, notes=(UNKNOWN,) if needs_healthy or recipe.floor is not None else ())
+    if recipe.floor is None:
+        return cut
+    floor = known.height(recipe.floor)
+    return replace(cut, mask=cut.mask & mask_at(score, floor), floor=floor)
+
+
+def _cut(
+    score: NDArray[np.float32],
+    pixel: NDArray[np.float32],
+    threshold: Threshold,
+    known: HealthyScores | None,
+) -> Cut:
+    match threshold:
+        case Yen(pixel_too=pixel_too):
+            height = yen_threshold(score)
+            mask = mask_at(score, height)
+            return Cut(mask=confirmed_by(mask, pixel) if pixel_too else mask, threshold=height)
+        case Quantile(q=q):
+            height = float(np.nanquantile(score, q))
+        case HealthyQuantile(q=q):
+            height = _known(known).height(q)
+        case HealthyHysteresis(low=low, high=high):
+            height, floor = _known(known).height(low), _known(known).height(high)
+            return Cut(mask=grown_mask(score, height, floor), threshold=height, floor=floor)
+        case Fixed(value=height):
+            pass
+        case _:
+            assert_never(threshold)
+    return Cut(mask=mask_at(score, height), threshold=height)
+
+
+def _known(scores: HealthyScores | None) -> HealthyScores:
+    if scores is None:
+        raise ValueError(
+            "this threshold needs the healthy scores of the recipe; calibrate the model for it first"
+        )
+    return scores

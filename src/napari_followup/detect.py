@@ -1,0 +1,281 @@
+"""Find what is abnormal in one patient's series: the door that scripts, the command line and the widgets share.
+
+`detect` is the whole way. `reconstruct`, `score_pair` and `fuse_scores` are its steps, to be
+chained by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.cutting import Cut, segment
+from napari_followup.device import choose_device, halving, inference, planes_at_once
+from napari_followup.methods import method_class
+from napari_followup.methods.method import Evidence, Visits
+from napari_followup.preparation import Prepared, prepare, visits_of
+from napari_followup.recipe import Fusion, Recipe, Score
+from napari_followup.results import Cancelled, Detection, Reconstruction
+from napari_followup.scores.image import image_scores
+from napari_followup.scoring import fuse, score_series, score_stages
+from napari_followup.stack import VisitStack
+
+__all__ = ["detect", "examine", "fuse_scores", "judge", "reconstruct", "score_pair"]
+
+OnStep = Callable[[int, int], "bool | None"]
+
+
+def detect(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    recipe: Recipe | None = None,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Detection:
+    """Reconstruct, score, fuse and segment one patient's visits.
+
+    Parameters
+    ----------
+    stack
+        The series; missing visits stay missing in the result.
+    bundle
+        The trained model.
+    recipe
+        How evidence becomes a mask; `Recipe.default` when none is given, `Recipe.published` for the
+        thesis'.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    seed
+        Source of all noise; the same seed gives the same result.
+    on_step
+        Called with the network calls done and to do; return False to stop.
+
+    Returns
+    -------
+    Detection
+        Maps ``(visit, z, y, x)`` in the order of ``stack``.
+
+    Raises
+    ------
+    ValueError
+        If the model and the series do not go together, or the recipe asks for what the method
+        cannot give.
+    Cancelled
+        If `on_step` returned False.
+    """
+    recipe = recipe or Recipe.default()
+    where = choose_device(device)
+    prepared = prepare(stack, bundle, where)
+    with inference(where):
+        evidence = examine(prepared.visits, bundle, recipe.options, where, seed, on_step)
+        return judge(prepared, evidence, bundle, recipe, seed=seed)
+
+
+def judge(
+    prepared: Prepared, evidence: Evidence, bundle: ModelBundle, recipe: Recipe, *, seed: int = 0
+) -> Detection:
+    """Score, fuse and segment what a method found in a prepared series: `detect` after its network has run."""
+    stages = score_series(prepared.visits, evidence, recipe)
+    healthy = (
+        None if evidence.healthy is None else prepared.images_back(evidence.healthy.mean(dim=0))
+    )
+    image_score = np.full(prepared.stack.n_visits, np.nan, np.float32)
+    image_score[prepared.observed] = image_scores(stages["final"]).float().cpu().numpy()
+    maps = {name: prepared.map_back(values) for name, values in stages.items()}
+    known = bundle.healthy.get(recipe.score_key)
+    cut = segment(maps["final"], maps["pixel"], recipe, known)
+    score, threshold, floor = _presented(maps.pop("final"), cut, recipe)
+    return Detection(
+        stack=prepared.stack,
+        mask=cut.mask,
+        score=score,
+        scores=maps,
+        healthy=healthy,
+        image_score=image_score,
+        threshold=threshold,
+        floor=floor,
+        provenance=_provenance(
+            bundle, seed, recipe=recipe.as_dict(), notes=[*prepared.notes, *cut.notes]
+        ),
+    )
+
+
+def reconstruct(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    *,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Reconstruction:
+    """Pseudo-healthy images of every visit: mean of the method's draws, in the stack's own intensity units.
+
+    Parameters and errors as for `detect`; `options` are the method's own, by name.
+    """
+    where = choose_device(device)
+    prepared = prepare(stack, bundle, where)
+    wanted = Recipe.default().options if options is None else options
+    with inference(where):
+        evidence = examine(prepared.visits, bundle, wanted, where, seed, on_step)
+        if evidence.healthy is None:
+            raise ValueError(f"method {bundle.method!r} gives no healthy images")
+        healthy = prepared.images_back(evidence.healthy.mean(dim=0))
+    said = _provenance(bundle, seed, options=dict(wanted), notes=list(prepared.notes))
+    return Reconstruction(stack=stack, healthy=healthy, provenance=said)
+
+
+def score_pair(
+    stack: VisitStack,
+    healthy: NDArray[np.floating],
+    bundle: ModelBundle,
+    score: Score,
+    *,
+    device: str = "auto",
+) -> dict[str, NDArray[np.float32]]:
+    """Score maps of a series against healthy images made earlier.
+
+    Parameters
+    ----------
+    stack
+        The series.
+    healthy
+        Shape and intensity units of ``stack.images``.
+    bundle
+        The model whose features FAM compares.
+    score
+        Which score.
+
+    Returns
+    -------
+    dict
+        Stages by name, each ``(visit, z, y, x)`` float32, the last one the score itself.
+
+    Raises
+    ------
+    ValueError
+        If `healthy` has another shape than the images.
+    """
+    if healthy.shape != stack.shape:
+        raise ValueError(
+            f"healthy images are {healthy.shape}, the series is {stack.shape}; they must agree"
+        )
+    where = choose_device(device)
+    prepared = prepare(stack, bundle, where)
+    other = visits_of(stack, healthy, prepared.scalings, bundle.image_size, where)
+    with inference(where):
+        features = bundle.build(where).examine_features
+        stages = score_stages(prepared.visits, other.images, features, score)
+        return {name: prepared.map_back(values) for name, values in stages.items()}
+
+
+def fuse_scores(
+    scores: NDArray[np.floating], ages: NDArray[np.floating], fusion: Fusion
+) -> NDArray[np.float32]:
+    """Scores ``(visit, z, y, x)`` corrected by those of the other visits; visits of NaN stay out and stay NaN."""
+    present = np.isfinite(scores).all(axis=(1, 2, 3))
+    fused = np.full(scores.shape, np.nan, np.float32)
+    values = torch.from_numpy(np.ascontiguousarray(scores[present], np.float32))
+    fused[present] = fuse(
+        values, torch.from_numpy(np.asarray(ages, float)[present]), fusion
+    ).numpy()
+    return fused
+
+
+def examine(
+    visits: Visits,
+    bundle: ModelBundle,
+    options: Mapping[str, Any],
+    device: torch.device,
+    seed: int,
+    on_step: OnStep | None,
+) -> Evidence:
+    """Run the method on as many planes as fit at once, with fewer when memory runs out."""
+    method = bundle.build(device)
+    settings = _options(bundle, options)
+
+    def in_blocks(planes: int) -> Evidence:
+        parts = list(_slabs(visits, planes))
+        found = []
+        for index, part in enumerate(parts):
+            generator = torch.Generator().manual_seed(seed + index)
+            counted = _counting(on_step, index, len(parts))
+            found.append(method.examine(part, settings, generator, counted))
+        return _joined(found)
+
+    return halving(in_blocks, planes_at_once(device, bundle.image_size))
+
+
+def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
+    kind = method_class(bundle.method).options_type
+    try:
+        return kind(**options)
+    except TypeError as error:
+        known = ", ".join(kind.__dataclass_fields__)
+        raise ValueError(f"method {bundle.method!r}: {error}; its options are {known}") from error
+
+
+def _slabs(visits: Visits, planes: int) -> Iterator[Visits]:
+    """All visits, as many z planes at a time as the budget holds, one at least."""
+    count, _, depth = visits.images.shape[:3]
+    thickness = max(1, planes // count)
+    for start in range(0, depth, thickness):
+        yield Visits(images=visits.images[:, :, start : start + thickness], ages=visits.ages)
+
+
+def _joined(found: list[Evidence]) -> Evidence:
+    if len(found) == 1:
+        return found[0]
+
+    def along_z(parts: list[Tensor | None]) -> Tensor | None:
+        whole = [part for part in parts if part is not None]
+        return torch.cat(whole, dim=-3) if whole else None
+
+    return Evidence(
+        healthy=along_z([part.healthy for part in found]),
+        score=along_z([part.score for part in found]),
+        features=found[0].features,
+    )
+
+
+def _counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
+    """An `on_step` for one of several parts that counts over all of them and raises when told to stop."""
+
+    def step(done: int, total: int) -> None:
+        if on_step is not None and on_step(index * total + done, parts * total) is False:
+            raise Cancelled("stopped before the end; nothing was kept")
+
+    return step
+
+
+def _presented(
+    score: NDArray[np.float32], cut: Cut, recipe: Recipe
+) -> tuple[NDArray[np.float32], float, float | None]:
+    """Score, threshold and floor, min-max rescaled together where the recipe says so."""
+    low, high = float(np.nanmin(score)), float(np.nanmax(score))
+    if not recipe.rescale or low == high:
+        return score, cut.threshold, cut.floor
+    floor = None if cut.floor is None else (cut.floor - low) / (high - low)
+    return (score - low) / (high - low), (cut.threshold - low) / (high - low), floor
+
+
+def _provenance(bundle: ModelBundle, seed: int, **more: Any) -> dict[str, Any]:
+    return {
+        "software": "napari-followup",
+        "version": version("napari-followup"),
+        "model": bundle.name,
+        "model_version": bundle.version,
+        "model_fingerprint": bundle.fingerprint,
+        "method": bundle.method,
+        "seed": seed,
+        **more,
+    }

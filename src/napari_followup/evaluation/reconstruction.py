@@ -1,0 +1,116 @@
+"""Reconstruction of healthy images, measured: how near is the pseudo-healthy image to one that is healthy already.
+
+Errors and similarities are taken in the model's value range, image by image. SSIM has MONAI's defaults: a Gaussian
+window of 11 pixels with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images cannot have that window at all of its
+five scales: here the window has 7 pixels, as many scales as fit (four for 64 × 64) and the published weights,
+scaled to sum 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
+from torch import Tensor
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.detect import examine
+from napari_followup.device import choose_device, inference
+from napari_followup.preparation import prepare
+from napari_followup.recipe import Recipe
+from napari_followup.stack import VisitStack
+
+__all__ = [
+    "THESIS",
+    "ReconstructionFigures",
+    "compare_images",
+    "evaluate_reconstruction",
+    "usual_options",
+]
+
+WINDOW = 7  # of MS-SSIM, pixels
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. (2003)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionFigures:
+    """Means over images; `l1` and `l2` in the value range, `psnr` in dB, similarities in [0, 1]."""
+
+    name: str
+    l1: float
+    l2: float
+    psnr: float
+    ssim: float
+    ms_ssim: float
+    images: int = 0
+
+
+THESIS = ReconstructionFigures(
+    name="thesis, level 250 (other variant of the data, test split)",
+    l1=12.61e-3,
+    l2=0.73e-3,
+    psnr=32.66,
+    ssim=0.8570,
+    ms_ssim=0.9885,
+    images=1500,
+)
+"""Dang (2025), Table 5.1: healthy test subjects, added noise, 250 steps."""
+
+
+def usual_options(level: int = 250) -> dict[str, dict[str, Any]]:
+    """Ways to reconstruct by name: one draw from `level`, the default recipe's draws from it, that recipe itself."""
+    default = dict(Recipe.default().options)
+    draws = default.get("draws", 1)
+    return {
+        f"level {level}, one draw": default | {"noise_levels": (level,), "draws": 1},
+        f"level {level}, {draws} draws": default | {"noise_levels": (level,)},
+        "default recipe": default,
+    }
+
+
+def evaluate_reconstruction(
+    stacks: Sequence[VisitStack],
+    bundle: ModelBundle,
+    options: Mapping[str, Mapping[str, Any]],
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: Callable[[int, int], bool | None] | None = None,
+) -> list[ReconstructionFigures]:
+    """Figures of every way to reconstruct, on the same healthy subjects.
+
+    Parameters
+    ----------
+    stacks
+        Healthy series the model was not trained on.
+    bundle
+        The model.
+    options
+        The method's options by the name of the row, see `usual_options`.
+    device, seed
+        As for `detect`; each subject's noise is seeded with `seed` plus its position.
+    on_step
+        Called with the subjects done and to do; return False to end there.
+
+    Returns
+    -------
+    list of ReconstructionFigures
+        In the order of `options`.
+    """
+    where = choose_device(device)
+    found: dict[str, list[Tensor]] = {name: [] for name in options}
+    for number, stack in enumerate(stacks):
+        prepared = prepare(stack, bundle, where)
+        with inference(where):
+            for name, values in options.items():
+                evidence = examine(prepared.visits, bundle, values, where, seed + number, None)
+                if evidence.healthy is None:
+                    raise ValueError(f"method {bundle.method!r} gives no healthy images")
+                healthy = prepared.visits.unplane(_planes(evidence.healthy.mean(dim=0))[None])[0]
+                found[name].append(_compare(prepared.visits.images, healthy, bundle))
+        if on_step is not None and on_step(number + 1, len(stacks)) is False:
+            break
+    return [_figures(name, torch.cat(parts)) for name, parts in found.items()]

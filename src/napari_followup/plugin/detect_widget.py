@@ -1,0 +1,285 @@
+"""The widget *Detect anomalies*: choose a series, click, get layers.
+
+In a script::
+
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-followup", "Detect anomalies")
+    widget.finished.connect(lambda: print(widget.error or widget.detection.image_score))
+    widget.run()
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QPushButton,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_followup.plugin.actions import detect_layers
+from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.layers import LayerTuple, Source
+from napari_followup.plugin.model_combo import ModelCombo
+from napari_followup.plugin.preferences import Preferences
+from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.recipe_form import RecipeForm, with_options
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.result_layers import Found, detection_layers
+from napari_followup.plugin.result_panel import ResultPanel, summary
+from napari_followup.plugin.run_form import RunForm
+from napari_followup.plugin.series_input import SeriesInput, unwrapped
+from napari_followup.plugin.show import show_layers
+from napari_followup.plugin.visit_text import VisitText
+from napari_followup.recipe import Recipe
+from napari_followup.results import Detection
+
+__all__ = ["DetectWidget"]
+
+WIDTH = 330  # pixels, so that no control is cut off
+PRESETS = ("default", "published", "as set below")
+
+
+class DetectWidget(QWidget):
+    """Find what is abnormal in a series.
+
+    Attributes
+    ----------
+    series, form, settings, job, results
+        The parts: layer, axes and ages; recipe; device, seed and layers; progress; threshold and
+        timeline.
+    error
+        What the last run complained of; empty after a good one.
+    """
+
+    finished = Signal()  # after every run, good, failed or stopped
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(unwrapped(napari_viewer))
+        self._layer: Any = lambda: None  # of the run that goes on
+        self.error = ""
+        self.series = SeriesInput(napari_viewer)
+        self.model_combo = ModelCombo()
+        self.preset = QComboBox()
+        self.preset.addItems(list(PRESETS))
+        self.form = RecipeForm(Recipe.default())
+        self.settings = RunForm(wanted=True)
+        self.button = QPushButton("Detect anomalies")
+        self.job = JobPanel()
+        self.results = ResultPanel(napari_viewer)
+        self._visit_text = VisitText(napari_viewer)
+        self._lay_out()
+        self._connect()
+        self.remembered = Preferences.load()
+
+    @property
+    def detection(self) -> Detection | None:
+        """The last detection, of the subject that is shown; follows the threshold slider."""
+        return self.results.detection
+
+    @property
+    def detections(self) -> tuple[Detection | None, ...]:
+        """The last detections of all subjects."""
+        return () if self.results.found is None else self.results.found.detections
+
+    @property
+    def layer(self) -> Any:
+        """The image layer to examine."""
+        return self.series.layers.layer
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        self.series.layers.layer = layer
+
+    @property
+    def axes(self) -> str | None:
+        """What the axes of the layer are, as ``"svyx"``; set it where the layer does not say."""
+        return self.series.axes
+
+    @axes.setter
+    def axes(self, axes: str) -> None:
+        self.series.axes = axes
+
+    def set_ages(self, ages: Sequence[float]) -> None:
+        """Type ages, in years and in the order of the layer's visits."""
+        self.series.ages_edit.setText(", ".join(f"{age:.12g}" for age in ages))
+
+    @property
+    def model(self) -> str:
+        """Name of an embedded model, or a file."""
+        return self.model_combo.chosen
+
+    @model.setter
+    def model(self, model: str) -> None:
+        self.model_combo.chosen = model
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the next run."""
+        return self.form.recipe
+
+    @recipe.setter
+    def recipe(self, recipe: Recipe) -> None:
+        self.form.recipe = recipe
+
+    @property
+    def remembered(self) -> Preferences:
+        """What the next session will start from."""
+        recipe = self.recipe
+        text = "" if recipe == _preset("default") else json.dumps(recipe.as_dict())
+        return replace(
+            Preferences.load(),
+            device=self.settings.device,
+            model=self.model,
+            recipe=text,
+            seed=self.settings.seed,
+            layers=", ".join(self.settings.wanted),
+            update_existing=self.settings.update_existing,
+        )
+
+    @remembered.setter
+    def remembered(self, kept: Preferences) -> None:
+        self.settings.device, self.settings.seed = kept.device, kept.seed
+        self.settings.wanted = tuple(kept.layers.replace(",", " ").split())
+        self.settings.update_existing = kept.update_existing
+        self.model_combo.fill(kept.model_folder, kept.model)
+        self.form.recipe = _remembered_recipe(kept.recipe)
+
+    def run(self) -> None:
+        """Start; `finished` says when it is over, `detection` and `error` what came of it."""
+        if self.job.is_running:
+            return
+        try:
+            source, recipe = self.series.source(), self.recipe
+        except ValueError as error:
+            self._fail(str(error))
+            return
+        model, settings = self.model, self.settings
+        device, seed, wanted = settings.device, settings.seed, settings.wanted
+        self.remembered.save()
+
+        def work(report: Report) -> tuple[Found, list[LayerTuple]]:
+            found = detect_layers(source, model, recipe, device=device, seed=seed, report=report)
+            return found, detection_layers(found, wanted)
+
+        self.error, self._layer = "", weakref.ref(self.layer)
+        self.job.start(f"Detect anomalies in {_short(source)}", work)
+
+    def stop(self) -> None:
+        """End the run; nothing is added."""
+        self.job.stop()
+
+    def reset(self) -> None:
+        """Forget what was remembered; the model folder stays."""
+        folder = Preferences.load().model_folder
+        self.remembered = Preferences(model_folder=folder)
+        self.remembered.save()
+
+    def _fail(self, text: str) -> None:
+        self.error = text
+        self.job.say(text, is_error=True)
+        self.finished.emit()
+
+    def _on_preset(self, index: int) -> None:
+        if PRESETS[index] != "as set below":
+            self.form.recipe = _preset(PRESETS[index])
+        else:
+            self.advanced.expand()
+
+    def _on_form(self) -> None:
+        try:
+            recipe = self.recipe
+        except ValueError:
+            return  # said when the run begins
+        match = [name for name in PRESETS[:2] if _preset(name) == recipe]
+        self.preset.setCurrentText(match[0] if match else PRESETS[2])
+
+    def _on_removed(self, layer: Any) -> None:
+        if self.job.is_running and layer is self._layer():
+            self.job.stop(
+                reason=f"{layer.name!r} was removed, so its run was stopped; nothing was added."
+            )
+
+    def _on_returned(self, result: tuple[Found, list[LayerTuple]]) -> None:
+        found, layers = result
+        viewer, layer = self._viewer(), self._layer()
+        if viewer is None or layer is None:
+            return
+        shown = show_layers(viewer, layers, update=self.settings.update_existing)
+        self.results.show_found(found, layer, shown)
+        self.job.say(summary(found))
+
+    def _on_ended(self) -> None:
+        self.button.setEnabled(True)
+        self.error = self.job.error
+        self.finished.emit()
+
+    def _connect(self) -> None:
+        self.button.clicked.connect(self.run)
+        self.preset.activated.connect(self._on_preset)
+        self.form.changed.connect(self._on_form)
+        self.series.layer_removed.connect(self._on_removed)
+        self.job.started.connect(lambda: self.button.setEnabled(False))
+        self.job.returned.connect(self._on_returned)
+        self.job.ended.connect(self._on_ended)
+        self.reset_button.clicked.connect(self.reset)
+        self.destroyed.connect(self._visit_text.end)
+
+    def _lay_out(self) -> None:
+        self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
+        self.reset_button = QPushButton("reset all settings")
+        for part in (self.form, self.settings, self.reset_button):
+            self.advanced.addWidget(part)
+        choices = new_form()
+        add_row(choices, "model", self.model_combo)
+        add_row(choices, "recipe", self.preset)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.addWidget(self.series)
+        column.addLayout(choices)
+        for below in (self.advanced, self.button, self.job, self.results):
+            column.addWidget(below)
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        area.setMinimumWidth(WIDTH)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+
+
+def _preset(name: str) -> Recipe:
+    """Give a recipe by name; the default one with the sampling steps of the preferences."""
+    if name == "published":
+        return Recipe.published()
+    steps = Preferences.load().sampling_steps
+    return with_options(Recipe.default(), sampling_steps=steps) if steps else Recipe.default()
+
+
+def _remembered_recipe(text: str) -> Recipe:
+    try:
+        return Recipe.from_dict(json.loads(text)) if text else _preset("default")
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # of another version, or edited by hand
+        return _preset("default")
+
+
+def _short(source: Source) -> str:
+    return source.name if len(source.name) < 40 else f"{source.name[:38]}…"

@@ -1,0 +1,298 @@
+"""Layers to stacks and back, as plain values.
+
+A layer says what its axes are and how old the subject was in ``metadata["followup"]``. `Source`
+keeps what a run needs of a layer, so that the layer may go away meanwhile; results are
+``(data, attributes, kind)`` tuples that lie exactly on it, visit by visit in its own order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.stack import VisitStack
+
+__all__ = [
+    "KEY",
+    "LayerTuple",
+    "Series",
+    "Source",
+    "about",
+    "axes_choices",
+    "parse_ages",
+    "result_layer",
+    "series_of",
+    "source_of",
+    "to_layer_axes",
+]
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+
+KEY = "followup"
+GEOMETRY = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
+AXES = "svmzyx"
+BARE_AXES = {3: ("vyx",), 4: ("vzyx", "svyx"), 5: ("svzyx", "vmzyx")}
+WORDS = {
+    "subject": "s",
+    "visit": "v",
+    "time": "v",
+    "t": "v",
+    "modality": "m",
+    "channel": "m",
+    "c": "m",
+}
+WORDS |= {letter: letter for letter in "zyx"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """What a run needs of an image layer."""
+
+    name: str
+    data: Any  # as the layer holds it, perhaps lazy
+    axes: str  # one letter an axis of `data`: s(ubject) v(isit) m(odality) z y x
+    ages: NDArray[np.float64] | None = None  # (visit,) or (subject, visit), in the layer's order
+    geometry: dict[str, Any] = field(default_factory=dict)  # scale to axis labels, for the results
+    display: dict[str, Any] = field(default_factory=dict)  # colormap and contrast of the images
+    about: dict[str, Any] = field(default_factory=dict)  # the layer's metadata["followup"]
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)  # (z, y, x), in `unit`
+    unit: str = "pixel"
+
+    @property
+    def n_subjects(self) -> int:
+        """Number of subjects; 1 where there is no such axis."""
+        return int(self.data.shape[self.axes.index("s")]) if "s" in self.axes else 1
+
+    @property
+    def subjects(self) -> list[str]:
+        """One name a subject."""
+        names = self.about.get("subject", self.name)
+        if "s" not in self.axes:
+            return [str(names)]
+        if isinstance(names, str) or len(names) != self.n_subjects:
+            return [f"subject-{number:04d}" for number in range(self.n_subjects)]
+        return [str(name) for name in names]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Series:
+    """One subject of a source: the stack, and each of its visits' position in the layer."""
+
+    stack: VisitStack
+    order: NDArray[np.intp]  # (visit,)
+
+
+def about(layer: Any) -> dict[str, Any]:
+    """Read what a layer says of its visits from its metadata; empty where it says nothing."""
+    said = layer.metadata.get(KEY)
+    return dict(said) if isinstance(said, dict) else {}
+
+
+def axes_choices(layer: Any) -> tuple[str, ...]:
+    """List what the axes of an image layer can mean, one where it says so or nothing else is possible.
+
+    Raises
+    ------
+    ValueError
+        If the layer is in colour, or has too few or too many axes.
+    """
+    if getattr(layer, "rgb", False):
+        raise ValueError(
+            f"{layer.name!r} is in colour; convert it to one grey channel (right click, Split RGB) "
+            "and choose that one"
+        )
+    labels = [WORDS.get(str(label).lower(), "") for label in layer.axis_labels]
+    for said in (about(layer).get("axes", ""), "".join(labels)):
+        if (
+            len(said) == layer.ndim
+            and set("vyx") <= set(said) <= set(AXES)
+            and len(set(said)) == len(said)
+        ):
+            return (said,)
+    if layer.ndim not in BARE_AXES:
+        raise ValueError(
+            f"{layer.name!r} has {layer.ndim} axes; give (visit, y, x), (visit, z, y, x) or "
+            "(subject, visit, y, x), several visits in one layer"
+        )
+    return BARE_AXES[layer.ndim]
+
+
+def parse_ages(text: str) -> NDArray[np.float64] | None:
+    """Read ages as they are typed: ``"61, 62.5"``, a semicolon between subjects; nothing for no text."""
+    rows = [row.replace(",", " ").split() for row in text.split(";") if row.strip()]
+    if not rows:
+        return None
+    try:
+        ages = np.array([[float(word) for word in row] for row in rows])
+    except ValueError as error:
+        raise ValueError(
+            f"ages: cannot read {text!r}; write numbers, in years, as in '61, 62.5, 64', as many for every subject"
+        ) from error
+    return ages[0] if len(ages) == 1 else ages
+
+
+def source_of(
+    layer: Any, *, axes: str | None = None, ages: NDArray[np.float64] | None = None
+) -> Source:
+    """Take from an image layer what a run needs; `axes` and `ages` stand above what the layer says.
+
+    Raises
+    ------
+    ValueError
+        If the axes do not fit, or must be chosen and were not.
+    """
+    choices = axes_choices(layer)
+    if axes is None and len(choices) > 1:
+        raise ValueError(
+            f"{layer.name!r} does not say what its {layer.ndim} axes are; choose it under 'axes'"
+        )
+    axes = axes or choices[0]
+    if len(axes) != layer.ndim:
+        raise ValueError(f"axes: {axes!r} names {len(axes)} axes, {layer.name!r} has {layer.ndim}")
+    said = about(layer)
+    if ages is None and said.get("ages_known", True) and said.get("ages") is not None:
+        ages = np.asarray(said["ages"], dtype=np.float64)
+    spacing, unit = _spacing(layer, axes)
+    return Source(
+        name=layer.name,
+        data=layer.data[0] if getattr(layer, "multiscale", False) else layer.data,
+        axes=axes,
+        ages=ages,
+        geometry=_geometry(layer),
+        display={
+            name: getattr(layer, name)
+            for name in ("colormap", "contrast_limits")
+            if hasattr(layer, name)
+        },
+        about=said,
+        spacing=spacing,
+        unit=unit,
+    )
+
+
+def series_of(source: Source, subject: int = 0) -> Series:
+    """Make the stack of one subject, checked and sorted by age.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `VisitStack.from_array`.
+    """
+    name, rest = source.subjects[subject], source.axes.replace("s", "")
+    images = source.data
+    if "s" in source.axes:
+        images = images[(slice(None),) * source.axes.index("s") + (subject,)]
+    ages = _row(source.ages, subject, source.n_subjects, "ages")
+    observed = _row(source.about.get("is_observed"), subject, source.n_subjects, "is_observed")
+    stack = VisitStack.from_array(
+        images,
+        axes=rest,
+        ages=ages,
+        is_observed=observed,
+        spacing=source.spacing,
+        affine=_affine(source),
+        unit=source.unit,
+        subject=name,
+    )
+    order = np.arange(stack.n_visits) if ages is None else np.argsort(ages, kind="stable")
+    return Series(stack=stack, order=order)
+
+
+def to_layer_axes(
+    source: Source, series: Sequence[Series | None], values: Sequence[NDArray[Any] | None]
+) -> NDArray[Any]:
+    """Put results of the subjects into one array of the layer's own shape.
+
+    Parameters
+    ----------
+    source
+        Where the series came from.
+    series
+        One a subject; none for one that was left out.
+    values
+        One a subject, ``(visit, z, y, x)`` or ``(visit, modality, z, y, x)`` in the order of its stack.
+
+    Returns
+    -------
+    ndarray
+        Shape of ``source.data``; NaN, or False, for subjects that were left out.
+    """
+    given = next(value for value in values if value is not None)
+    sizes = dict(zip(source.axes, source.data.shape, strict=True))
+    shape = [sizes.get(letter, 1) for letter in AXES]
+    whole = np.full(shape, np.nan if given.dtype.kind == "f" else 0, dtype=given.dtype)
+    for number, (each, value) in enumerate(zip(series, values, strict=True)):
+        if each is not None and value is not None:
+            whole[number, each.order] = value[:, None] if value.ndim == 4 else value
+    kept = whole[tuple(slice(None) if letter in sizes else 0 for letter in AXES)]
+    letters = [letter for letter in AXES if letter in sizes]
+    return kept.transpose([letters.index(letter) for letter in source.axes])
+
+
+def result_layer(
+    source: Source,
+    data: NDArray[Any],
+    result: str,
+    kind: str,
+    provenance: dict[str, Any],
+    **attributes: Any,
+) -> LayerTuple:
+    """Make a layer tuple that lies on the source layer and is named after it, `result` last."""
+    kept = {
+        name: source.about[name]
+        for name in ("subject", "modality", "is_observed")
+        if name in source.about
+    }
+    metadata: dict[str, Any] = kept | {
+        "axes": source.axes,
+        "ages": None if source.ages is None else np.asarray(source.ages).tolist(),
+        "ages_known": source.ages is not None,
+        "source": source.name,
+        "result": result,
+        "provenance": provenance,
+    }
+    named = {"name": f"{source.name} {result}", "metadata": {KEY: metadata}}
+    return data, {**source.geometry, **named, **attributes}, kind
+
+
+def _geometry(layer: Any) -> dict[str, Any]:
+    geometry = {name: getattr(layer, name) for name in GEOMETRY}
+    return geometry | {"affine": np.array(layer.affine.affine_matrix)}
+
+
+def _spacing(layer: Any, axes: str) -> tuple[tuple[float, float, float], str]:
+    """Voxel size (z, y, x), in mm where the layer's units are lengths."""
+    lengths = [unit.is_compatible_with("mm") for unit in layer.units]
+    in_mm = all(lengths[axes.index(letter)] for letter in "zyx" if letter in axes)
+    sizes = []
+    for letter in "zyx":
+        index = axes.find(letter)
+        size = 1.0 if index < 0 else abs(float(layer.scale[index]))
+        sizes.append(
+            float((size * layer.units[index]).to("mm").magnitude) if in_mm and index >= 0 else size
+        )
+    return (sizes[0], sizes[1], sizes[2]), "mm" if in_mm else "pixel"
+
+
+def _affine(source: Source) -> Any:
+    """Affine of the file the layer came from, unless the layer was rescaled since."""
+    affine = source.about.get("affine")
+    if affine is None:
+        return None
+    sizes = np.linalg.norm(np.asarray(affine, dtype=float)[:3, :3], axis=0)
+    return affine if np.allclose(sizes, source.spacing, rtol=1e-2) else None
+
+
+def _row(values: Any, subject: int, count: int, name: str) -> Any:
+    """The subject's row of ``(subject, visit)``, or the ``(visit,)`` that all share."""
+    if values is None or np.ndim(values) < 2:
+        return values
+    if len(values) != count:
+        raise ValueError(
+            f"{name}: got {len(values)} rows for {count} subjects; give one row a subject, or one for all"
+        )
+    return np.asarray(values)[subject]

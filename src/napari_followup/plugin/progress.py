@@ -1,0 +1,189 @@
+"""Run a function in a thread and show how far it is: phase, progress bar, Stop, Activity dock.
+
+The thread never touches a widget. It sends signals through an object of its own, and what a run
+sends after it was stopped, or after its panel was closed, arrives nowhere.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import FunctionWorker
+
+from napari_followup.plugin.report import Report
+from napari_followup.results import Cancelled
+
+__all__ = ["JobPanel", "spoken"]
+
+LOG = logging.getLogger(__name__)
+
+
+def spoken(error: BaseException) -> str:
+    """Say an error to the person at the screen; one that nobody foresaw names its type."""
+    if isinstance(error, OSError | TypeError | ValueError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; the details are in the log)"
+
+
+class Bridge(QObject):
+    """Signals from one run's thread to the panel; the number tells runs apart."""
+
+    stepped = Signal(int, str, int, int)
+    ended = Signal(int, object, str)  # run, result, error
+
+
+@dataclass(eq=False)
+class Task:
+    """What the thread runs. Errors come back as text: a traceback would keep layers alive."""
+
+    title: str
+    function: Callable[[Report], Any]
+    bridge: Bridge
+    number: int
+    worker: Any = None
+
+    def __str__(self) -> str:
+        return self.title
+
+    def __call__(self) -> None:
+        report = Report(self._send, lambda: bool(self.worker.abort_requested))
+        result, error = None, ""
+        try:
+            result = self.function(report)
+        except Cancelled:
+            error = "Stopped; nothing was added."
+        except Exception as problem:
+            error = spoken(problem)
+            LOG.info("%s failed", self.title, exc_info=True)
+        self.bridge.ended.emit(self.number, result, error)
+
+    def _send(self, phase: str, done: int, total: int) -> None:
+        self.bridge.stepped.emit(self.number, phase, done, total)
+
+
+class Running:
+    """The run that is going on, if any; outlives the panel, to end the run when the panel is gone."""
+
+    def __init__(self) -> None:
+        self.task: Task | None = None
+        self.bar: Any = None
+
+    def end(self, *_: object) -> None:
+        """Ask the thread to stop and take the bar out of the Activity dock."""
+        task, bar, self.task, self.bar = self.task, self.bar, None, None
+        if task is not None and task.worker is not None:
+            task.worker.quit()
+        if bar is not None:
+            with suppress(RuntimeError):  # the window may have gone, and its bars with it
+                bar.close()
+
+
+class JobPanel(QWidget):
+    """Status line, progress bar and Stop button of one widget, and its thread."""
+
+    started = Signal()
+    returned = Signal(object)
+    ended = Signal()  # after `returned`, an error or a stop
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.bar = QProgressBar()
+        self.stop_button = QPushButton("Stop")
+        self.stop_button.clicked.connect(self.stop)
+        row = QHBoxLayout()
+        row.addWidget(self.bar, stretch=1)
+        row.addWidget(self.stop_button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.status)
+        self.error = ""
+        self._number = 0
+        self._running = Running()
+        self.destroyed.connect(self._running.end)
+        self._show_idle()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is going on."""
+        return self._running.task is not None
+
+    def say(self, text: str, *, is_error: bool = False) -> None:
+        """Show a line of text."""
+        self.status.setText(text)
+        self.status.setStyleSheet("color: #ff6b5e;" if is_error else "")
+        self.status.setVisible(bool(text))
+
+    def start(self, title: str, function: Callable[[Report], Any]) -> None:
+        """Run `function` in a thread; what it returns comes through `returned`."""
+        self._running.end()
+        self._number += 1
+        bridge = Bridge()
+        bridge.stepped.connect(self._on_step)
+        bridge.ended.connect(self._on_end)
+        task = Task(title, function, bridge, self._number)
+        task.worker = create_worker(task, _worker_class=FunctionWorker, _start_thread=False)
+        self._running.task = task
+        self._running.bar = progress(total=0, desc=title, file=io.StringIO())  # not in the terminal
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("")
+        self.bar.show()
+        self.stop_button.show()
+        self.say("Starting")
+        self.started.emit()
+        task.worker.start()
+
+    def stop(self, _checked: bool = False, *, reason: str = "Stopped; nothing was added.") -> None:
+        """End the run; what its thread still sends is ignored."""
+        if self.is_running:
+            self._on_end(self._number, None, reason, is_error=False)
+
+    def _on_step(self, number: int, phase: str, done: int, total: int) -> None:
+        if number != self._number or not self.is_running:
+            return
+        self.say(phase)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.bar.setFormat(f"{done} of {total}" if total else "")
+        activity = self._running.bar
+        activity.set_description(phase)
+        if total and activity.total != total:
+            activity.total = total
+        activity.update(done - activity.n)
+
+    def _on_end(self, number: int, result: Any, error: str, is_error: bool = True) -> None:
+        if number != self._number or not self.is_running:
+            return
+        self._running.end()
+        self._show_idle()
+        self.error = error
+        self.say(error or "Done", is_error=bool(error) and is_error)
+        if not error:
+            self.returned.emit(result)
+        self.ended.emit()
+
+    def _show_idle(self) -> None:
+        self.bar.hide()
+        self.stop_button.hide()
+        self.say("")

@@ -1,0 +1,56 @@
+"""The widget *Reconstruct (SDM)*: healthy images alone, first of the steps to chain by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtWidgets import QWidget
+
+from napari_followup.plugin.actions import reconstruct_layers
+from napari_followup.plugin.forms import add_row, column_of, new_form
+from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.model_combo import ModelCombo
+from napari_followup.plugin.preferences import Preferences
+from napari_followup.plugin.recipe_form import OptionsForm
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.run_form import RunForm
+from napari_followup.plugin.series_input import SeriesInput
+from napari_followup.plugin.step_panel import StepPanel, Work
+from napari_followup.recipe import Recipe
+
+__all__ = ["ReconstructWidget"]
+
+
+class ReconstructWidget(QWidget):
+    """Make the healthy images of a series.
+
+    `step` has `run`, `stop`, `finished`, `layers` and `error`.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        kept = Preferences.load()
+        self.series = SeriesInput(napari_viewer)
+        self.model_combo = ModelCombo(kept.model_folder, kept.model)
+        self.options = OptionsForm()
+        self.options.options = dict(Recipe.default().options)
+        self.settings = RunForm()
+        self.settings.device, self.settings.seed = kept.device, kept.seed
+        self.step = StepPanel(napari_viewer, "Reconstruct", self._work)
+        self.series.layer_removed.connect(self.step.stop_without)
+        model = new_form()
+        add_row(model, "model", self.model_combo)
+        column_of(self, self.series, model, self.options, self.settings, self.step)
+
+    def _work(self) -> Work:
+        source, model = self.series.source(), self.model_combo.chosen
+        options = {name: value for name, value in self.options.options.items() if value is not None}
+        device, seed = self.settings.device, self.settings.seed
+        self.step.update_existing = self.settings.update_existing
+
+        def work(report: Report) -> list[LayerTuple]:
+            return reconstruct_layers(
+                source, model, options, device=device, seed=seed, report=report
+            )
+
+        return work

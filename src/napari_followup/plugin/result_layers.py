@@ -1,0 +1,119 @@
+"""What a run found, as layer tuples: healthy images, score map, mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, to_layer_axes
+from napari_followup.results import Detection
+
+__all__ = ["RESULTS", "Found", "detection_layers", "mask_of", "score_layer", "shared_provenance"]
+
+RESULTS = ("healthy", "score", "mask")
+MASK_COLORS = {0: "transparent", 1: "#ff2d55", None: "#ffd60a"}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """Detections of all subjects of a layer, in its order; none for a subject that was left out."""
+
+    source: Source
+    series: tuple[Series | None, ...]
+    detections: tuple[Detection | None, ...]
+    notes: tuple[str, ...] = ()
+
+    def at_threshold(self, threshold: float) -> Found:
+        """Segment every subject anew."""
+        found = tuple(
+            None if each is None else each.at_threshold(threshold) for each in self.detections
+        )
+        return replace(self, detections=found)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the detections were made; what differs between subjects is under ``"subjects"``."""
+        said = [
+            None if each is None else each.provenance | {"threshold": each.threshold}
+            for each in self.detections
+        ]
+        return shared_provenance(self.source.subjects, said)
+
+
+def shared_provenance(
+    subjects: Sequence[str], said: Sequence[dict[str, Any] | None]
+) -> dict[str, Any]:
+    """One provenance for a layer of many subjects: what they share on top, the rest by subject."""
+    given = [each for each in said if each is not None]
+    if len(said) == 1:
+        return given[0]
+    shared = {
+        name: value
+        for name, value in given[0].items()
+        if all(each.get(name) == value for each in given)
+    }
+    own = {
+        subject: {}
+        if each is None
+        else {name: value for name, value in each.items() if name not in shared}
+        for subject, each in zip(subjects, said, strict=True)
+    }
+    return shared | {"subjects": own}
+
+
+def detection_layers(found: Found, wanted: Sequence[str] = RESULTS) -> list[LayerTuple]:
+    """Layers of a detection, the mask last and so on top."""
+    makers = {"healthy": _healthy_layer, "score": _score_layer, "mask": _mask_layer}
+    made = [makers[result](found) for result in RESULTS if result in wanted]
+    return [layer for layer in made if layer is not None]
+
+
+def mask_of(found: Found) -> NDArray[np.uint8]:
+    """Masks of all subjects as labels, in the shape of the layer."""
+    masks = [None if each is None else each.mask for each in found.detections]
+    return to_layer_axes(found.source, found.series, masks).astype(np.uint8)
+
+
+def score_layer(
+    source: Source,
+    series: Sequence[Series | None],
+    values: Sequence[NDArray[Any] | None],
+    result: str,
+    provenance: dict[str, Any],
+) -> LayerTuple:
+    """Make a score map of all subjects an image that glows over the source."""
+    data = to_layer_axes(source, series, values)
+    top = float(np.nanmax(data)) if np.isfinite(data).any() else 0.0
+    return result_layer(
+        source,
+        data,
+        result,
+        "image",
+        provenance,
+        colormap="inferno",
+        blending="additive",
+        contrast_limits=(0.0, top if top > 0 else 1.0),
+    )
+
+
+def _healthy_layer(found: Found) -> LayerTuple | None:
+    values = [None if each is None else each.healthy for each in found.detections]
+    if all(value is None for value in values):
+        return None
+    data = to_layer_axes(found.source, found.series, values)
+    shown = {**found.source.display, "visible": False}
+    return result_layer(found.source, data, "healthy", "image", found.provenance, **shown)
+
+
+def _score_layer(found: Found) -> LayerTuple:
+    values = [None if each is None else each.score for each in found.detections]
+    return score_layer(found.source, found.series, values, "score", found.provenance)
+
+
+def _mask_layer(found: Found) -> LayerTuple:
+    colors = {"colormap": MASK_COLORS, "opacity": 0.6}
+    return result_layer(found.source, mask_of(found), "mask", "labels", found.provenance, **colors)

@@ -1,0 +1,83 @@
+"""Sample data of the File menu: starmen, healthy and ill, made up on the spot.
+
+The figure raises its left hand as it grows older; whatever else changes is the anomaly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
+from napari_followup.stack import VisitStack
+from napari_followup.synthetic import add_anomaly, starmen
+
+__all__ = [
+    "cohort",
+    "darker_circle",
+    "darker_line",
+    "growing_circle",
+    "healthy_series",
+    "missing_visits",
+    "transient_circle",
+]
+
+SEED = 2025
+AGE = 60.0  # made-up subjects are around 0 years old; patients are not
+MISSING = (3, 6)
+
+
+def healthy_series() -> list[LayerTuple]:
+    """Show ten visits of a healthy subject."""
+    return stack_layers(_subject("starman"))
+
+
+def growing_circle() -> list[LayerTuple]:
+    """Show a bright disc at the hand, larger every year, and its truth."""
+    return _ill("growing_circle")
+
+
+def darker_circle() -> list[LayerTuple]:
+    """Show a disc at the hand, darker every year, and its truth."""
+    return _ill("darker_circle")
+
+
+def darker_line() -> list[LayerTuple]:
+    """Show a line across the hand, darker every year, and its truth."""
+    return _ill("darker_line")
+
+
+def transient_circle() -> list[LayerTuple]:
+    """Show a bright disc at a single visit, as an artefact would be, and its truth."""
+    return _ill("transient_circle")
+
+
+def missing_visits() -> list[LayerTuple]:
+    """Show a growing disc, and two visits at which no image was taken."""
+    sick, truth = add_anomaly(_subject("starman with missing visits"), "growing_circle")
+    images = np.array(sick.images)
+    images[list(MISSING)] = np.nan
+    truth[list(MISSING)] = False
+    gaps = sick.with_images(images)
+    return [*stack_layers(gaps), truth_layer(gaps, truth, f"{gaps.subject} truth")]
+
+
+def cohort() -> list[LayerTuple]:
+    """Show six subjects, ``(subject, visit, y, x)``; the last three have a growing disc."""
+    stacks = [_aged(stack) for stack in starmen(6, seed=SEED)]
+    stacks[3:] = [add_anomaly(stack, "growing_circle")[0] for stack in stacks[3:]]
+    return cohort_layers(stacks, "starmen")
+
+
+def _ill(kind: str) -> list[LayerTuple]:
+    sick, truth = add_anomaly(_subject(f"starman with {kind.replace('_', ' ')}"), kind, seed=SEED)
+    return [*stack_layers(sick), truth_layer(sick, truth, f"{sick.subject} truth")]
+
+
+def _subject(name: str) -> VisitStack:
+    stack = _aged(starmen(1, seed=SEED)[0])
+    return stack.with_images(stack.images, subject=name)
+
+
+def _aged(stack: VisitStack) -> VisitStack:
+    return stack.with_images(stack.images, ages=stack.ages + AGE)

@@ -1,0 +1,211 @@
+"""Choose an image layer, and say what it does not say itself: its axes and the ages."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy import compat
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+
+from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.layers import Source, about, axes_choices, parse_ages, source_of
+
+__all__ = ["LayerCombo", "SeriesInput", "is_alive", "unwrapped"]
+
+MEANINGS = {
+    "vyx": "visit, y, x",
+    "vzyx": "visit, z, y, x",
+    "svyx": "subject, visit, y, x",
+    "svzyx": "subject, visit, z, y, x",
+    "vmzyx": "visit, modality, z, y, x",
+}
+
+
+def unwrapped(viewer: Any) -> Any:
+    """Take the viewer out of the proxy that napari hands to widgets, to refer to it weakly."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+def is_alive(widget: QWidget) -> bool:
+    """Whether Qt still has the widget: the viewer may call back one that it has closed."""
+    return bool(compat.isalive(widget))  # type: ignore[no-untyped-call]
+
+
+class LayerCombo(QComboBox):
+    """The image layers of a viewer, kept up to date; holds none of them alive."""
+
+    layer_changed = Signal()
+    layer_removed = Signal(object)
+
+    def __init__(self, viewer: Any, *, results: tuple[str, ...] = ()) -> None:
+        """List the layers; `results` names the kinds of our own results that are wished for here."""
+        super().__init__()
+        self._viewer = weakref.ref(unwrapped(viewer))
+        self._results = results
+        self._shown: Any = None
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        events = unwrapped(viewer).layers.events
+        for event in (events.inserted, events.reordered, events.renamed):
+            event.connect(self.reset_choices)
+        events.removed.connect(self._on_removed)
+        self.currentIndexChanged.connect(self._on_index)
+        self.reset_choices()
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or none."""
+        reference = self.currentData()
+        return None if reference is None else reference()
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        layer = unwrapped(layer)
+        for index in range(self.count()):
+            if self.itemData(index)() is layer:
+                self.setCurrentIndex(index)
+                return
+        raise ValueError(f"{layer!r} is no image layer of this viewer; add it first")
+
+    def reset_choices(self, event: Any = None) -> None:
+        """List the layers anew and keep the choice; without one, the topmost that fits is chosen."""
+        viewer = self._viewer()
+        if viewer is None or not is_alive(self):
+            return
+        chosen = self.layer
+        layers = [each for each in viewer.layers if isinstance(each, Image)]
+        self.blockSignals(True)
+        self.clear()
+        for layer in layers:
+            self.addItem(layer.name, weakref.ref(layer))
+        if chosen is None or chosen not in layers:
+            fitting = [each for each in layers if self._fits(each)] or layers
+            chosen = fitting[-1] if fitting else None
+        self.setCurrentIndex(layers.index(chosen) if chosen is not None else -1)
+        self.blockSignals(False)
+        self._on_index()
+
+    def _fits(self, layer: Any) -> bool:
+        result = about(layer).get("result")
+        return result in self._results if self._results else result is None
+
+    def _on_index(self, index: int = 0) -> None:
+        layer = self.layer
+        shown = None if layer is None else id(layer)
+        if shown != self._shown:
+            self._shown = shown
+            self.layer_changed.emit()
+
+    def _on_removed(self, event: Any) -> None:
+        if is_alive(self):
+            self.reset_choices()
+            self.layer_removed.emit(event.value)
+
+
+class SeriesInput(QWidget):
+    """An image layer with its axes and ages."""
+
+    changed = Signal()
+    layer_removed = Signal(object)
+
+    def __init__(self, viewer: Any, *, label: str = "image", results: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.layers = LayerCombo(viewer, results=results)
+        self.axes_combo = QComboBox()
+        self.axes_combo.setToolTip("The layer does not say what its axes are")
+        self.ages_edit = QLineEdit()
+        self.ages_edit.setToolTip(
+            "Age at each visit, in years and in the order of the layer; a semicolon between subjects"
+        )
+        self.found = QLabel()
+        self.found.setWordWrap(True)
+        self._form = new_form(self)
+        add_row(self._form, label, self.layers)
+        add_row(self._form, "axes", self.axes_combo)
+        add_row(self._form, "ages", self.ages_edit)
+        add_row(self._form, "", self.found)
+        self.layers.layer_changed.connect(self._on_layer)
+        self.layers.layer_removed.connect(self.layer_removed)
+        self.axes_combo.currentIndexChanged.connect(self._show_found)
+        self.ages_edit.textChanged.connect(self._show_found)
+        self._on_layer()
+
+    @property
+    def axes(self) -> str | None:
+        """What the axes are: said by the layer, or chosen; none where neither."""
+        chosen = self.axes_combo.currentData()
+        return None if chosen is None else str(chosen)
+
+    @axes.setter
+    def axes(self, axes: str) -> None:
+        index = self.axes_combo.findData(axes)
+        if index < 0:
+            known = [self.axes_combo.itemData(i) for i in range(self.axes_combo.count())]
+            raise ValueError(
+                f"axes: got {axes!r}; this layer can have {', '.join(filter(None, known))}"
+            )
+        self.axes_combo.setCurrentIndex(index)
+
+    def source(self) -> Source:
+        """Take what is chosen.
+
+        Raises
+        ------
+        ValueError
+            If there is no layer, or it, the axes or the ages do not fit.
+        """
+        layer = self.layers.layer
+        if layer is None:
+            raise ValueError(
+                "there is no image layer; open a series first, or File, Open Sample, napari-followup"
+            )
+        return source_of(layer, axes=self.axes, ages=parse_ages(self.ages_edit.text()))
+
+    def _on_layer(self) -> None:
+        self.axes_combo.blockSignals(True)
+        self.axes_combo.clear()
+        try:
+            choices = () if self.layers.layer is None else axes_choices(self.layers.layer)
+        except ValueError:
+            choices = ()  # said when the run begins
+        if len(choices) > 1:
+            self.axes_combo.addItem("choose …", None)
+        for axes in choices:
+            self.axes_combo.addItem(MEANINGS.get(axes, ", ".join(axes)), axes)
+        self.axes_combo.blockSignals(False)
+        self._form.setRowVisible(self.axes_combo, len(choices) > 1)
+        self.ages_edit.clear()
+        self._show_found()
+
+    def _show_found(self, _: object = None) -> None:
+        text, hint = _found(self.layers.layer, self.axes, self.ages_edit.text())
+        self.found.setText(text)
+        self._form.setRowVisible(self.found, bool(text))
+        self.ages_edit.setPlaceholderText(hint)
+        self.changed.emit()
+
+
+def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:
+    """Say what is known of the visits, and what to write into the empty field of the ages."""
+    if layer is None:
+        return "", "61, 62.5, …"
+    try:
+        source = source_of(layer, axes=axes, ages=parse_ages(typed))
+    except ValueError as error:
+        return str(error), "61, 62.5, …"
+    visits = source.data.shape[source.axes.index("v")]
+    start = (
+        f"{source.n_subjects} subjects, {visits} visits"
+        if "s" in source.axes
+        else f"{visits} visits"
+    )
+    if source.ages is None:
+        return f"{start}, ages not known: taken as a year apart", "61, 62.5, …"
+    if source.ages.shape[-1] != visits:
+        return f"{start}, but {source.ages.shape[-1]} ages", "61, 62.5, …"
+    low, high = np.min(source.ages), np.max(source.ages)
+    return f"{start}, ages {low:.1f} to {high:.1f} years", "as the layer says"

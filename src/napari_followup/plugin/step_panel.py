@@ -1,0 +1,88 @@
+"""Button, progress and results of a widget that makes layers in one step."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+
+from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.series_input import unwrapped
+from napari_followup.plugin.show import show_layers
+
+__all__ = ["StepPanel", "Work"]
+
+Work = Callable[[Report], list[LayerTuple]]
+
+
+class StepPanel(QWidget):
+    """Runs in a thread what `prepare` read from the controls, and adds the layers that come back.
+
+    Attributes
+    ----------
+    layers
+        What the last run added, or filled anew.
+    error
+        What it complained of; empty after a good one.
+    """
+
+    finished = Signal()
+
+    def __init__(self, viewer: Any, title: str, prepare: Callable[[], Work]) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(unwrapped(viewer))
+        self._title = title
+        self._prepare = prepare
+        self.layers: list[Any] = []
+        self.error = ""
+        self.update_existing = True
+        self.button = QPushButton(title)
+        self.job = JobPanel()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.button)
+        layout.addWidget(self.job)
+        self.button.clicked.connect(self.run)
+        self.job.started.connect(lambda: self.button.setEnabled(False))
+        self.job.returned.connect(self._on_returned)
+        self.job.ended.connect(self._on_ended)
+
+    def run(self) -> None:
+        """Start; `finished` says when it is over."""
+        if self.job.is_running:
+            return
+        try:
+            work = self._prepare()
+        except ValueError as error:
+            self.error = str(error)
+            self.job.say(self.error, is_error=True)
+            self.finished.emit()
+            return
+        self.layers = []
+        self.job.start(self._title, work)
+
+    def stop(self) -> None:
+        """End the run; nothing is added."""
+        self.job.stop()
+
+    def stop_without(self, layer: Any) -> None:
+        """End the run because a layer was removed."""
+        if self.job.is_running:
+            self.job.stop(
+                reason=f"{layer.name!r} was removed, so the run was stopped; nothing was added."
+            )
+
+    def _on_returned(self, layers: list[LayerTuple]) -> None:
+        viewer = self._viewer()
+        if viewer is not None:
+            self.layers = show_layers(viewer, layers, update=self.update_existing)
+
+    def _on_ended(self) -> None:
+        self.button.setEnabled(True)
+        self.error = self.job.error
+        self.finished.emit()

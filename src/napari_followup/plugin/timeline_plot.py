@@ -1,0 +1,165 @@
+"""A small plot of one number a visit against age; a click goes to the visit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+__all__ = ["Points", "TimelinePlot"]
+
+LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins in pixels
+REACH = 14.0  # pixels from a point that still hit it
+ACCENT = QColor("#ff9f0a")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Points:
+    """What is drawn: one point a visit, in the order of the layer's visits."""
+
+    ages: NDArray[np.float64]
+    values: NDArray[np.floating[Any]]  # NaN where a visit is missing
+    is_observed: NDArray[np.bool_]
+
+    def place(self, width: float, height: float) -> NDArray[np.float64]:
+        """Pixel (x, y) of each visit; one without a value lies on the axis."""
+        low, high = float(self.ages.min()), float(self.ages.max())
+        x = np.full(len(self.ages), 0.5) if low == high else (self.ages - low) / (high - low)
+        y = np.nan_to_num(self.values / self.top, nan=0.0)
+        across, down = width - LEFT - RIGHT, height - TOP - BOTTOM
+        return np.stack([LEFT + x * across, TOP + (1 - y) * down], axis=1)
+
+    @property
+    def top(self) -> float:
+        """Value at the upper end of the axis."""
+        highest = float(np.nanmax(self.values)) if np.isfinite(self.values).any() else 0.0
+        return 1.1 * highest if highest > 0 else 1.0
+
+    def nearest(self, x: float, width: float, height: float) -> int | None:
+        """Find the visit that is hit at a pixel column, if any."""
+        gaps = np.abs(self.place(width, height)[:, 0] - x)
+        return int(gaps.argmin()) if len(gaps) and gaps.min() <= REACH else None
+
+    def describe(self, visit: int) -> str:
+        """One visit in words."""
+        value = self.values[visit]
+        said = "missing" if np.isnan(value) else f"image score {value:.3g}"
+        kind = "" if self.is_observed[visit] or np.isnan(value) else ", imputed"
+        return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {said}{kind}"
+
+
+class TimelinePlot(QWidget):
+    """Image score against age: a dot where observed, a ring where imputed, a cross if missing."""
+
+    visit_clicked = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: Points | None = None
+        self.current: int | None = None
+        self.setMouseTracking(True)
+        self.setMinimumHeight(150)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Size that the layout starts from."""
+        return QSize(280, 170)
+
+    def show_points(
+        self,
+        ages: Sequence[float] | NDArray[Any],
+        values: NDArray[Any],
+        is_observed: NDArray[np.bool_],
+    ) -> None:
+        """Draw other visits, in the order of the layer."""
+        self.points = Points(ages=np.asarray(ages, float), values=values, is_observed=is_observed)
+        self.update()
+
+    def show_visit(self, visit: int | None) -> None:
+        """Mark the visit that the viewer shows."""
+        if visit != self.current:
+            self.current = visit
+            self.update()
+
+    def mousePressEvent(self, event: QMouseEvent | None) -> None:
+        """Go to the visit that was hit."""
+        if event is not None and (visit := self._hit(event)) is not None:
+            self.visit_clicked.emit(visit)
+
+    def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
+        """Say what is under the mouse."""
+        if event is None or self.points is None:
+            return
+        visit = self._hit(event)
+        self.setCursor(
+            Qt.CursorShape.ArrowCursor if visit is None else Qt.CursorShape.PointingHandCursor
+        )
+        text = "" if visit is None else self.points.describe(visit)
+        QToolTip.showText(event.globalPosition().toPoint(), text, self)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw axes, line and points."""
+        if self.points is None:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        places = self.points.place(self.width(), self.height())
+        self._draw_axes(painter, self.points)
+        self._draw_line(painter, self.points, places)
+        for visit, (x, y) in enumerate(places):
+            self._draw_point(painter, self.points, visit, QPointF(x, y))
+        painter.end()
+
+    def _hit(self, event: QMouseEvent) -> int | None:
+        where = event.position()
+        if self.points is None:
+            return None
+        return self.points.nearest(where.x(), self.width(), self.height())
+
+    def _color(self, alpha: int = 255) -> QColor:
+        color = QColor(self.palette().color(self.foregroundRole()))
+        color.setAlpha(alpha)
+        return color
+
+    def _draw_axes(self, painter: QPainter, points: Points) -> None:
+        left, bottom = LEFT, self.height() - BOTTOM
+        painter.setPen(QPen(self._color(110), 1))
+        painter.drawLine(left, TOP, left, bottom)
+        painter.drawLine(left, bottom, self.width() - RIGHT, bottom)
+        painter.setPen(self._color(200))
+        align, middle = Qt.AlignmentFlag, Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(
+            QRectF(0, TOP - 8, left - 6, 16), align.AlignRight | middle, f"{points.top / 1.1:.2g}"
+        )
+        painter.drawText(QRectF(0, bottom - 8, left - 6, 16), align.AlignRight | middle, "0")
+        low, high = f"{points.ages.min():.1f}", f"{points.ages.max():.1f}"
+        row = QRectF(left - 10, bottom + 4, self.width() - left - RIGHT + 20, 14)
+        painter.drawText(row, align.AlignLeft | middle, low)
+        painter.drawText(row, align.AlignRight | middle, high if high != low else "")
+        painter.drawText(row.translated(0, 13), align.AlignHCenter | middle, "image score by age")
+
+    def _draw_line(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
+        if self.current is not None and self.current < len(places):
+            x = places[self.current, 0]
+            painter.setPen(QPen(ACCENT, 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(x, TOP), QPointF(x, self.height() - BOTTOM))
+        order = [v for v in np.argsort(points.ages, kind="stable") if np.isfinite(points.values[v])]
+        painter.setPen(QPen(self._color(90), 1.5))
+        painter.drawPolyline(QPolygonF([QPointF(*places[visit]) for visit in order]))
+
+    def _draw_point(self, painter: QPainter, points: Points, visit: int, where: QPointF) -> None:
+        color = ACCENT if visit == self.current else self._color()
+        painter.setPen(QPen(color, 1.5))
+        if np.isnan(points.values[visit]):
+            for dx in (-4, 4):
+                painter.drawLine(where + QPointF(dx, -4), where + QPointF(-dx, 4))
+            return
+        background = self.palette().color(self.backgroundRole())
+        painter.setBrush(color if points.is_observed[visit] else background)
+        painter.drawEllipse(where, 4.5, 4.5)

@@ -1,0 +1,83 @@
+"""The line in the canvas that says which visit is shown, and how old the subject was."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from psygnal import EmitLoopError
+
+from napari_followup.plugin.cursor import position
+from napari_followup.plugin.layers import about
+from napari_followup.plugin.series_input import unwrapped
+
+__all__ = ["VisitText", "visit_line"]
+
+
+class VisitText:
+    """Keeps the text overlay at the visit of the active layer, as long as nobody else uses it."""
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = weakref.ref(unwrapped(viewer))
+        self._text = ""
+        viewer = unwrapped(viewer)
+        viewer.dims.events.current_step.connect(self.refresh)
+        viewer.layers.selection.events.active.connect(self.refresh)
+        viewer.layers.events.removed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self, event: Any = None) -> None:
+        """Write the line for the layer that is active now."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        layer = viewer.layers.selection.active
+        self._write(viewer, "" if layer is None else _line_for(viewer, layer))
+
+    def end(self, *_: object) -> None:
+        """Take the line away and follow the viewer no more."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        viewer.dims.events.current_step.disconnect(self.refresh)
+        viewer.layers.selection.events.active.disconnect(self.refresh)
+        viewer.layers.events.removed.disconnect(self.refresh)
+        with suppress(EmitLoopError, RuntimeError):  # the canvas may have gone before the widget
+            self._write(viewer, "")
+
+    def _write(self, viewer: Any, text: str) -> None:
+        overlay = viewer.canvas.overlays.text
+        if overlay.text not in ("", self._text):
+            return  # somebody else's
+        overlay.text, overlay.visible = text, bool(text)
+        self._text = text
+
+
+def _line_for(viewer: Any, layer: Any) -> str:
+    said = about(layer)
+    axes = str(said.get("axes", ""))
+    if "v" not in axes or len(axes) != layer.ndim:
+        return ""
+    return visit_line(said, position(viewer, layer, axes), layer.data.shape[axes.index("v")])
+
+
+def visit_line(said: Mapping[str, Any], where: Mapping[str, int], visits: int) -> str:
+    """Say in words which visit is at an index, from what a layer says of its visits."""
+    visit, subject = where["v"], where.get("s")
+    parts = [f"visit {visit + 1} of {visits}"]
+    if said.get("ages") is not None and said.get("ages_known", True):
+        parts.append(f"age {_entry(said['ages'], subject, visit):.1f}")
+    if said.get("is_observed") is not None and not _entry(said["is_observed"], subject, visit):
+        parts.append("not observed")
+    names = said.get("subject")
+    if subject is not None and isinstance(names, list | tuple) and subject < len(names):
+        parts.insert(0, str(names[subject]))
+    return ", ".join(parts)
+
+
+def _entry(rows: Any, subject: int | None, visit: int) -> Any:
+    """Value at a visit, of the subject's own row where there is one."""
+    row = rows[subject] if subject is not None and isinstance(rows[0], list | tuple) else rows
+    return row[visit]

@@ -1,0 +1,110 @@
+"""A series as a model wants it, and maps back as the series has them.
+
+Intensities are scaled per modality and series, planes are resampled to the model's size, missing
+visits are left out; `Prepared` remembers all three for the way back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.intensity import Scaling, fit_scaling
+from napari_followup.methods.method import Visits
+from napari_followup.planes import resize_planes
+from napari_followup.stack import VisitStack
+
+__all__ = ["Prepared", "prepare", "visits_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A series in a model's range and size, and the way back."""
+
+    stack: VisitStack
+    visits: Visits  # observed visits only
+    scalings: tuple[Scaling, ...]  # one a modality
+    notes: tuple[str, ...]
+
+    @property
+    def observed(self) -> NDArray[np.intp]:
+        """Positions of the observed visits in the stack."""
+        return np.flatnonzero(self.stack.is_observed)
+
+    def map_back(self, scores: Tensor) -> NDArray[np.float32]:
+        """(observed visit, z, y, x) at the model's size -> (visit, z, y, x) at the stack's, NaN where missing."""
+        return self._spread(resize_planes(scores.float(), self.stack.shape[-2:]).cpu().numpy())
+
+    def images_back(self, images: Tensor) -> NDArray[np.float32]:
+        """(observed visit, modality, z, y, x) -> the shape and intensity units of ``stack.images``."""
+        flat = resize_planes(images.float().flatten(1, 2), self.stack.shape[-2:])
+        found = flat.unflatten(1, images.shape[1:3]).cpu().numpy()
+        own = [scaling.invert(found[:, m]) for m, scaling in enumerate(self.scalings)]
+        return self._spread(np.stack(own, axis=1))
+
+    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if len(values) == self.stack.n_visits:
+            return values
+        whole = np.full((self.stack.n_visits, *values.shape[1:]), np.nan, np.float32)
+        whole[self.observed] = values
+        return whole
+
+
+def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Prepared:
+    """Scale and resample `stack` for `bundle`.
+
+    Raises
+    ------
+    ValueError
+        If the series has another number of modalities than the model.
+    """
+    if stack.shape[1] != bundle.modalities:
+        raise ValueError(
+            f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was trained on "
+            f"{bundle.modalities}; choose the modalities, or another model"
+        )
+    scalings = tuple(
+        fit_scaling(stack, bundle.value_range, modality=m) for m in range(bundle.modalities)
+    )
+    visits = visits_of(stack, stack.images, scalings, bundle.image_size, device)
+    return Prepared(
+        stack=stack, visits=visits, scalings=scalings, notes=tuple(_notes(stack, bundle))
+    )
+
+
+def visits_of(
+    stack: VisitStack,
+    images: NDArray[np.generic],
+    scalings: tuple[Scaling, ...],
+    image_size: tuple[int, int],
+    device: torch.device,
+) -> Visits:
+    """Observed visits of `images` (shape and units of ``stack.images``) as tensors in the model's range and size."""
+    observed = np.asarray(images[np.flatnonzero(stack.is_observed)])
+    scaled = np.stack([scaling.apply(observed[:, m]) for m, scaling in enumerate(scalings)], axis=1)
+    tensor = torch.from_numpy(scaled).to(device)
+    planes = resize_planes(tensor.flatten(1, 2), image_size).unflatten(1, tensor.shape[1:3])
+    return Visits(images=planes, ages=torch.from_numpy(stack.ages[stack.is_observed]).to(device))
+
+
+def _notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
+    """What the user should know about how the series was made to fit."""
+    notes = []
+    if tuple(stack.shape[-2:]) != bundle.image_size:
+        notes.append(
+            f"planes of {stack.shape[-2]} x {stack.shape[-1]} pixels were resampled to the model's "
+            f"{bundle.image_size[0]} x {bundle.image_size[1]} and the results back"
+        )
+    missing = np.flatnonzero(~stack.is_observed)
+    if missing.size:
+        notes.append(f"missing visits were left out: {', '.join(str(i + 1) for i in missing)}")
+    if not stack.ages_known:
+        notes.append("no ages given: visits were taken as one year apart")
+    if stack.is_observed.sum() == 1:
+        notes.append("a single visit: nothing to fuse over time")
+    return notes

@@ -1,0 +1,34 @@
+"""Min-max rescaling of score maps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["rescale"]
+
+
+def rescale(scores: Tensor, *, over: Literal["patient", "visit"] = "patient") -> Tensor:
+    """Map the lowest score to 0 and the highest to 1.
+
+    Parameters
+    ----------
+    scores
+        ``(visit, z, y, x)``.
+    over
+        ``"patient"``: over the whole series (Dang 2025, Sec. 3.2.3). ``"visit"``: over each visit
+        by itself.
+
+    Returns
+    -------
+    Tensor
+        Same shape; all zeros where the scores are constant.
+    """
+    axes = tuple(range(scores.ndim)) if over == "patient" else tuple(range(1, scores.ndim))
+    low, high = scores.amin(dim=axes, keepdim=True), scores.amax(dim=axes, keepdim=True)
+    spread = high - low
+    return torch.where(
+        spread > 0, (scores - low) / spread.clamp_min(1e-30), torch.zeros_like(scores)
+    )

@@ -1,0 +1,88 @@
+"""From a method's evidence to a fused score map, as a recipe says.
+
+The one place where a recipe's choices meet the functions they stand for; `detect` uses it on a
+patient, the training on healthy subjects, whose scores the model then remembers.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from torch import Tensor
+
+from napari_followup.methods.method import Evidence, Features, Visits
+from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Score, Support
+from napari_followup.scores.feature import combine, feature_distance
+from napari_followup.scores.pixel import pixel_distance
+from napari_followup.scores.smooth import blur, median_filter
+from napari_followup.scores.temporal import fuse_over_time, support_over_time
+
+__all__ = ["fuse", "score_series", "score_stages"]
+
+
+def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str, Tensor]:
+    """Every stage of the score by name, the final one last.
+
+    Parameters
+    ----------
+    visits
+        The patient's observed visits.
+    evidence
+        What the method found in them.
+    recipe
+        Score, fusion and filter.
+
+    Returns
+    -------
+    dict
+        Maps ``(visit, z, y, x)`` float32: ``"pixel"`` always first, ``"final"`` always last.
+    """
+    if evidence.healthy is None:
+        raise ValueError("this method gives no healthy image to compare with; choose its own score")
+    stages = score_stages(visits, evidence.healthy.mean(dim=0), evidence.features, recipe.score)
+    score = fuse(stages[list(stages)[-1]], visits.ages, recipe.fusion)
+    if recipe.fusion is not None:
+        stages[type(recipe.fusion).__name__.lower()] = score
+    stages["final"] = median_filter(score, recipe.median)
+    return stages
+
+
+def score_stages(
+    visits: Visits, healthy: Tensor, features: Features | None, score: Score
+) -> dict[str, Tensor]:
+    """Stages of the score before fusion; `healthy` is ``(visit, modality, z, y, x)``.
+
+    Raises
+    ------
+    ValueError
+        If the score needs features and the method has none.
+    """
+    match score:
+        case Pixel(tolerance=tolerance):
+            return {"pixel": pixel_distance(visits.images, healthy, tolerance=tolerance)}
+        case Fam(weight=weight, levels=levels, blur=sigma):
+            if features is None:
+                raise ValueError(
+                    "FAM needs a method with features, such as SDM; choose the pixel score"
+                )
+            pixel = pixel_distance(visits.images, healthy)
+            others = Visits(images=healthy, ages=visits.ages)
+            flat = feature_distance(visits.planes, others.planes, features, levels)
+            feature = flat.unflatten(0, (len(healthy), healthy.shape[2]))
+            fam = blur(combine(pixel, feature, weight=weight), sigma)
+            return {"pixel": pixel, "feature": feature, "fam": fam}
+        case _:
+            assert_never(score)
+
+
+def fuse(scores: Tensor, ages: Tensor, fusion: Fusion) -> Tensor:
+    """Scores ``(visit, z, y, x)`` corrected by the other visits', as `fusion` says."""
+    match fusion:
+        case None:
+            return scores
+        case Lafm(sigma=sigma, beta=beta, gamma=gamma):
+            return fuse_over_time(scores, ages, sigma=sigma, beta=beta, gamma=gamma)
+        case Support(sigma=sigma, gain=gain, reach=reach):
+            return support_over_time(scores, ages, sigma=sigma, gain=gain, reach=reach)
+        case _:
+            assert_never(fusion)

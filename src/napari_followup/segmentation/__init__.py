@@ -1,0 +1,1 @@
+"""From a score map to a mask, without labels."""

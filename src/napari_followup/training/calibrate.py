@@ -1,0 +1,66 @@
+"""The scores of healthy subjects a model was not trained on: what its bundle remembers to draw its line at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.methods import method_class
+from napari_followup.preparation import prepare
+from napari_followup.recipe import Recipe
+from napari_followup.scoring import score_series
+from napari_followup.stack import VisitStack
+
+__all__ = ["healthy_scores", "summary_of"]
+
+TAIL = tuple(float(share) for share in np.logspace(0, -6, 121))  # shares of pixels above
+
+
+def healthy_scores(
+    bundle: ModelBundle,
+    stacks: Sequence[VisitStack],
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+) -> ModelBundle:
+    """Bundle that knows how high `recipe` scores healthy subjects.
+
+    Parameters
+    ----------
+    bundle
+        The trained model.
+    stacks
+        Healthy series it was not trained on.
+    recipe
+        Score, fusion and filter; its threshold does not matter here.
+
+    Returns
+    -------
+    ModelBundle
+        With one more entry in ``healthy``.
+    """
+    method = bundle.build(device)
+    options = method_class(bundle.method).options_type(**recipe.options)
+    found = []
+    with torch.no_grad():
+        for index, stack in enumerate(stacks):
+            visits = prepare(stack, bundle, torch.device(device)).visits
+            generator = torch.Generator().manual_seed(seed + index)
+            evidence = method.examine(visits, options, generator, lambda done, total: None)
+            found.append(score_series(visits, evidence, recipe)["final"].cpu().numpy().ravel())
+    return bundle.with_healthy(recipe.score_key, summary_of(found))
+
+
+def summary_of(scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
+    """Upper tail of healthy scores, one array a subject."""
+    pooled = np.concatenate(scores)
+    shares = tuple(share for share in TAIL if share * pooled.size >= 1)
+    heights = np.quantile(pooled, [1 - share for share in shares])
+    return HealthyScores(
+        shares=shares, heights=tuple(float(h) for h in heights), subjects=len(scores)
+    )
