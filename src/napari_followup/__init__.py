@@ -1,4 +1,4 @@
-"""Find what is abnormal in a series of images of the same subject, having learned from healthy subjects alone.
+"""Find what is abnormal in a series of images of one subject, having learned from healthy ones.
 
 Public names load on first use, so that importing the package costs next to nothing.
 """
@@ -11,12 +11,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_followup import synthetic
     from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.reading import read_stack, read_stacks
     from napari_followup.recipe import Recipe
     from napari_followup.results import Cancelled, Detection, Reconstruction
     from napari_followup.stack import VisitStack
+    from napari_followup.training.train import train
 
 _HOMES = {
     "Cancelled": "results",

@@ -1,4 +1,4 @@
-"""ModelBundle: a trained model in one safetensors file, with everything needed to use and to judge it.
+"""ModelBundle: a trained model in one safetensors file, with what is needed to use and judge it.
 
 The file's metadata is JSON: method, configuration, healthy score quantiles, training data, figures,
 licence. Nothing is ever unpickled.
@@ -39,7 +39,18 @@ class HealthyScores:
     subjects: int
 
     def height(self, q: float) -> float:
-        """Score below which a share `q` of healthy pixels lies; the highest one seen for q beyond the data."""
+        """Score below which a share of healthy pixels lies.
+
+        Parameters
+        ----------
+        q
+            Share in [0, 1]; beyond the data it is the highest score seen.
+
+        Returns
+        -------
+        float
+            Interpolated between the shares known, on a logarithmic scale.
+        """
         logs = torch.tensor(self.shares, dtype=torch.float64).clamp_min(1e-12).log()
         wanted = torch.tensor(max(1 - q, self.shares[-1]), dtype=torch.float64).log()
         place = int(torch.searchsorted(-logs, -wanted).clamp(1, len(logs) - 1))
@@ -82,30 +93,48 @@ class ModelBundle:
         """Short hash of the weights, to tell two models of one name apart."""
         digest = hashlib.sha256()
         for name in sorted(self.weights):
-            digest.update(
-                name.encode() + self.weights[name].contiguous().view(torch.uint8).numpy().tobytes()
-            )
+            values = self.weights[name].detach().cpu().flatten()  # a counter has no axis to view
+            digest.update(name.encode() + values.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:12]
 
     def build(self, device: torch.device | str = "cpu") -> Any:
-        """The method as a network in float32, ready to use; made once a device.
+        """Make the network in float32, ready to use; once a device.
 
         Raises
         ------
         ValueError
-            If the weights do not fit the configuration.
+            If the weights do not fit the configuration, or this version does not know the latter.
         """
         return _build(self, torch.device(device))
 
     def with_healthy(self, key: str, scores: HealthyScores) -> ModelBundle:
-        """The same model that also knows its healthy scores for one more recipe."""
+        """Copy of this model that also knows its healthy scores for one more recipe.
+
+        Parameters
+        ----------
+        key
+            `Recipe.score_key` of that recipe.
+        scores
+            What it gives healthy subjects.
+
+        Returns
+        -------
+        ModelBundle
+            Shares the weights.
+        """
         return replace(self, healthy={**self.healthy, key: scores})
 
 
 @lru_cache(maxsize=2)
 def _build(bundle: ModelBundle, device: torch.device) -> Any:
     kind = method_class(bundle.method)
-    method = kind(kind.config_type(**_tuples(bundle.config)))
+    try:
+        config = kind.config_type(**_tuples(bundle.config))
+    except TypeError as error:
+        raise ValueError(
+            f"model {bundle.name!r}: this version does not know it: {error}"
+        ) from error
+    method = kind(config)
     try:
         method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
     except RuntimeError as error:
@@ -164,7 +193,8 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     Parameters
     ----------
     source
-        ``"starmen"`` or another name that `catalogue.embedded` lists, or a ``.safetensors`` file.
+        ``"starmen"`` or another name that `catalogue.embedded` lists, a ``.safetensors`` file, or
+        ``"https://…/model.safetensors#sha256:<hash>"``, which is fetched once and then kept.
 
     Raises
     ------
@@ -173,10 +203,11 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     ValueError
         If the file is truncated, not a model of ours, or written by a newer version.
     """
-    path = embedded_path(str(source)) or Path(source)
+    path = embedded_path(str(source)) or _fetched(str(source)) or Path(source)
     if not path.is_file():
         raise FileNotFoundError(
-            f"no model {str(source)!r}: give a .safetensors file, or one of {', '.join(embedded()) or 'none'}"
+            f"no model {str(source)!r}: give a .safetensors file, or one of "
+            f"{', '.join(embedded()) or 'none'}"
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -189,19 +220,35 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     return ModelBundle(weights=weights, **about)
 
 
+def _fetched(source: str) -> Path | None:
+    """File behind an address with a hash, downloaded once; none when `source` is no address."""
+    if "://" not in source:
+        return None
+    address, _, known = source.partition("#")
+    if not known.startswith("sha256:"):
+        raise ValueError(f"{address}: add '#sha256:<hash>' so that the file can be checked")
+    import pooch
+
+    folder = pooch.os_cache("napari-followup")
+    return Path(pooch.retrieve(address, known, path=folder, fname=f"{known[7:19]}.safetensors"))
+
+
 def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
-    """What the file says of itself, checked."""
+    """Read what the file says of itself, and check it."""
     if not metadata or KEY not in metadata:
         raise ValueError(f"{path.name}: a safetensors file, but not a model of napari-followup")
-    about = json.loads(metadata[KEY])
-    written = about.pop("format", 0)
+    try:
+        about = json.loads(metadata[KEY])
+        written = about["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path.name}: what the model says of itself cannot be read") from error
     if written > FORMAT:
         raise ValueError(
-            f"{path.name}: written in format {written}, this version reads up to {FORMAT}; update napari-followup"
+            f"{path.name}: written in format {written}, this version reads up to {FORMAT}; "
+            "update napari-followup"
         )
-    about["healthy"] = {
-        key: HealthyScores(**_tuples(scores)) for key, scores in about.get("healthy", {}).items()
-    }
-    return {
-        name: about[name] for name in ("name", "method", "config", "healthy", "card", "version")
-    }
+    names = ("name", "method", "config", "healthy", "card", "version")
+    if missing := [name for name in names if name not in about]:
+        raise ValueError(f"{path.name}: the model does not say its {', '.join(missing)}")
+    healthy = {key: HealthyScores(**_tuples(scores)) for key, scores in about["healthy"].items()}
+    return {name: about[name] for name in names} | {"healthy": healthy}

@@ -1,4 +1,4 @@
-"""From a fused score to a mask, as a recipe says; the line healthy subjects draw comes from the bundle."""
+"""From a fused score to a mask, as a recipe says; what healthy subjects score is in the bundle."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from napari_followup.segmentation.threshold import yen_threshold
 __all__ = ["Cut", "segment"]
 
 UNKNOWN = (
-    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; it always splits, on a healthy "
-    "series too"
+    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; it always "
+    "splits, on a healthy series too"
 )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cut:
-    """A mask, the height of the score that makes it, the height healthy subjects stay under, and remarks."""
+    """A mask, the score's height that makes it, the one healthy subjects stay under, remarks."""
 
     mask: NDArray[np.bool_]
     threshold: float
@@ -101,6 +101,6 @@ def _cut(
 def _known(scores: HealthyScores | None) -> HealthyScores:
     if scores is None:
         raise ValueError(
-            "this threshold needs the healthy scores of the recipe; calibrate the model for it first"
+            "this threshold needs the healthy scores of the recipe; calibrate the model for it"
         )
     return scores

@@ -1,4 +1,4 @@
-"""Find what is abnormal in one patient's series: the door that scripts, the command line and the widgets share.
+"""Find what is abnormal in one patient's series: the door of scripts, command line and widgets.
 
 `detect` is the whole way. `reconstruct`, `score_pair` and `fuse_scores` are its steps, to be
 chained by hand.
@@ -17,7 +17,13 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.cutting import Cut, segment
-from napari_followup.device import choose_device, halving, inference, planes_at_once
+from napari_followup.device import (
+    choose_device,
+    fast_networks,
+    halving,
+    inference,
+    planes_at_once,
+)
 from napari_followup.methods import method_class
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.preparation import Prepared, prepare, visits_of
@@ -83,7 +89,26 @@ def detect(
 def judge(
     prepared: Prepared, evidence: Evidence, bundle: ModelBundle, recipe: Recipe, *, seed: int = 0
 ) -> Detection:
-    """Score, fuse and segment what a method found in a prepared series: `detect` after its network has run."""
+    """Score, fuse and segment what a method found: `detect` after its network has run.
+
+    Parameters
+    ----------
+    prepared
+        The series, as `prepare` made it for `bundle`.
+    evidence
+        What `examine` found in it.
+    bundle
+        The model, which remembers the scores of healthy subjects.
+    recipe
+        Score, fusion, filter and threshold.
+    seed
+        That `evidence` was found with, for the provenance.
+
+    Returns
+    -------
+    Detection
+        As from `detect`.
+    """
     stages = score_series(prepared.visits, evidence, recipe)
     healthy = (
         None if evidence.healthy is None else prepared.images_back(evidence.healthy.mean(dim=0))
@@ -118,9 +143,19 @@ def reconstruct(
     seed: int = 0,
     on_step: OnStep | None = None,
 ) -> Reconstruction:
-    """Pseudo-healthy images of every visit: mean of the method's draws, in the stack's own intensity units.
+    """Pseudo-healthy images of every visit: the mean of the method's draws.
 
-    Parameters and errors as for `detect`; `options` are the method's own, by name.
+    Parameters
+    ----------
+    stack, bundle, device, seed, on_step
+        As for `detect`, and so are the errors.
+    options
+        The method's own, by name; those of `Recipe.default` when none are given.
+
+    Returns
+    -------
+    Reconstruction
+        In the shape and intensity units of ``stack.images``.
     """
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
@@ -181,7 +216,27 @@ def score_pair(
 def fuse_scores(
     scores: NDArray[np.floating], ages: NDArray[np.floating], fusion: Fusion
 ) -> NDArray[np.float32]:
-    """Scores ``(visit, z, y, x)`` corrected by those of the other visits; visits of NaN stay out and stay NaN."""
+    """Correct each visit's scores by those of the other visits.
+
+    Parameters
+    ----------
+    scores
+        ``(visit, z, y, x)``; a visit of NaN stays out and stays NaN.
+    ages
+        ``(visit,)`` in years.
+    fusion
+        `Lafm`, `Support` or none.
+
+    Returns
+    -------
+    NDArray
+        Shape of `scores`.
+
+    Raises
+    ------
+    ValueError
+        If there is not one age per visit.
+    """
     present = np.isfinite(scores).all(axis=(1, 2, 3))
     fused = np.full(scores.shape, np.nan, np.float32)
     values = torch.from_numpy(np.ascontiguousarray(scores[present], np.float32))
@@ -199,7 +254,35 @@ def examine(
     seed: int,
     on_step: OnStep | None,
 ) -> Evidence:
-    """Run the method on as many planes as fit at once, with fewer when memory runs out."""
+    """Run the method on as many planes as fit at once, with fewer when memory runs out.
+
+    Parameters
+    ----------
+    visits
+        Prepared visits, on `device`.
+    bundle
+        The model.
+    options
+        The method's own, by name.
+    device
+        Where to compute.
+    seed
+        Source of all noise.
+    on_step
+        Called with the network calls done and to do; return False to stop.
+
+    Returns
+    -------
+    Evidence
+        In float32.
+
+    Raises
+    ------
+    ValueError
+        If the method has no such option.
+    Cancelled
+        If `on_step` returned False.
+    """
     method = bundle.build(device)
     settings = _options(bundle, options)
 
@@ -209,7 +292,8 @@ def examine(
         for index, part in enumerate(parts):
             generator = torch.Generator().manual_seed(seed + index)
             counted = _counting(on_step, index, len(parts))
-            found.append(method.examine(part, settings, generator, counted))
+            with fast_networks(device):
+                found.append(method.examine(part, settings, generator, counted))
         return _joined(found)
 
     return halving(in_blocks, planes_at_once(device, bundle.image_size))
@@ -217,11 +301,13 @@ def examine(
 
 def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
     kind = method_class(bundle.method).options_type
-    try:
-        return kind(**options)
-    except TypeError as error:
-        known = ", ".join(kind.__dataclass_fields__)
-        raise ValueError(f"method {bundle.method!r}: {error}; its options are {known}") from error
+    known = kind.__dataclass_fields__
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(
+            f"method {bundle.method!r} has no option {', '.join(unknown)}; "
+            f"it has {', '.join(known)}"
+        )
+    return kind(**options)
 
 
 def _slabs(visits: Visits, planes: int) -> Iterator[Visits]:
@@ -248,7 +334,7 @@ def _joined(found: list[Evidence]) -> Evidence:
 
 
 def _counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
-    """An `on_step` for one of several parts that counts over all of them and raises when told to stop."""
+    """Make an `on_step` for one of several parts that counts over all and raises to stop."""
 
     def step(done: int, total: int) -> None:
         if on_step is not None and on_step(index * total + done, parts * total) is False:

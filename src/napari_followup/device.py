@@ -8,14 +8,24 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["choose_device", "halving", "inference", "planes_at_once"]
+__all__ = ["choose_device", "fast_networks", "halving", "inference", "planes_at_once"]
 
 T = TypeVar("T")
 PLANE_BUDGET = {"cpu": 64, "cuda": 1024}  # planes of 64 x 64 pixels
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Device called `name`; ``"auto"`` takes a GPU when there is one.
+    """Device by name.
+
+    Parameters
+    ----------
+    name
+        ``"auto"`` takes a GPU when there is one; ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Returns
+    -------
+    torch.device
+        A device that is there.
 
     Raises
     ------
@@ -28,6 +38,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device: got {name!r}; give 'auto', 'cpu' or 'cuda'") from error
+    if device.type not in PLANE_BUDGET:
+        raise ValueError(f"device: got {name!r}; give 'auto', 'cpu' or 'cuda'")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: 'cuda' asked for, but torch sees no GPU; take 'auto' or 'cpu'")
     return device
@@ -35,24 +47,71 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @contextmanager
 def inference(device: torch.device) -> Iterator[None]:
-    """No gradients; on a GPU bf16 convolutions where it has them, and its cached memory given back after."""
-    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    """No gradients, and a GPU's cached memory given back afterwards.
+
+    Parameters
+    ----------
+    device
+        Where it is computed.
+    """
     try:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=fast):
+        with torch.no_grad():
             yield
     finally:
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
 
+def fast_networks(device: torch.device) -> torch.autocast:
+    """Context in which a GPU that has bf16 runs networks in it; scores stay outside, in float32.
+
+    Parameters
+    ----------
+    device
+        Where the network lies.
+
+    Returns
+    -------
+    torch.autocast
+        Does nothing elsewhere.
+    """
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 def planes_at_once(device: torch.device, image_size: tuple[int, int]) -> int:
-    """First guess at how many planes to compute together; `halving` mends it when it is too many."""
+    """First guess at how many planes to compute together; `halving` mends one that is too high.
+
+    Parameters
+    ----------
+    device
+        Where they are computed.
+    image_size
+        ``(y, x)`` in pixels.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     per_plane = max(1.0, image_size[0] * image_size[1] / 64**2)
     return max(1, int(PLANE_BUDGET.get(device.type, 64) / per_plane))
 
 
 def halving(compute: Callable[[int], T], count: int) -> T:
     """Call `compute` with `count`, and with half as many each time memory runs out.
+
+    Parameters
+    ----------
+    compute
+        Takes how many planes to compute together.
+    count
+        Where to begin.
+
+    Returns
+    -------
+    T
+        What `compute` returned at last.
 
     Raises
     ------
@@ -62,7 +121,9 @@ def halving(compute: Callable[[int], T], count: int) -> T:
     while True:
         try:
             return compute(count)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             if count == 1:
                 raise MemoryError(
                     "not even one plane fits into memory; close other programs or take device='cpu'"
@@ -70,3 +131,9 @@ def halving(compute: Callable[[int], T], count: int) -> T:
             count //= 2
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Tell memory that ran out from other errors: on the CPU torch raises a plain RuntimeError."""
+    is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return is_known or "can't allocate memory" in str(error)

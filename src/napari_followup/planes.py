@@ -9,7 +9,7 @@ __all__ = ["resize_planes"]
 
 
 def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Planes resampled to `size`, antialiased where they shrink; the same tensor when they already fit.
+    """Resample planes, antialiased where they shrink; those that fit come back as they are.
 
     Parameters
     ----------

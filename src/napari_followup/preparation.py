@@ -37,15 +37,42 @@ class Prepared:
         return np.flatnonzero(self.stack.is_observed)
 
     def map_back(self, scores: Tensor) -> NDArray[np.float32]:
-        """(observed visit, z, y, x) at the model's size -> (visit, z, y, x) at the stack's, NaN where missing."""
-        return self._spread(resize_planes(scores.float(), self.stack.shape[-2:]).cpu().numpy())
+        """(observed visit, z, y, x) at the model's size -> (visit, z, y, x) at the stack's.
+
+        Parameters
+        ----------
+        scores
+            Maps of the observed visits.
+
+        Returns
+        -------
+        NDArray
+            Maps of all visits, NaN where one is missing.
+        """
+        return self._spread(resize_planes(scores.float(), self._size).cpu().numpy())
 
     def images_back(self, images: Tensor) -> NDArray[np.float32]:
-        """(observed visit, modality, z, y, x) -> the shape and intensity units of ``stack.images``."""
-        flat = resize_planes(images.float().flatten(1, 2), self.stack.shape[-2:])
+        """(observed visit, modality, z, y, x) -> shape and intensity units of ``stack.images``.
+
+        Parameters
+        ----------
+        images
+            Images of the observed visits in the model's range and size.
+
+        Returns
+        -------
+        NDArray
+            Images of all visits, NaN where one is missing.
+        """
+        flat = resize_planes(images.float().flatten(1, 2), self._size)
         found = flat.unflatten(1, images.shape[1:3]).cpu().numpy()
         own = [scaling.invert(found[:, m]) for m, scaling in enumerate(self.scalings)]
         return self._spread(np.stack(own, axis=1))
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.stack.shape[-2:]
+        return height, width
 
     def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         if len(values) == self.stack.n_visits:
@@ -56,7 +83,21 @@ class Prepared:
 
 
 def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Prepared:
-    """Scale and resample `stack` for `bundle`.
+    """Scale and resample a series for a model.
+
+    Parameters
+    ----------
+    stack
+        The series; missing visits are left out.
+    bundle
+        The model, with its value range and image size.
+    device
+        Where the tensors go.
+
+    Returns
+    -------
+    Prepared
+        The visits as tensors, and the way back.
 
     Raises
     ------
@@ -65,8 +106,8 @@ def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Pre
     """
     if stack.shape[1] != bundle.modalities:
         raise ValueError(
-            f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was trained on "
-            f"{bundle.modalities}; choose the modalities, or another model"
+            f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
+            f"trained on {bundle.modalities}; choose the modalities, or another model"
         )
     scalings = tuple(
         fit_scaling(stack, bundle.value_range, modality=m) for m in range(bundle.modalities)
@@ -84,7 +125,26 @@ def visits_of(
     image_size: tuple[int, int],
     device: torch.device,
 ) -> Visits:
-    """Observed visits of `images` (shape and units of ``stack.images``) as tensors in the model's range and size."""
+    """Observed visits as tensors in a model's range and size.
+
+    Parameters
+    ----------
+    stack
+        The series, for its ages and observed visits.
+    images
+        Shape and units of ``stack.images``.
+    scalings
+        One a modality.
+    image_size
+        ``(y, x)`` in pixels.
+    device
+        Where the tensors go.
+
+    Returns
+    -------
+    Visits
+        In the order of the stack.
+    """
     observed = np.asarray(images[np.flatnonzero(stack.is_observed)])
     scaled = np.stack([scaling.apply(observed[:, m]) for m, scaling in enumerate(scalings)], axis=1)
     tensor = torch.from_numpy(scaled).to(device)
@@ -93,7 +153,7 @@ def visits_of(
 
 
 def _notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
-    """What the user should know about how the series was made to fit."""
+    """List what the user should know about how the series was made to fit."""
     notes = []
     if tuple(stack.shape[-2:]) != bundle.image_size:
         notes.append(

@@ -67,9 +67,7 @@ class Fam:
 class Lafm:
     """Longitudinal attention fusion (Dang 2025, Sec. 3.2.2)."""
 
-    sigma: float = (
-        2.5  # years; the thesis' Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
-    )
+    sigma: float = 2.5  # years; Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
     beta: float = 1.0
     gamma: float = 0.1
 
@@ -96,7 +94,8 @@ class Support:
     def __post_init__(self) -> None:
         if self.sigma < 0 or self.gain < 0 or self.reach < 0:
             raise ValueError(
-                f"sigma, gain and reach must not be negative, got {self.sigma}, {self.gain} and {self.reach}"
+                f"sigma, gain and reach must not be negative, got {self.sigma}, {self.gain} "
+                f"and {self.reach}"
             )
 
 
@@ -105,9 +104,7 @@ class Yen:
     """Yen's automatic threshold on the patient's pooled series (Dang 2025, eq. 3.9)."""
 
     per: Literal["patient"] = "patient"
-    pixel_too: bool = (
-        True  # the mask must also pass Yen on the pixel distance inside the first mask
-    )
+    pixel_too: bool = True  # the mask must pass Yen on the pixel distance inside it, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +197,7 @@ class Recipe:
 
     @classmethod
     def default(cls) -> Recipe:
-        """What measures best on validation data, see ``docs/benchmarks.md``; the same for every anomaly."""
+        """Recipe that measures best on validation data, see ``docs/benchmarks.md``."""
         return cls(
             options={"noise_levels": (250,), "draws": 4, "sampling_steps": 4},
             score=Pixel(),
@@ -210,7 +207,7 @@ class Recipe:
 
     @classmethod
     def published(cls) -> Recipe:
-        """The thesis to the letter: one draw from level 250 in 100 steps, FAM, LAFM, median 5, Yen twice.
+        """Recipe of the thesis: one draw in 100 steps, FAM, LAFM, median 5, Yen twice.
 
         References
         ----------
@@ -235,7 +232,7 @@ class Recipe:
 
     @property
     def score_key(self) -> str:
-        """The choices that shape the score, not what is cut from it: recipes alike here share healthy scores."""
+        """Choices that shape the score, as text: recipes alike here share healthy scores."""
         values = self.as_dict()
         return json.dumps(
             {n: values[n] for n in ("options", "score", "fusion", "median")}, sort_keys=True

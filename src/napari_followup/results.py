@@ -1,4 +1,4 @@
-"""What the doors hand back: the detection of one patient, and the reconstruction and scores it was made from."""
+"""What the doors hand back: the detection of one patient, and the reconstruction behind it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,18 @@ class Detection:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def at_threshold(self, threshold: float) -> Detection:
-        """The same detection segmented anew: every pixel whose fused score reaches `threshold`."""
+        """Segment anew: every pixel whose fused score reaches `threshold`.
+
+        Parameters
+        ----------
+        threshold
+            In the unit of `score`.
+
+        Returns
+        -------
+        Detection
+            The same but for its mask and threshold.
+        """
         with np.errstate(invalid="ignore"):
             mask = np.asarray(self.score >= threshold)
         provenance = self.provenance | {"threshold": threshold}

@@ -23,7 +23,7 @@ def _uniform(
 
 
 def _centres(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """One pixel an image, half of them anywhere and half on an edge: rows and columns, each (b,)."""
+    """One pixel an image, half of them anywhere, half on an edge: rows and columns, each (b,)."""
     plane = images.mean(dim=1)
     edges = F.pad((plane[:, 1:, 1:] - plane[:, :-1, :-1]).abs(), (0, 1, 0, 1))
     share = edges.flatten(1) / edges.flatten(1).sum(dim=1, keepdim=True).clamp_min(1e-6)

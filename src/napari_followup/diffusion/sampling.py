@@ -1,7 +1,7 @@
 """Walk the DDIM path with few network calls: noise to image (decode) and image to noise (encode).
 
-Dang (2025), Sec. 3.1.3. The network comes in as a function of the noised images and the step, so the
-same walk serves every diffusion method; its conditions are computed once, outside.
+Dang (2025), Sec. 3.1.3. The network comes in as a function of the noised images and the step, so
+the same walk serves every diffusion method; its conditions are computed once, outside.
 """
 
 from __future__ import annotations

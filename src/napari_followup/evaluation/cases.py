@@ -1,4 +1,4 @@
-"""Who plays which part in an evaluation: some subjects get an anomaly drawn in, the others stay healthy.
+"""Who plays which part in an evaluation: some subjects get an anomaly, the others stay healthy.
 
 No subject plays two parts, and the same subjects always play the same ones.
 """
@@ -26,8 +26,8 @@ EXTRA_KINDS = EXTRA_ANOMALIES
 class Case:
     """One subject in its part.
 
-    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number` is the
-    subject's position in the data, which its noise is seeded with.
+    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
+    is the subject's position in the data, which its noise is seeded with.
     """
 
     kind: str
@@ -77,7 +77,9 @@ def make_cases(
             f"{len(stacks)}; take fewer patients a kind, or more data"
         )
     rest = len(stacks) - sick
-    cases = [_healthy_case(stacks[n], n) for n in range(rest if healthy is None else min(healthy, rest))]
+    cases = [
+        _healthy_case(stacks[n], n) for n in range(rest if healthy is None else min(healthy, rest))
+    ]
     for place, kind in enumerate(kinds):
         first = rest + place * patients
         cases += [_sick_case(stacks[n], kind, n, seed) for n in range(first, first + patients)]

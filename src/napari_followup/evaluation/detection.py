@@ -1,7 +1,7 @@
-"""Detection, measured: the same patients through every recipe, and through reconstructions that bound what is possible.
+"""Detection, measured: the same patients through every recipe and every kind of reconstruction.
 
-Each row is a recipe and who reconstructs: the model, the principal components of healthy images, or, as a
-ceiling, the truth itself plus a little noise: what is lost then is lost by the recipe alone.
+Each row is a recipe and who reconstructs: the model, the principal components of healthy images,
+or, as a ceiling, the truth itself plus a little noise: what is lost then is lost by the recipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from napari_followup.evaluation.statistics import (
 )
 from napari_followup.methods.method import Evidence
 from napari_followup.preparation import Prepared, prepare, visits_of
-from napari_followup.recipe import HealthyQuantile, Pixel, Recipe, Yen
+from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Pixel, Recipe, Yen
 from napari_followup.results import Detection
 
 __all__ = [
@@ -56,7 +56,9 @@ class Row:
     recipe: Recipe
     healer: Healer | None = None
     source: str = "model"  # rows of one source and the same options share their reconstructions
-    line: HealthyScores | None = None  # healthy scores of this healer, where the bundle's are not its own
+    line: HealthyScores | None = (
+        None  # healthy scores of this healer, where the bundle's are not its own
+    )
 
     @property
     def key(self) -> str:
@@ -68,11 +70,12 @@ class Row:
 class DetectionFigures:
     """What one row reaches; shares in [0, 1].
 
-    `mdice` is the mean Dice over visits whose truth is not empty, by kind; `mean_mdice` their mean over kinds
-    with its 95 % `interval` for other patients. `false_positives` is the flagged share of healthy patients' pixels.
-    `auroc` and `auprc` tell visits with an anomaly from healthy patients' visits by the highest score, `pixel_auprc`
-    the anomaly's pixels from all others of the sick patients; `l1_ratio` is the residual inside the truth over that
-    outside it.
+    `mdice` is the mean Dice over visits whose truth is not empty, by kind; `mean_mdice` their mean
+    over kinds with its 95 % `interval` for other patients. `false_positives` is the flagged share
+    of healthy patients' pixels. `auroc` and `auprc` tell visits with an anomaly from healthy
+    patients' visits by the image score, `pixel_auprc` the anomaly's pixels from all others of the
+    sick patients; `l1_ratio` is the residual inside the truth over that outside it, in the visits
+    that show it (Dang 2025, eq. 4.1).
     """
 
     name: str
@@ -172,11 +175,15 @@ def ceiling_rows(
 
 
 def _truth(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
-    """The true healthy images plus a little noise."""
+    """Give the true healthy images plus a little noise."""
     images = prepared.visits.images
     where = images.device
     true = visits_of(
-        case.stack, case.healthy.images, prepared.scalings, (images.shape[-2], images.shape[-1]), where
+        case.stack,
+        case.healthy.images,
+        prepared.scalings,
+        (images.shape[-2], images.shape[-1]),
+        where,
     ).images
     low, high = prepared.scalings[0].range
     noise = torch.randn(true.shape, generator=generator).to(true)
@@ -185,9 +192,12 @@ def _truth(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.
 
 def _own_line(row: Row, bundle: ModelBundle, calibration: Sequence[Case]) -> HealthyScores | None:
     """Heights that this row's healthy scores keep under, for the quantiles its recipe asks for."""
-    asked = {row.recipe.floor} - {None}
-    if isinstance(row.recipe.threshold, HealthyQuantile):
-        asked.add(row.recipe.threshold.q)
+    line = row.recipe.threshold
+    asked = {row.recipe.floor}
+    if isinstance(line, HealthyQuantile):
+        asked.add(line.q)
+    if isinstance(line, HealthyHysteresis):
+        asked |= {line.low, line.high}
     quantiles = sorted(q for q in asked if q is not None)
     if not quantiles or not calibration:
         return None
@@ -273,8 +283,12 @@ def _summary(case: Case, found: Detection) -> _Found:
         flagged=float(found.mask[seen].mean()),
         sick_scores=found.image_score[seen & shown],
         healthy_scores=found.image_score[seen] if is_healthy else none,
-        pixels=(none, none) if is_healthy else (found.score[truth], found.score[seen][~truth[seen]]),
-        residuals=(np.nan, np.nan) if is_healthy else tuple(_mean(residual[seen][part]) for part in inside),
+        pixels=(none, none)
+        if is_healthy
+        else (found.score[truth], found.score[seen][~truth[seen]]),
+        residuals=(np.nan, np.nan)
+        if is_healthy
+        else tuple(_mean(residual[seen][part]) for part in inside),
         notes=tuple(found.provenance["notes"]),
     )
 
@@ -283,7 +297,9 @@ def _residual(found: Detection) -> NDArray[np.floating[Any]]:
     """Mean over modalities of what the healthy image lacks, ``(visit, z, y, x)``."""
     if found.healthy is None:
         return np.full(found.mask.shape, np.nan, np.float32)
-    return np.asarray(np.abs(np.asarray(found.stack.images, np.float32) - found.healthy).mean(axis=1))
+    return np.asarray(
+        np.abs(np.asarray(found.stack.images, np.float32) - found.healthy).mean(axis=1)
+    )
 
 
 def _mean(values: NDArray[np.floating[Any]]) -> float:

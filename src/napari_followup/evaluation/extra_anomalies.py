@@ -1,4 +1,4 @@
-"""Anomalies of kinds that nothing was chosen for: how well a recipe does on what it was not made for.
+"""Anomalies of kinds that nothing was chosen for: a recipe's test on what it was not made for.
 
 Each is drawn into a healthy series with its truth, as `synthetic.anomalies` does, but elsewhere and
 otherwise: they persist over visits without hanging on the hand, except the transient circle.

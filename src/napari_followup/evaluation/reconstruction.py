@@ -1,15 +1,15 @@
-"""Reconstruction of healthy images, measured: how near is the pseudo-healthy image to one that is healthy already.
+"""Reconstruction of healthy images, measured: how near it comes to an image that is healthy already.
 
-Errors and similarities are taken in the model's value range, image by image. SSIM has MONAI's defaults: a Gaussian
-window of 11 pixels with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images cannot have that window at all of its
-five scales: here the window has 7 pixels, as many scales as fit (four for 64 × 64) and the published weights,
-scaled to sum 1.
+Errors and similarities are taken in the model's value range, image by image. SSIM has MONAI's
+defaults: a Gaussian window of 11 pixels with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images
+cannot have that window at all of its five scales: here it has 7 pixels, as many scales as MONAI
+admits for it (four for 64 × 64), and their published weights, scaled to sum 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ THESIS = ReconstructionFigures(
 
 
 def usual_options(level: int = 250) -> dict[str, dict[str, Any]]:
-    """Ways to reconstruct by name: one draw from `level`, the default recipe's draws from it, that recipe itself."""
+    """Name ways to reconstruct: from `level` by one draw and by the default's; the default itself."""
     default = dict(Recipe.default().options)
     draws = default.get("draws", 1)
     return {
@@ -109,8 +109,55 @@ def evaluate_reconstruction(
                 evidence = examine(prepared.visits, bundle, values, where, seed + number, None)
                 if evidence.healthy is None:
                     raise ValueError(f"method {bundle.method!r} gives no healthy images")
-                healthy = prepared.visits.unplane(_planes(evidence.healthy.mean(dim=0))[None])[0]
-                found[name].append(_compare(prepared.visits.images, healthy, bundle))
+                healthy = replace(prepared.visits, images=evidence.healthy.float().mean(dim=0))
+                figures = compare_images(prepared.visits.planes, healthy.planes, bundle.value_range)
+                found[name].append(figures.cpu())
         if on_step is not None and on_step(number + 1, len(stacks)) is False:
             break
     return [_figures(name, torch.cat(parts)) for name, parts in found.items()]
+
+
+def compare_images(
+    images: Tensor, healthy: Tensor, value_range: tuple[float, float] = (0.0, 1.0)
+) -> Tensor:
+    """Errors and similarities of every image.
+
+    Parameters
+    ----------
+    images, healthy
+        ``(b, modality, y, x)``, 11 pixels a side at least.
+    value_range
+        Lowest and highest value an image is meant to have.
+
+    Returns
+    -------
+    Tensor
+        ``(b, 5)``: l1, l2, PSNR in dB, SSIM, MS-SSIM. An image met exactly has 100 dB.
+    """
+    span = value_range[1] - value_range[0]
+    difference = (images - healthy).flatten(1)
+    l1, l2 = difference.abs().mean(dim=1), difference.square().mean(dim=1)
+    psnr = 10 * torch.log10(span**2 / l2.clamp_min(1e-10 * span**2))
+    ssim = SSIMMetric(2, data_range=span, reduction="none")(healthy, images)
+    weights = _weights(min(images.shape[-2:]))
+    multi = MultiScaleSSIMMetric(
+        2, data_range=span, kernel_size=WINDOW, weights=weights, reduction="none"
+    )(healthy, images)
+    similarities = [
+        torch.as_tensor(each).reshape(len(images), -1).mean(dim=1) for each in (ssim, multi)
+    ]
+    return torch.stack([l1, l2, psnr, *similarities], dim=1)
+
+
+def _weights(side: int) -> tuple[float, ...]:
+    """As many of the published weights as MONAI admits scales for this window, scaled to sum 1."""
+    fits = [count for count in range(1, 6) if side // max(1, count - 1) ** 2 >= WINDOW]
+    chosen = WEIGHTS[: max(fits, default=1)]
+    return tuple(weight / sum(chosen) for weight in chosen)
+
+
+def _figures(name: str, values: Tensor) -> ReconstructionFigures:
+    l1, l2, psnr, ssim, ms_ssim = values.double().mean(dim=0).tolist()
+    return ReconstructionFigures(
+        name=name, l1=l1, l2=l2, psnr=psnr, ssim=ssim, ms_ssim=ms_ssim, images=len(values)
+    )

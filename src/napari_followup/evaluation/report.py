@@ -1,4 +1,4 @@
-"""Figures as tables for people and as JSON for programs, each with the command and the seed that made it."""
+"""Figures as tables for people and as JSON for programs, with the command that made them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,17 @@ def detection_table(figures: Sequence[DetectionFigures]) -> str:
     """One row for every row evaluated; everything but the l1-ratio in per cent."""
     kinds = list(dict.fromkeys(kind for row in figures for kind in row.mdice))
     names = [f"mDICE {kind.replace('_', ' ')}" for kind in kinds]
-    head = ["", *names, "mDICE mean", "95 %", "healthy FP", "AUROC", "AUPRC", "pixel AUPRC", "l1-ratio"]
+    head = [
+        "",
+        *names,
+        "mDICE mean",
+        "95 %",
+        "healthy FP",
+        "AUROC",
+        "AUPRC",
+        "pixel AUPRC",
+        "l1-ratio",
+    ]
     return table(head, [_detection_row(row, kinds) for row in figures])
 
 

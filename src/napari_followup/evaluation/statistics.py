@@ -31,7 +31,7 @@ def dice(mask: Bools, truth: Bools) -> float:
 
 
 def dice_by_visit(mask: Bools, truth: Bools) -> NDArray[np.float64]:
-    """Dice of every visit, NaN where its truth is empty: two ``(visit, z, y, x)`` -> ``(visit,)``."""
+    """Dice of every visit, NaN where its truth is empty: ``(visit, z, y, x)`` -> ``(visit,)``."""
     pairs = zip(mask, truth, strict=True)
     return np.array([dice(m, t) if t.any() else np.nan for m, t in pairs], np.float64)
 

@@ -1,4 +1,4 @@
-"""What every detection method takes and gives: the visits of one patient in, evidence of what is abnormal out.
+"""What every detection method takes and gives: one patient's visits in, evidence out.
 
 A method is a `torch.nn.Module` with the members of `Method`; it knows tensors in the model's value
 range, and neither files nor stacks.
@@ -71,7 +71,7 @@ class Method(Protocol):
     def examine(
         self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
-        """Evidence for one patient's visits."""
+        """Find evidence in one patient's visits."""
 
     def begin(self, stage: str) -> None:
         """Prepare `stage`, once, before its first step."""

@@ -1,4 +1,4 @@
-"""Spatial Diffusion Model: a healthy image of the same subject, from a noised image and its semantic code.
+"""Spatial Diffusion Model: a healthy image of the same subject, from noise and a semantic code.
 
 Dang (2025), Sec. 3.1 and 4.2.1. Presets: `THESIS` follows Tables 4.1-4.2 to the letter; `COMPACT`
 is small and fast: planes folded by two, a narrow ResNet-18 shaped encoder with group norm, the
@@ -46,13 +46,12 @@ class SDMConfig:
     encoder_width: int = 64
     encoder_norm: Literal["batch", "group"] = "batch"
     encoder_pool: bool = True
+    encoder_grid: int = 1  # parts of the plane, each way, that the code tells apart
     steps: int = 1000
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "noise"
     corruption: float = 0.0  # share of training images that are spoilt before they are noised
-    step_power: float = (
-        1.0  # training steps are drawn as uniform ** step_power: above 1, low steps come more often
-    )
+    step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
     feature_levels: tuple[int, ...] = (2, 3)  # Sec. 3.2.1; Table 4.2 lists levels 1 to 3
     adaptation_levels: tuple[int, ...] = (100, 250, 500, 1000)  # Sec. 4.2.2
     adaptation_steps: int = 100
@@ -64,7 +63,8 @@ class SDMConfig:
             raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
         if self.corruption and self.prediction != "clean":
             raise ValueError(
-                "corruption needs prediction='clean': the noise of a spoilt image is not the noise added to it"
+                "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
+                "that was added to it"
             )
 
 
@@ -78,6 +78,7 @@ COMPACT = SDMConfig(
     encoder_width=16,
     encoder_norm="group",
     encoder_pool=False,
+    encoder_grid=4,
     prediction="clean",
     corruption=0.5,
     step_power=2.0,
@@ -88,7 +89,7 @@ PRESETS = {"thesis": THESIS, "compact": COMPACT}
 
 @dataclass(frozen=True, kw_only=True)
 class SDMOptions:
-    """How a trained SDM is used: where decoding starts, how often, and in how many network calls."""
+    """How a trained SDM is used: where decoding starts, how often, in how many network calls."""
 
     noise_levels: tuple[int, ...] = (250,)  # Table 5.2: 250 is the best of 50 to 1000
     draws: int = 1  # reconstructions from each level
@@ -105,7 +106,15 @@ class SDMOptions:
 
 
 class SDM(nn.Module):
-    """Encoder, U-Net and feature extractor of a Spatial Diffusion Model."""
+    """Encoder, U-Net and feature extractor of a Spatial Diffusion Model.
+
+    Raises
+    ------
+    ValueError
+        If the image size is no multiple of what the U-Net halves and folds.
+    """
+
+    abars: Tensor  # (steps + 1,) float64, signal share of every step
 
     config_type = SDMConfig
     options_type = SDMOptions
@@ -124,6 +133,11 @@ class SDM(nn.Module):
             dropout=config.dropout,
             unshuffle=config.unshuffle,
         )
+        if any(side % self.unet.multiple for side in config.image_size):
+            raise ValueError(
+                f"image_size: got {config.image_size}; this network takes multiples of "
+                f"{self.unet.multiple} pixels"
+            )
         self.encoder = SemanticEncoder(
             config.modalities,
             config.code_features,
@@ -131,6 +145,7 @@ class SDM(nn.Module):
             width=config.encoder_width,
             norm=config.encoder_norm,
             pool=config.encoder_pool,
+            grid=config.encoder_grid,
         )
         self.extractor = deepcopy(self.encoder)
         self.register_buffer(
@@ -138,8 +153,23 @@ class SDM(nn.Module):
         )
 
     def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
-        """The network's clean image, unclamped: (b, m, y, x), (b or 1,), projected code -> (b, m, y, x)."""
-        predicted = self.unet(noised, self.unet.project_steps(steps), code)
+        """Predict the clean image, unclamped.
+
+        Parameters
+        ----------
+        noised
+            ``(b, modality, y, x)`` in the value range, noised.
+        steps
+            ``(b,)`` or ``(1,)`` diffusion steps.
+        code
+            What ``unet.project_code`` made of the semantic code.
+
+        Returns
+        -------
+        Tensor
+            Shape of `noised`.
+        """
+        predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), code)
         if self.config.prediction == "clean":
             return predicted
         return clean_from_noise(noised, predicted, self._abar(steps, noised))
@@ -151,12 +181,37 @@ class SDM(nn.Module):
         generator: torch.Generator,
         on_step: OnStep | None = None,
     ) -> Tensor:
-        """Pseudo-healthy planes: (b, m, y, x) in the value range -> (draw, b, m, y, x), levels before draws."""
+        """Pseudo-healthy planes, one set a level and draw.
+
+        Parameters
+        ----------
+        planes
+            ``(b, modality, y, x)`` in the value range.
+        options
+            Noise levels, draws and sampling steps.
+        generator
+            Source of the noise.
+        on_step
+            Called after every network call.
+
+        Returns
+        -------
+        Tensor
+            ``(draw, b, modality, y, x)``, all draws of one level before those of the next.
+
+        Raises
+        ------
+        ValueError
+            If a noise level lies beyond the schedule.
+        """
+        if max(options.noise_levels) > self.config.steps:
+            raise ValueError(
+                f"noise_levels: got {options.noise_levels}, this model knows steps 1 to "
+                f"{self.config.steps}"
+            )
         code = self.unet.project_code(self.encoder(planes))
-        calls = (
-            sum(min(level, options.sampling_steps) for level in options.noise_levels)
-            * options.draws
-        )
+        walks = options.draws * (2 if options.start == "infer" else 1)
+        calls = walks * sum(min(lv, options.sampling_steps) for lv in options.noise_levels)
         done = 0
 
         def denoise(noised: Tensor, step: int) -> Tensor:
@@ -165,7 +220,7 @@ class SDM(nn.Module):
             clean = self.clean(noised, steps, code).clamp(*self.config.value_range)
             done += 1
             if on_step:
-                on_step(min(done, calls), calls)
+                on_step(done, calls)
             return clean
 
         drawn = []
@@ -195,24 +250,21 @@ class SDM(nn.Module):
         return Evidence(healthy=visits.unplane(healthy), features=self.examine_features)
 
     def examine_features(self, planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
-        """Adapted features of planes (b, m, y, x) for FAM, one (b, c, y', x') tensor a level."""
+        """Adapted features of planes for FAM: (b, m, y, x) -> one (b, c, y', x') a level."""
         return self.extractor.features(planes, levels)
 
     def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of `stage` on healthy planes (b, m, y, x): eq. 3.2 for "denoise", eq. 3.6 for "features"."""
-        return (
-            self._denoise_loss(images, generator)
-            if stage == "denoise"
-            else self._feature_loss(images, generator)
-        )
+        """Loss on healthy planes (b, m, y, x): eq. 3.2 for "denoise", eq. 3.6 for "features"."""
+        if stage == "denoise":
+            return self._denoise_loss(images, generator)
+        return self._feature_loss(images, generator)
 
-    def parameters_of(self, stage: str) -> list[nn.Parameter]:
-        """Parameters that `stage` trains; the rest stays as it is."""
-        parts = (self.unet, self.encoder) if stage == "denoise" else (self.extractor,)
-        return [parameter for part in parts for parameter in part.parameters()]
+    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+        """Submodules that `stage` trains; the rest stays as it is."""
+        return (self.unet, self.encoder) if stage == "denoise" else (self.extractor,)
 
     def begin(self, stage: str) -> None:
-        """Prepare `stage`: the feature extractor starts as a copy of the trained encoder (Sec. 3.2.1)."""
+        """Prepare `stage`: the feature extractor starts as a copy of the encoder (Sec. 3.2.1)."""
         if stage == "features":
             self.extractor.load_state_dict(self.encoder.state_dict())
 

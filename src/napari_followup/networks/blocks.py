@@ -56,8 +56,8 @@ class ResidualBlock(nn.Module):
         """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y, x)."""
         h = self.convolution(F.silu(self.norm(x)))
         h = F.silu(self.adaptive(h, step, code))
-        changed: Tensor = self.last(self.dropout(h))
-        return self.skip(x) + changed
+        changed: Tensor = self.skip(x) + self.last(self.dropout(h))
+        return changed
 
 
 class SelfAttention(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from monai.networks.nets import ResNet
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["SemanticEncoder"]
 
@@ -34,6 +35,10 @@ class SemanticEncoder(nn.Module):
         ``"batch"`` as in the source, or ``"group"``, which an averaged model can be read with.
     pool
         Whether a max-pool follows the first convolution, as in the source.
+    grid
+        The last features are averaged over this many by this many parts of the plane before they
+        become the code. 1, the mean over the whole plane, is the source's; a finer grid lets the
+        code say where things are to a fraction of a pixel.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class SemanticEncoder(nn.Module):
         width: int = 64,
         norm: str = "batch",
         pool: bool = True,
+        grid: int = 1,
     ) -> None:
         super().__init__()
         block, layers = DEPTHS[depth]
@@ -60,7 +66,9 @@ class SemanticEncoder(nn.Module):
             bias_downsample=False,
             norm="batch" if norm == "batch" else ("group", {"num_groups": 8}),
         )
-        self.to_code = nn.Linear(8 * width * (1 if depth == 18 else 4), code_features)
+        self.grid = grid
+        channels = 8 * width * (1 if depth == 18 else 4)
+        self.to_code = nn.Linear(channels * grid**2, code_features)
 
     def features(self, x: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
         """(b, inputs, y, x) -> one (b, c, y', x') for each ResNet stage in `levels`, 1 to 4."""
@@ -75,5 +83,6 @@ class SemanticEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, inputs, y, x) -> (b, code_features)."""
-        code: Tensor = self.to_code(self.features(x, (4,))[0].mean(dim=(2, 3)))
+        parts = F.adaptive_avg_pool2d(self.features(x, (4,))[0], self.grid)
+        code: Tensor = self.to_code(parts.flatten(1))
         return code

@@ -1,7 +1,7 @@
 """The conditional U-Net of the diffusion models (Dang 2025, Sec. 3.1.2, Table 4.1).
 
-With `unshuffle` 2 or more the images enter as that many times smaller planes with more channels: the
-same widths at a fraction of the cost. Conditions are projected by `project_steps` and
+With `unshuffle` 2 or more the images enter as that many times smaller planes with more channels:
+the same widths at a fraction of the cost. Conditions are projected by `project_steps` and
 `project_code`, once for a whole decoding.
 """
 
@@ -105,7 +105,7 @@ class UNet(nn.Module):
         return [norm.from_step(embedded) for norm in self._norms()]
 
     def project_code(self, code: Tensor | None, count: int = 1) -> list[Tensor]:
-        """(b, code_features), or `count` images without a code -> each block's (b, 2 c) scale and shift."""
+        """(b, code_features), or `count` zeros without a code -> each block's (b, 2 c)."""
         if code is None or self.code_embedding is None:
             embedded = next(self.parameters()).new_zeros(count, self.features)
         else:

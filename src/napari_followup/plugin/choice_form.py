@@ -27,6 +27,7 @@ LABELS = {
     "Pixel": "pixel distance",
     "Quantile": "own quantile",
 }
+FIELD_LABELS = {"pixel_too": "pixel too", "q": "quantile", "value": "height"}
 TIPS = {
     "beta": "Strength of the removal of what other visits do not show",
     "blur": "Sigma of the blur afterwards, in pixels; 0 for none",
@@ -96,7 +97,7 @@ class ChoiceForm(QWidget):
             control = _control(getattr(base, field.name))
             if control is not None:
                 control.setToolTip(TIPS.get(field.name, ""))
-                add_row(self._rows, field.name.replace("_", " "), control)
+                add_row(self._rows, FIELD_LABELS.get(field.name, field.name), control)
                 controls[field.name] = control
                 _changes(control).connect(self.changed)
         return controls

@@ -45,7 +45,7 @@ from napari_followup.results import Detection
 
 __all__ = ["DetectWidget"]
 
-WIDTH = 330  # pixels, so that no control is cut off
+WIDTH = 372  # pixels, so that no control is cut off
 PRESETS = ("default", "published", "as set below")
 
 

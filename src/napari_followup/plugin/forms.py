@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QLabel, QLayout, QVBoxLa
 
 __all__ = ["NumberBox", "add_row", "column_of", "new_form"]
 
-LABEL_WIDTH = 96  # pixels; the longest label is "sampling steps"
+LABEL_WIDTH = 104  # pixels; the longest label is "sampling steps"
 
 
 def new_form(widget: QWidget | None = None) -> QFormLayout:

@@ -93,7 +93,7 @@ def about(layer: Any) -> dict[str, Any]:
 
 
 def axes_choices(layer: Any) -> tuple[str, ...]:
-    """List what the axes of an image layer can mean, one where it says so or nothing else is possible.
+    """List what the axes of a layer can mean; one if it says so, or nothing else is possible.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def axes_choices(layer: Any) -> tuple[str, ...]:
 
 
 def parse_ages(text: str) -> NDArray[np.float64] | None:
-    """Read ages as they are typed: ``"61, 62.5"``, a semicolon between subjects; nothing for no text."""
+    """Read ages as typed: ``"61, 62.5"``, a semicolon between subjects; nothing for no text."""
     rows = [row.replace(",", " ").split() for row in text.split(";") if row.strip()]
     if not rows:
         return None
@@ -130,7 +130,8 @@ def parse_ages(text: str) -> NDArray[np.float64] | None:
         ages = np.array([[float(word) for word in row] for row in rows])
     except ValueError as error:
         raise ValueError(
-            f"ages: cannot read {text!r}; write numbers, in years, as in '61, 62.5, 64', as many for every subject"
+            f"ages: cannot read {text!r}; write years as in '61, 62.5, 64', "
+            "as many for every subject"
         ) from error
     return ages[0] if len(ages) == 1 else ages
 
@@ -214,7 +215,8 @@ def to_layer_axes(
     series
         One a subject; none for one that was left out.
     values
-        One a subject, ``(visit, z, y, x)`` or ``(visit, modality, z, y, x)`` in the order of its stack.
+        One a subject, ``(visit, z, y, x)`` or ``(visit, modality, z, y, x)`` in the order of its
+        stack.
 
     Returns
     -------
@@ -288,11 +290,11 @@ def _affine(source: Source) -> Any:
 
 
 def _row(values: Any, subject: int, count: int, name: str) -> Any:
-    """The subject's row of ``(subject, visit)``, or the ``(visit,)`` that all share."""
+    """Take the subject's row of ``(subject, visit)``, or the ``(visit,)`` that all share."""
     if values is None or np.ndim(values) < 2:
         return values
     if len(values) != count:
         raise ValueError(
-            f"{name}: got {len(values)} rows for {count} subjects; give one row a subject, or one for all"
+            f"{name}: got {len(values)} rows for {count} subjects; give each one, or one for all"
         )
     return np.asarray(values)[subject]

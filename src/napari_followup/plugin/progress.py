@@ -79,7 +79,7 @@ class Task:
 
 
 class Running:
-    """The run that is going on, if any; outlives the panel, to end the run when the panel is gone."""
+    """The run that is going on, if any; outlives the panel, to end the run with it."""
 
     def __init__(self) -> None:
         self.task: Task | None = None

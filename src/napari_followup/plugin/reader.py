@@ -20,7 +20,7 @@ PathLike = str | os.PathLike[str]
 def get_reader(
     path: PathLike | Sequence[PathLike],
 ) -> Callable[[PathLike], list[LayerTuple]] | None:
-    """Answer napari: the function that reads this file, or nothing where the file is not a series."""
+    """Answer napari with the function that reads this file, or nothing if it is no series."""
     if not isinstance(path, str | os.PathLike):
         return None
     is_ours = {".npz": _holds_images, ".tif": _has_visits, ".tiff": _has_visits}.get(

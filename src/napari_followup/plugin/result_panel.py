@@ -65,7 +65,7 @@ class ResultPanel(QWidget):
         self.threshold.setEnabled(detection is not None)
         if detection is None or series is None:
             return
-        self.threshold.show_score(float(np.nanmax(detection.score)), detection.threshold)
+        self.threshold.show_score(_highest(self.found), detection.threshold)
         stack = detection.stack
         self.plot.show_points(
             _as_layer(series, stack.ages),
@@ -117,6 +117,11 @@ def summary(found: Found) -> str:
     marked = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
     start = f"{len(seen)} subjects: " if len(found.detections) > 1 else ""
     return "\n".join([f"{start}something abnormal at {marked} of {visits} visits", *found.notes])
+
+
+def _highest(found: Found) -> float:
+    """Highest score of all subjects: they share one slider."""
+    return max(float(np.nanmax(each.score)) for each in found.detections if each is not None)
 
 
 def _as_layer(series: Series, values: NDArray[Any]) -> NDArray[Any]:

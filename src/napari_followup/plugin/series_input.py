@@ -42,7 +42,7 @@ class LayerCombo(QComboBox):
     layer_removed = Signal(object)
 
     def __init__(self, viewer: Any, *, results: tuple[str, ...] = ()) -> None:
-        """List the layers; `results` names the kinds of our own results that are wished for here."""
+        """List the layers; `results` names the kinds of our own results that fit here."""
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
         self._results = results
@@ -72,7 +72,7 @@ class LayerCombo(QComboBox):
         raise ValueError(f"{layer!r} is no image layer of this viewer; add it first")
 
     def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew and keep the choice; without one, the topmost that fits is chosen."""
+        """List the layers anew and keep the choice; without one, take the topmost that fits."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):
             return
@@ -119,7 +119,7 @@ class SeriesInput(QWidget):
         self.axes_combo.setToolTip("The layer does not say what its axes are")
         self.ages_edit = QLineEdit()
         self.ages_edit.setToolTip(
-            "Age at each visit, in years and in the order of the layer; a semicolon between subjects"
+            "Age at each visit, in years, in the order of the layer; a semicolon between subjects"
         )
         self.found = QLabel()
         self.found.setWordWrap(True)
@@ -161,7 +161,7 @@ class SeriesInput(QWidget):
         layer = self.layers.layer
         if layer is None:
             raise ValueError(
-                "there is no image layer; open a series first, or File, Open Sample, napari-followup"
+                "there is no image layer; open a series first, or a sample (File, Open Sample)"
             )
         return source_of(layer, axes=self.axes, ages=parse_ages(self.ages_edit.text()))
 

@@ -29,9 +29,9 @@ def stack_layers(stack: VisitStack) -> list[LayerTuple]:
 
 
 def cohort_layers(stacks: Sequence[VisitStack], name: str = "cohort") -> list[LayerTuple]:
-    """Put subjects of one shape into one layer, ``(subject, visit, z, y, x)``; others get their own.
+    """Put subjects of one shape into one layer; those that differ get a layer each.
 
-    Planar series have no z.
+    ``(subject, visit, z, y, x)``, or ``(subject, visit, y, x)`` if planar.
     """
     first = stacks[0]
     alike = all(

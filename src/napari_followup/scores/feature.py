@@ -1,4 +1,4 @@
-"""Feature attention (FAM): pixel and feature distance between an image and its healthy reconstruction.
+"""Feature attention (FAM): pixel and feature distance of an image to its healthy reconstruction.
 
 Dang (2025), Sec. 3.2.1, after DDAD (Mousakhan et al. 2023). Pure tensor functions, any device.
 """
@@ -41,12 +41,17 @@ def feature_distance(
     """
     total = images.new_zeros(len(images), 1, *images.shape[2:])
     for ours, theirs in zip(features(images, levels), features(healthy, levels), strict=True):
-        pooled = [
-            F.avg_pool2d(f, 3, stride=1, padding=1, count_include_pad=False) for f in (ours, theirs)
-        ]
-        distance = 1 - F.cosine_similarity(*pooled, dim=1)
+        # 1 - cos as half a squared chord: exactly 0 for equal features, those that are all 0 too
+        chord = _direction(ours) - _direction(theirs)
+        distance = 0.5 * chord.square().sum(dim=1)
         total += F.interpolate(distance[:, None], size=images.shape[2:], mode="bilinear")
-    return total[:, 0].clamp_min(0)
+    return total[:, 0]
+
+
+def _direction(features: Tensor) -> Tensor:
+    """Pooled features at unit length along channels."""
+    pooled = F.avg_pool2d(features, 3, stride=1, padding=1, count_include_pad=False)
+    return F.normalize(pooled, dim=1)
 
 
 def combine(pixel: Tensor, feature: Tensor, *, weight: float = 1.0) -> Tensor:

@@ -37,9 +37,18 @@ def pixel_distance(images: Tensor, healthy: Tensor, *, tolerance: float = 0.0) -
 def local_contrast(images: Tensor) -> Tensor:
     """Largest minus smallest grey value among each pixel's 3 × 3 neighbours in its plane.
 
-    Takes and returns ``(visit, modality, z, y, x)``.
+    Parameters
+    ----------
+    images
+        ``(visit, modality, z, y, x)``.
+
+    Returns
+    -------
+    Tensor
+        Same shape, non-negative.
     """
     planes = images.flatten(0, 2)[:, None]
     highest = F.max_pool2d(planes, 3, stride=1, padding=1)
     lowest = -F.max_pool2d(-planes, 3, stride=1, padding=1)
-    return (highest - lowest)[:, 0].unflatten(0, images.shape[:3])
+    contrast: Tensor = (highest - lowest)[:, 0].unflatten(0, images.shape[:3])
+    return contrast

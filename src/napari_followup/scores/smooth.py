@@ -1,4 +1,4 @@
-"""Smooth score maps: median filter and Gaussian blur in the plane. Pure tensor functions, any device."""
+"""Smooth score maps: median filter and Gaussian blur in the plane, on any device."""
 
 from __future__ import annotations
 
@@ -28,11 +28,25 @@ def median_filter(scores: Tensor, size: int) -> Tensor:
         return scores
     planes = F.pad(scores.flatten(0, 1)[:, None], [size // 2] * 4, mode="reflect")
     windows = planes.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
-    return windows.median(dim=-1).values[:, 0].unflatten(0, scores.shape[:2])
+    filtered: Tensor = windows.median(dim=-1).values[:, 0].unflatten(0, scores.shape[:2])
+    return filtered
 
 
 def blur(planes: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of ``(visit, z, y, x)`` with `sigma` in pixels; 0 returns the planes as they are."""
+    """Blur every plane, mirrored at its borders, with a Gaussian.
+
+    Parameters
+    ----------
+    planes
+        ``(visit, z, y, x)``.
+    sigma
+        In pixels; 0 returns the planes as they are.
+
+    Returns
+    -------
+    Tensor
+        Same shape.
+    """
     if not sigma:
         return planes
     reach = min(round(3 * sigma + 0.5), min(planes.shape[-2:]) - 1)
@@ -41,4 +55,5 @@ def blur(planes: Tensor, sigma: float) -> Tensor:
     kernel = kernel / kernel.sum()
     padded = F.pad(planes.flatten(0, 1)[:, None], [reach] * 4, mode="reflect")
     blurred = F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])
-    return blurred[:, 0].unflatten(0, planes.shape[:2])
+    unfolded: Tensor = blurred[:, 0].unflatten(0, planes.shape[:2])
+    return unfolded

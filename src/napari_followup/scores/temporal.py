@@ -90,7 +90,7 @@ def fuse_over_time(
 def support_over_time(
     scores: Tensor, ages: Tensor, *, sigma: float = 2.5, gain: float = 0.5, reach: int = 1
 ) -> Tensor:
-    """Raise a visit's scores where its neighbours in time show something at the same place, or nearly.
+    """Raise a visit's scores where others show something at the same place, or nearly.
 
     Parameters
     ----------

@@ -12,7 +12,20 @@ __all__ = ["confirmed_by", "grown_mask", "mask_at"]
 
 
 def mask_at(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
-    """Pixels whose score reaches `threshold`; NaN never does."""
+    """Pixels whose score reaches a threshold; NaN never does.
+
+    Parameters
+    ----------
+    scores
+        Any shape.
+    threshold
+        In the unit of `scores`.
+
+    Returns
+    -------
+    NDArray
+        Same shape, bool.
+    """
     with np.errstate(invalid="ignore"):
         return np.asarray(scores >= threshold)
 
@@ -42,14 +55,14 @@ def grown_mask(scores: NDArray[np.floating], low: float, high: float) -> NDArray
 
 
 def confirmed_by(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """The part of `mask` in which the pixel distance stands out as well.
+    """Keep the part of a mask in which the pixel distance stands out as well.
 
     Parameters
     ----------
     mask
         ``(visit, z, y, x)`` of one patient.
     distance
-        Pixel distance of the same shape.
+        Pixel distance of the same shape; NaN (a missing visit) has no say.
 
     Returns
     -------
@@ -60,5 +73,5 @@ def confirmed_by(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDA
     ----------
     Dang (2025), eq. 3.9.
     """
-    inside = np.where(mask, distance, 0)
+    inside = np.where(mask | np.isnan(distance), distance, 0)
     return np.asarray(mask & mask_at(inside, yen_threshold(inside)))

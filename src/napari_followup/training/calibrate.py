@@ -1,4 +1,4 @@
-"""The scores of healthy subjects a model was not trained on: what its bundle remembers to draw its line at."""
+"""Scores of healthy subjects a model was not trained on: what its bundle draws its line at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train one stage of a method with Lightning: averaged weights, checkpoints, resuming, a budget in steps or minutes."""
+"""Train one stage of a method with Lightning: averaged weights, checkpoints, resuming, a budget."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from napari_followup.training.checkpoint import LAST, read_checkpoint
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.samples import RandomPlanes
 
@@ -23,72 +25,81 @@ __all__ = ["OnLoss", "fit_stage"]
 OnLoss = Callable[[int, float, float], "bool | None"]
 """Called with the batch number, the progress in [0, 1] and the loss; returns False to stop."""
 
+TRAINING, VALIDATION, DROPOUT = range(3)  # streams of random numbers
+
+
+def _seed(*numbers: int) -> int:
+    """Seed that depends on every one of `numbers`."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
 
 class _Stage(pl.LightningModule):
-    """One stage of a method, as Lightning wants to see it."""
+    """One stage of a method, as Lightning wants to see it.
 
-    def __init__(
-        self, method: Any, stage: str, plan: TrainingPlan, budget: tuple[int | None, float | None]
-    ) -> None:
+    All randomness follows from the plan's seed and the batch number, so that a resumed training
+    goes on as if it had not been interrupted.
+    """
+
+    def __init__(self, method: Any, stage: str, plan: TrainingPlan, first: bool) -> None:
         super().__init__()
-        self.method, self.stage, self.plan = method, stage, plan
-        self.steps, self.minutes = budget
-        self.seconds = 0.0  # spent before the last resume, then in all
+        self.method, self.stage, self.plan, self.first = method, stage, plan, first
+        self.seconds = 0.0  # spent before the last resume
         self._since = time.monotonic()
-        for parameter in method.parameters():
-            parameter.requires_grad_(False)
-        for parameter in method.parameters_of(stage):
-            parameter.requires_grad_(True)
+        method.requires_grad_(False).eval()  # what another stage trained neither learns nor drops
+        for part in method.parts_of(stage):
+            part.requires_grad_(True).train()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self.seconds + time.monotonic() - self._since
 
     @property
     def progress(self) -> float:
         """Share of the budget that is spent."""
-        spent = [self.global_step / self.steps] if self.steps else []
-        spent += (
-            [(self.seconds + time.monotonic() - self._since) / (60 * self.minutes)]
-            if self.minutes
-            else []
-        )
-        return max(spent)
+        return self.plan.spent(self.global_step, self.elapsed, first=self.first)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.method.parameters_of(self.stage), lr=self.plan.learning_rate, weight_decay=1e-4
-        )
-
-    def _generator(self, *numbers: int) -> torch.Generator:
-        seed = int(
-            torch.tensor([self.plan.seed, *numbers])
-            .mul(torch.tensor([1_000_003, 7919, 1][: 1 + len(numbers)]))
-            .sum()
-        )
-        return torch.Generator().manual_seed(seed)
+        """Adam with a little weight decay, over what this stage trains."""
+        trained = [each for part in self.method.parts_of(self.stage) for each in part.parameters()]
+        return torch.optim.AdamW(trained, lr=self.plan.learning_rate, weight_decay=1e-4)
 
     def on_train_start(self) -> None:
+        """Start the clock when the work starts, not when the objects are made."""
         self._since = time.monotonic()
 
     def training_step(self, batch: Tensor, _: int) -> Tensor:
-        for group in self.optimizers().param_groups:
-            group["lr"] = self.plan.rate(self.global_step, self.progress)
-        loss: Tensor = self.method.loss(self.stage, batch, self._generator(self.global_step, 0))
+        """Loss of one batch, at the learning rate the plan has for it."""
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.plan.rate(self.global_step, self.progress)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(_seed(self.plan.seed, self.global_step, DROPOUT))
+            loss = self._loss(batch, self.global_step, TRAINING)
         self.log("loss", loss)
         return loss
 
     def validation_step(self, batch: Tensor, index: int) -> None:
-        loss = self.method.loss(
-            self.stage, batch, self._generator(index, 1)
-        )  # the same noise every time
+        """Loss of one validation batch, under the same noise every time."""
+        loss = self._loss(batch, index, VALIDATION)
         self.log("validation_loss", loss, on_epoch=True, on_step=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["seconds"] = self.seconds + time.monotonic() - self._since
+        """Note the time spent."""
+        checkpoint["seconds"] = self.elapsed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the time spent before."""
         self.seconds = checkpoint["seconds"]
+
+    def _loss(self, batch: Tensor, number: int, stream: int) -> Tensor:
+        generator = torch.Generator().manual_seed(_seed(self.plan.seed, number, stream))
+        loss: Tensor = self.method.loss(self.stage, batch, generator)
+        return loss
 
 
 class _Averaging(WeightAveraging):
-    """Exponential moving average of the weights that follows closely at first: min(decay, (1 + n) / (10 + n))."""
+    """Exponential mean of the weights, a close one at first: min(decay, (1 + n) / (10 + n))."""
 
     def __init__(self, decay: float) -> None:
         def average(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
@@ -101,21 +112,21 @@ class _Averaging(WeightAveraging):
 
 
 class _Watch(Callback):
-    """Report every batch, stop at the end of the budget or when told to."""
+    """Report every batch; stop at the end of the budget, or with a checkpoint when told to."""
 
-    def __init__(self, on_loss: OnLoss | None) -> None:
-        self.on_loss = on_loss
+    def __init__(self, on_loss: OnLoss | None, last: Path) -> None:
+        self.on_loss, self.last = on_loss, last
         self.stopped = False
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        go_on = (
-            self.on_loss(module.global_step, module.progress, float(outputs["loss"]))
-            if self.on_loss
-            else None
-        )
-        self.stopped = go_on is False
+        """Look at one batch, its weights already averaged."""
+        if self.on_loss:
+            told = self.on_loss(module.global_step, module.progress, float(outputs["loss"]))
+            self.stopped = told is False
+        if self.stopped:
+            trainer.save_checkpoint(self.last)
         trainer.should_stop = self.stopped or module.progress >= 1
 
 
@@ -135,7 +146,7 @@ def fit_stage(
     Parameters
     ----------
     method
-        A module with `loss`, `parameters_of` and `begin`, see `methods.method`.
+        A module with `loss` and `parts_of`, see `methods.method`.
     stage
         One of ``method.stages``.
     planes
@@ -143,41 +154,41 @@ def fit_stage(
     plan
         Length, batch, learning rate, seed.
     out
-        Folder for checkpoints and the loss table of this stage.
+        Folder for checkpoints and, under ``losses``, one table of losses a run of this stage.
     first
         Whether this is the stage that gets the whole budget.
     device
         ``"cpu"`` or ``"cuda"``.
+    on_loss
+        Called after every batch; return False to stop, with a checkpoint.
 
     Returns
     -------
     bool
-        Whether the stage ran to its end; False when `on_loss` stopped it. Either way `method` holds the
-        averaged weights.
+        Whether the stage ran to its end; False when `on_loss` stopped it. Either way `method` holds
+        the averaged weights.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint cannot be read.
     """
-    last = out / "last.ckpt"
-    resumed = (
-        torch.load(last, weights_only=True, map_location="cpu")["global_step"]
-        if last.exists()
-        else 0
-    )
-    module, watch = _Stage(method, stage, plan, plan.budget(first)), _Watch(on_loss)
-    trainer = _trainer(
-        plan, out, device, [_Averaging(plan.ema_decay), _checkpoints(plan, out), watch]
-    )
-    training = DataLoader(RandomPlanes(planes[0], plan.batch, plan.seed, resumed), batch_size=None)
-    validation = DataLoader(planes[1][:: max(1, len(planes[1]) // 512)], batch_size=plan.batch)
+    saved = read_checkpoint(out)
+    if saved and plan.spent(saved.step, saved.seconds, first=first) >= 1:
+        method.load_state_dict(saved.averaged)
+        return True
+    start = saved.step if saved else 0
+    module, watch = _Stage(method, stage, plan, first), _Watch(on_loss, out / LAST)
+    callbacks = [_Averaging(plan.ema_decay), _checkpoints(plan, out), watch]
+    training = DataLoader(RandomPlanes(planes[0], plan.batch, plan.seed, start), batch_size=None)
+    seen = cast("Dataset[Tensor]", planes[1][:: max(1, len(planes[1]) // 512)])
+    validation = DataLoader(seen, batch_size=plan.batch)
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", module="lightning"
-        )  # advice on workers and logging, not ours to heed
-        trainer.fit(
-            module,
-            training,
-            validation,
-            ckpt_path=str(last) if resumed else None,
-            weights_only=True,
-        )
+        # Advice on workers and logging is not ours to heed.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer = _trainer(plan, out, start, device, callbacks)
+        ckpt_path = str(saved.path) if saved else None
+        trainer.fit(module, training, validation, ckpt_path=ckpt_path, weights_only=True)
     return not watch.stopped
 
 
@@ -192,11 +203,14 @@ def _checkpoints(plan: TrainingPlan, out: Path) -> ModelCheckpoint:
     )
 
 
-def _trainer(plan: TrainingPlan, out: Path, device: str, callbacks: list[Callback]) -> pl.Trainer:
+def _trainer(
+    plan: TrainingPlan, out: Path, start: int, device: str, callbacks: list[Callback]
+) -> pl.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    where = torch.device(device)
     return pl.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else "cpu",
-        devices=1,
+        accelerator="gpu" if where.type == "cuda" else "cpu",
+        devices=[where.index or 0] if where.type == "cuda" else 1,
         precision="bf16-mixed" if plan.precision == "bf16" else "32-true",
         max_epochs=1,
         max_steps=-1,
@@ -204,7 +218,7 @@ def _trainer(plan: TrainingPlan, out: Path, device: str, callbacks: list[Callbac
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=callbacks,
-        logger=pl.loggers.CSVLogger(out, name="", version=""),
+        logger=pl.loggers.CSVLogger(out, name="losses", version=f"from-{start}"),
         log_every_n_steps=50,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -14,8 +14,8 @@ WARM_UP = 200  # batches over which the learning rate rises
 class TrainingPlan:
     """Settings of one training; the defaults suit a compact model.
 
-    The published recipe for SDM is `learning_rate` 2.5e-5 without decay and 175 000 steps of 20 images
-    (Dang 2025, Table 4.1); a decaying rate of 1e-3 reaches a usable model in a few thousand.
+    The published recipe for SDM is `learning_rate` 2.5e-5 without decay and 175 000 steps of 20
+    images (Dang 2025, Table 4.1); a decaying rate of 1e-3 reaches a usable model in a few thousand.
     """
 
     steps: int | None = None  # batches of the first stage; later stages take a tenth
@@ -35,17 +35,50 @@ class TrainingPlan:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        for name in ("ema_decay", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"precision must be 'float32' or 'bf16', got {self.precision!r}")
 
-    def budget(self, first: bool) -> tuple[int | None, float | None]:
-        """Steps and minutes of the first stage, or of each later one."""
+    def spent(self, step: int, seconds: float, *, first: bool = True) -> float:
+        """Share of a stage's budget that is spent, at least 1 at its end.
+
+        Parameters
+        ----------
+        step
+            Batches done.
+        seconds
+            Time they took.
+        first
+            Whether the stage gets the whole budget, or a tenth of it.
+
+        Returns
+        -------
+        float
+            Of steps or of minutes, whichever is nearer its end.
+        """
         share = 1.0 if first else 0.1
-        steps = None if self.steps is None else max(1, round(share * self.steps))
-        return steps, None if self.minutes is None else share * self.minutes
+        steps = 0.0 if self.steps is None else step / max(1, round(share * self.steps))
+        return max(steps, 0.0 if self.minutes is None else seconds / (60 * share * self.minutes))
 
     def rate(self, step: int, progress: float) -> float:
-        """Learning rate of batch `step` when `progress` in [0, 1] of the budget is spent: warm-up, then cosine."""
+        """Learning rate of one batch: warm-up, then a cosine down to a hundredth.
+
+        Parameters
+        ----------
+        step
+            Number of the batch, from 0.
+        progress
+            Share of the budget spent.
+
+        Returns
+        -------
+        float
+            For this batch.
+        """
         rise = min(1.0, (step + 1) / WARM_UP)
         return (
             self.learning_rate

@@ -1,4 +1,4 @@
-"""Training samples: healthy series as planes in a model's range and size, drawn at random but reproducibly."""
+"""Training samples: healthy series as planes in a model's range and size, drawn reproducibly."""
 
 from __future__ import annotations
 
@@ -74,9 +74,14 @@ def split_subjects(
     stacks
         One series a subject.
     held_out
-        Share of the subjects to keep aside; at least one is.
+        Share of the subjects to keep aside; at least one is, and at least one is not.
     seed
         Source of the random choice.
+
+    Returns
+    -------
+    tuple of list
+        Training and held-out series, each in the order given.
 
     Raises
     ------
@@ -88,14 +93,14 @@ def split_subjects(
             f"training needs at least 2 subjects, one of them to validate on; got {len(stacks)}"
         )
     order = np.random.default_rng(seed).permutation(len(stacks))
-    count = max(1, round(held_out * len(stacks)))
+    count = min(max(1, round(held_out * len(stacks))), len(stacks) - 1)
     return [stacks[i] for i in sorted(order[count:])], [stacks[i] for i in sorted(order[:count])]
 
 
 class RandomPlanes(IterableDataset[Tensor]):
     """Endless batches of planes; batch `n` is the same in every run with the same seed.
 
-    So a training resumed at batch `n` sees what it would have seen without the interruption.
+    So a training resumed at batch `start` sees what it would have seen without the interruption.
     """
 
     def __init__(self, planes: Tensor, batch: int, seed: int, start: int = 0) -> None:

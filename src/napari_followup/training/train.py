@@ -1,4 +1,4 @@
-"""Train a model from healthy series to a finished bundle: the door behind the command line and the widget."""
+"""Train a model from healthy series to a finished bundle: for the command line and the widget."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from napari_followup.training.samples import healthy_planes, split_subjects
 __all__ = ["train"]
 
 OnLoss = Callable[[str, int, float, float], "bool | None"]
-"""Called with the stage, the batch number, the progress in [0, 1] and the loss; returns False to stop."""
+"""Called with stage, batch number, progress in [0, 1] and loss; returns False to stop."""
 
 
 def train(
@@ -128,7 +128,8 @@ def _run_stage(
     tell = None if on_loss is None else lambda n, progress, loss: on_loss(stage, n, progress, loss)
     if not fit_stage(model, stage, planes, plan, folder, first=first, device=device, on_loss=tell):
         raise Cancelled(
-            f"training was stopped; {folder} holds the last checkpoint, training again resumes from it"
+            f"training was stopped; {folder} holds the last checkpoint, from which training again "
+            "goes on"
         )
     refresh_norms(model, planes[0])
     partial = finished.with_suffix(".partial")
@@ -154,5 +155,6 @@ def _card(
         "plan": asdict(plan),
         "trained_with": f"napari-followup {version('napari-followup')}, torch {torch.__version__}",
         "licence": "BSD-3-Clause",
-        "limits": "A research tool, not a medical device: it marks what differs from the subjects it was trained on.",
+        "limits": "A research tool, not a medical device: it marks what differs from the subjects it "
+        "was trained on.",
     }

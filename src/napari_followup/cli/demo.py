@@ -1,0 +1,153 @@
+"""``napari-followup demo``: a made-up patient, examined and compared with the truth."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.files import detection_rows, write_csv, write_maps
+from napari_followup.cli.montage import write_montage
+from napari_followup.cli.options import (
+    Subcommands,
+    add_device,
+    add_model,
+    add_recipe,
+    add_seed,
+    recipe_named,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_followup.results import Detection
+
+__all__ = ["add_parser", "run"]
+
+AGE = 60.0  # made-up subjects are around 0 years old; patients are not
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "demo",
+        parents=[shared],
+        help="make up a patient, examine it, compare with the truth",
+        description="Needs no data, no network and no screen. Writes a montage (PNG), all layers "
+        "(.npz) and a table (CSV).",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("napari-followup-demo"), help="folder for the results"
+    )
+    parser.add_argument(
+        "--kind", default="growing_circle", help="anomaly (default: growing_circle)"
+    )
+    parser.add_argument("--view", action="store_true", help="open the layers in napari afterwards")
+    add_model(parser)
+    add_recipe(parser)
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make up, detect, print, write."""
+    from napari_followup.bundle import load_bundle
+    from napari_followup.detect import detect
+    from napari_followup.synthetic import add_anomaly, starmen
+
+    start = time.monotonic()
+    (healthy,) = starmen(1, seed=args.seed)
+    named = healthy.with_images(
+        healthy.images, ages=healthy.ages + AGE, subject=f"starman with {args.kind}"
+    )
+    stack, truth = add_anomaly(named, args.kind, seed=args.seed)
+    found = detect(
+        stack,
+        load_bundle(args.model),
+        recipe_named(args.recipe),
+        device=args.device,
+        seed=args.seed,
+    )
+    rows = _rows(found, truth, args)
+    print(_table(rows))
+    args.out.mkdir(parents=True, exist_ok=True)
+    said = found.provenance | {"command": args.command_line, "anomaly": args.kind}
+    maps = {
+        "images": stack.images,
+        "ages": stack.ages,
+        "truth": truth,
+        "mask": found.mask,
+        "score": found.score,
+    }
+    maps |= {f"score_{name}": values for name, values in found.scores.items()}
+    maps |= {} if found.healthy is None else {"healthy": found.healthy}
+    written = [
+        write_montage(args.out / "montage.png", found, truth, said),
+        write_maps(args.out / "layers.npz", maps, said),
+        write_csv(args.out / "visits.csv", rows),
+    ]
+    print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")
+    if args.view:
+        _view(found, truth)
+    return 0
+
+
+def _rows(
+    found: Detection, truth: NDArray[np.bool_], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    from napari_followup.evaluation.statistics import dice_by_visit
+
+    rows = detection_rows(found, f"demo --kind {args.kind} --seed {args.seed}")
+    dices = dice_by_visit(found.mask, truth)
+    for visit, row in enumerate(rows):
+        row |= {"truth_pixels": int(truth[visit].sum()), "dice": float(dices[visit])}
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Age, Dice and image score a visit; a visit without anomaly has no Dice."""
+    from napari_followup.evaluation.report import table
+
+    head = [
+        "visit",
+        "age",
+        "truth [pixels]",
+        "found [pixels]",
+        "Dice [%]",
+        "image score",
+        "abnormal",
+    ]
+    lines = [
+        [
+            str(row["visit"]),
+            f"{row['age']:.1f}",
+            str(row["truth_pixels"]),
+            str(row["flagged_pixels"]),
+            f"{100 * row['dice']:.0f}" if row["truth_pixels"] else "–",
+            f"{row['image_score']:.3f}",
+            "yes" if row["image_score"] >= row["threshold"] else "no",
+        ]
+        for row in rows
+    ]
+    dices = [row["dice"] for row in rows if row["truth_pixels"]]
+    mean = f"{100 * sum(dices) / len(dices):.1f} %" if dices else "–"
+    return f"{table(head, lines)}\n\nMean Dice over visits with an anomaly: {mean}"
+
+
+def _view(found: Detection, truth: NDArray[np.bool_]) -> None:
+    import napari
+
+    stack = found.stack
+    viewer = napari.Viewer(title="napari-followup demo")
+    shared: dict[str, Any] = {"scale": (1.0, *stack.spacing)}
+    viewer.add_image(stack.images[:, 0], name=stack.subject, **shared)
+    if found.healthy is not None:
+        viewer.add_image(found.healthy[:, 0], name="healthy", visible=False, **shared)
+    viewer.add_image(found.score, name="score", colormap="inferno", visible=False, **shared)
+    viewer.add_labels(truth.astype(int) * 2, name="truth", visible=False, **shared)
+    viewer.add_labels(found.mask.astype(int), name="mask", opacity=0.6, **shared)
+    viewer.dims.axis_labels = ("visit", "z", "y", "x")
+    napari.run()

@@ -1,0 +1,163 @@
+"""Result files: maps as ``.npz`` or TIFF, one CSV row a visit; each says how it came about."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_followup.results import Detection
+    from napari_followup.stack import VisitStack
+
+__all__ = [
+    "detection_rows",
+    "file_stem",
+    "write_csv",
+    "write_detection",
+    "write_maps",
+    "write_tiff",
+]
+
+
+def file_stem(subject: str, taken: set[str]) -> str:
+    """File name for a subject that no other has in this run; `taken` remembers it."""
+    plain = re.sub(r"[^\w.-]+", "_", subject).strip("._") or "subject"
+    stem, count = plain, 1
+    while stem.lower() in taken:
+        count += 1
+        stem = f"{plain}-{count}"
+    taken.add(stem.lower())
+    return stem
+
+
+def write_maps(path: Path, maps: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
+    """Write arrays by name, and the provenance as JSON under ``provenance``."""
+    import numpy as np
+
+    from napari_followup.evaluation.report import replacing
+
+    said = np.asarray(json.dumps(provenance))
+    with replacing(path) as draft, draft.open("xb") as file:
+        np.savez_compressed(file, **maps, provenance=said)
+    return path
+
+
+def write_tiff(
+    path: Path,
+    images: Any,
+    stack: VisitStack,
+    provenance: Mapping[str, Any],
+    axes: str = "TZYX",
+    ages: Any = None,
+) -> Path:
+    """Write an array as TIFF that `read_stack` takes; provenance stands in its description.
+
+    `axes` are tifffile's letters; `ages` stand in for those of `stack`, which gives the spacing.
+    """
+    import numpy as np
+    import tifffile
+
+    from napari_followup.evaluation.report import replacing
+
+    about: dict[str, Any] = {
+        "axes": axes,
+        "spacing": list(stack.spacing),
+        "provenance": json.dumps(provenance),
+    }
+    if stack.ages_known:
+        about["ages"] = np.asarray(stack.ages if ages is None else ages).tolist()
+    values = np.asarray(images)
+    values = values.astype(np.uint8) if values.dtype == bool else values
+    with replacing(path) as draft:
+        tifffile.imwrite(
+            draft, values, metadata=about, compression="zlib", photometric="minisblack"
+        )
+    return path
+
+
+def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = False) -> list[Path]:
+    """Mask, score, healthy images and every stage of the score of one patient.
+
+    Parameters
+    ----------
+    folder, stem
+        Where, and how the files begin.
+    found
+        What was found.
+    tiff
+        Write mask, score and healthy images as TIFF beside the ``.npz``.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    stack = found.stack
+    maps = {
+        "mask": found.mask,
+        "score": found.score,
+        "image_score": found.image_score,
+        "ages": stack.ages,
+        "is_observed": stack.is_observed,
+        "spacing": stack.spacing,
+        "affine": stack.affine,
+        "subject": stack.subject,
+        **{f"score_{name}": values for name, values in found.scores.items()},
+    }
+    maps |= {} if found.healthy is None else {"healthy": found.healthy}
+    said = found.provenance | {"threshold": found.threshold, "floor": found.floor}
+    written = [write_maps(folder / f"{stem}.npz", maps, said)]
+    for name in ("mask", "score", "healthy") if tiff else ():
+        if name in maps:
+            axes = "TCZYX" if name == "healthy" else "TZYX"
+            written.append(write_tiff(folder / f"{stem}_{name}.tif", maps[name], stack, said, axes))
+    return written
+
+
+def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
+    """One row a visit for the CSV."""
+    stack, said = found.stack, found.provenance
+    pixel = 1.0
+    for size in stack.spacing:
+        pixel *= size
+    return [
+        {
+            "source": source,
+            "subject": stack.subject,
+            "visit": visit + 1,
+            "age": float(stack.ages[visit]),
+            "observed": bool(stack.is_observed[visit]),
+            "image_score": float(found.image_score[visit]),
+            "flagged_pixels": int(found.mask[visit].sum()),
+            "flagged_size": float(found.mask[visit].sum() * pixel),
+            "unit": stack.unit,
+            "threshold": found.threshold,
+            "model": said["model"],
+            "model_fingerprint": said["model_fingerprint"],
+            "seed": said["seed"],
+            "version": said["version"],
+            "recipe": json.dumps(said["recipe"]),
+            "notes": "; ".join(said["notes"]),
+        }
+        for visit in range(stack.n_visits)
+    ]
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows of one set of columns; an empty list gives no file."""
+    from napari_followup.evaluation.report import replacing
+
+    if rows:
+        with replacing(path) as draft, draft.open("x", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=_columns(rows))
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))

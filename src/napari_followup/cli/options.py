@@ -1,0 +1,109 @@
+"""What several subcommands ask for in the same words."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_followup.recipe import Recipe
+    from napari_followup.stack import VisitStack
+
+__all__ = [
+    "Subcommands",
+    "add_device",
+    "add_model",
+    "add_recipe",
+    "add_seed",
+    "countdown",
+    "duration",
+    "read_data",
+    "recipe_named",
+]
+
+Subcommands = Any
+"""What ``ArgumentParser.add_subparsers`` returns; argparse gives it no public type."""
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """--model: an embedded name or a file."""
+    parser.add_argument(
+        "--model", default="starmen", help="embedded model or .safetensors file (default: starmen)"
+    )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """--recipe: see `recipe_named`."""
+    parser.add_argument(
+        "--recipe", default="default", help="default, published or a .toml file (default: default)"
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """--seed: the same seed gives the same result."""
+    parser.add_argument("--seed", type=int, default=0, help="source of all chance (default: 0)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device: where torch computes."""
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+
+def recipe_named(name: str) -> Recipe:
+    """Recipe by one of its two names, or from a TOML file as `Recipe.from_dict` reads it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is neither.
+    ValueError
+        If the file is no recipe.
+    """
+    import tomllib
+    from pathlib import Path
+
+    from napari_followup.recipe import Recipe
+
+    if name in ("default", "published"):
+        return Recipe.default() if name == "default" else Recipe.published()
+    path = Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"recipe: got {name!r}; give default, published or a .toml file")
+    try:
+        return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path.name!r} is no recipe: {error}") from error
+
+
+def read_data(paths: Sequence[str], split: str | None = None) -> list[VisitStack]:
+    """Series of all files and folders together; `split` chooses among those of cohort files."""
+    from napari_followup.reading import read_stacks
+
+    return [stack for path in paths for stack in read_stacks(path, split=split)]
+
+
+def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
+    """Make an `on_step` that says on stderr how far `what` is, every few seconds."""
+    start = time.monotonic()
+    said = start
+
+    def step(done: int, total: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said < every and done < total:
+            return
+        said = now
+        left = (now - start) / done * (total - done)
+        print(f"{what} {done} of {total}, {duration(left)} left", file=sys.stderr, flush=True)
+
+    return step
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,88 @@
+"""``napari-followup synthesize``: made-up series, healthy or with an anomaly and its truth."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.files import write_maps, write_tiff
+from napari_followup.cli.options import Subcommands, add_seed
+
+if TYPE_CHECKING:
+    from napari_followup.stack import VisitStack
+
+__all__ = ["add_parser", "run"]
+
+HEALTHY = "healthy"
+SUFFIXES = (".npz", ".tif", ".tiff")
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "synthesize",
+        parents=[shared],
+        help="make up series",
+        description="Writes one series (visit, y, x) or a cohort (subject, visit, y, x), with ages. "
+        "The truth stands in the .npz as 'truth', and beside a TIFF in NAME_truth.tif.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help=".npz or .tif file")
+    parser.add_argument("--kind", default=HEALTHY, help="healthy (default) or an anomaly")
+    parser.add_argument("--subjects", type=int, default=1)
+    parser.add_argument("--visits", type=int, default=10)
+    parser.add_argument(
+        "--noise", type=float, default=0.0, help="standard deviation, of grey values in [0, 1]"
+    )
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make up and write."""
+    import numpy as np
+
+    from napari_followup.synthetic import add_anomaly, starmen
+
+    if args.out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"out: got {args.out.name!r}; end the name in {', '.join(SUFFIXES)}")
+    series = starmen(args.subjects, visits=args.visits, seed=args.seed, noise=args.noise)
+    drawn = [(stack, None) for stack in series]
+    if args.kind != HEALTHY:
+        drawn = [
+            add_anomaly(stack, args.kind, seed=args.seed + n) for n, stack in enumerate(series)
+        ]
+    arrays: dict[str, Any] = {
+        "images": np.stack([stack.images[:, 0, 0] for stack, _ in drawn]),
+        "ages": np.stack([stack.ages for stack, _ in drawn]),
+        "subject": np.array([stack.subject for stack, _ in drawn]),
+    }
+    if args.kind != HEALTHY:
+        arrays["truth"] = np.stack([truth[:, 0] for _, truth in drawn])
+    if args.subjects == 1:
+        arrays = {name: values[0] for name, values in arrays.items()}
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for path in _write(args, arrays, series[0]):
+        print(path)
+    return 0
+
+
+def _write(args: argparse.Namespace, arrays: dict[str, Any], example: VisitStack) -> list[Path]:
+    from importlib.metadata import version
+
+    said = {
+        "software": "napari-followup",
+        "version": version("napari-followup"),
+        "command": args.command_line,
+        "seed": args.seed,
+    }
+    is_cohort = arrays["images"].ndim == 4
+    if args.out.suffix.lower() == ".npz":
+        axes = {"axes": "svyx" if is_cohort else "vyx"}
+        return [write_maps(args.out, arrays | axes | {"kind": args.kind}, said)]
+    axes_of_tiff, ages = "QTYX" if is_cohort else "TYX", arrays["ages"]
+    written = [write_tiff(args.out, arrays["images"], example, said, axes_of_tiff, ages)]
+    if "truth" in arrays:
+        beside = args.out.with_name(f"{args.out.stem}_truth{args.out.suffix}")
+        written.append(write_tiff(beside, arrays["truth"], example, said, axes_of_tiff, ages))
+    return written

@@ -1,0 +1,148 @@
+"""``napari-followup train``: from healthy series to a model file; can be stopped and resumed."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from napari_followup.cli.options import Subcommands, add_device, add_seed, duration, read_data
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "train",
+        parents=[shared],
+        help="train a model on healthy series",
+        description="Ctrl-C stops at a checkpoint; the same command goes on from there.",
+    )
+    parser.add_argument("method", choices=["sdm"], help="sdm: spatial diffusion model")
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA", help="files or folders of healthy series"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoints and the model"
+    )
+    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    parser.add_argument("--preset", default="compact", help="compact or thesis (default: compact)")
+    parser.add_argument("--steps", type=int, help="length in batches")
+    parser.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
+    parser.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=1e-3, help="at its height (default: 1e-3)"
+    )
+    parser.add_argument(
+        "--held-out", type=float, default=0.1, help="share of subjects kept for validation"
+    )
+    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="batches")
+    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
+    parser.add_argument("--name", help="what the model is called (default: the method)")
+    parser.add_argument("--about", default="", help="a line on where the data come from")
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or go on with a training."""
+    from napari_followup.device import choose_device
+    from napari_followup.results import Cancelled
+    from napari_followup.training.plan import TrainingPlan
+
+    plan = TrainingPlan(
+        steps=args.steps,
+        minutes=args.minutes,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+        held_out=args.held_out,
+        checkpoint_every=args.checkpoint_every,
+        precision=args.precision,
+        seed=args.seed,
+    )
+    device, stacks = str(choose_device(args.device)), read_data(args.data, args.split)
+    train = _trainer()
+    visits = sum(int(stack.is_observed.sum()) for stack in stacks)
+    print(
+        f"{len(stacks)} subjects, {visits} images; {args.preset} {args.method} on {device}",
+        flush=True,
+    )
+    with _stop_at_interrupt() as stopped:
+        try:
+            bundle = train(
+                args.method,
+                stacks,
+                args.out,
+                plan,
+                preset=args.preset,
+                name=args.name,
+                about=args.about,
+                device=device,
+                on_loss=_progress(stopped),
+            )
+        except Cancelled:
+            print(
+                f"stopped; checkpoints are in {args.out}, and this goes on from them:\n"
+                f"{args.command_line}"
+            )
+            return 130
+    print(f"{args.out / (bundle.name + '.safetensors')}: {bundle.fingerprint}")
+    return 0
+
+
+def _trainer() -> Callable[..., object]:
+    """Import the door, or say what to install when Lightning is not there."""
+    try:
+        from napari_followup.training.train import train
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("lightning"):
+            raise ImportError(
+                "training needs Lightning: pip install 'napari-followup[train]'"
+            ) from error
+        raise
+    return train
+
+
+@contextmanager
+def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish to stop at the next batch; the second one ends at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        print("stopping after this batch; Ctrl-C again ends at once", flush=True)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _progress(
+    stopped: Callable[[], bool], every: float = 10.0
+) -> Callable[[str, int, float, float], bool]:
+    """Make an `on_loss` that prints a line every few seconds and says when to stop."""
+    said, start, first = 0.0, time.monotonic(), 0.0
+    stage = ""
+
+    def tell(name: str, step: int, progress: float, loss: float) -> bool:
+        nonlocal said, start, first, stage
+        now = time.monotonic()
+        if name != stage:
+            stage, start, first = name, now, progress
+        if now - said >= every or progress >= 1:
+            said, gained = now, progress - first
+            left = duration((now - start) / gained * (1 - min(progress, 1))) if gained > 0 else "?"
+            print(f"{name} batch {step}  {progress:4.0%}  loss {loss:.4f}  {left} left", flush=True)
+        return not stopped()
+
+    return tell

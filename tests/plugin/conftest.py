@@ -1,0 +1,167 @@
+"""A viewer with a series, doors that need no model, and a tiny model for the real ones."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_followup.results import Cancelled, Detection, Reconstruction
+
+
+class Doors:
+    """What the fake doors were asked, and how they behave."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.loaded: list[str] = []
+        self.steps = 3
+        self.pause = 0.0  # seconds a step
+        self.error: Exception | None = None
+        self.threads: set[int] = set()
+
+    def load_bundle(self, name: str) -> Any:
+        self.loaded.append(name)
+        if name == "broken.safetensors":
+            raise ValueError("broken.safetensors: not a readable model file (too short)")
+        return SimpleNamespace(name=name, version="7")
+
+    def detect(self, stack: Any, bundle: Any, recipe: Any = None, **settings: Any) -> Detection:
+        healthy, pixel = self._run(stack, bundle, recipe, settings)
+        score = pixel.mean(axis=1)
+        image_score = score.reshape(len(score), -1).max(axis=1)
+        said = {"model": bundle.name, "model_version": bundle.version, "seed": settings["seed"]}
+        with np.errstate(invalid="ignore"):
+            mask = score > 0.5
+        return Detection(
+            stack=stack,
+            mask=mask,
+            score=score,
+            scores={"pixel": score},
+            healthy=healthy,
+            image_score=image_score,
+            threshold=0.5,
+            provenance={**said, "recipe": recipe.as_dict(), "notes": []},
+        )
+
+    def reconstruct(self, stack: Any, bundle: Any, **settings: Any) -> Reconstruction:
+        healthy, _ = self._run(stack, bundle, None, settings)
+        return Reconstruction(stack=stack, healthy=healthy, provenance={"model": bundle.name})
+
+    def score_pair(self, stack: Any, healthy: Any, bundle: Any, score: Any, **_: Any) -> Any:
+        assert healthy.shape == stack.shape
+        pixel = np.abs(stack.images - healthy).mean(axis=1).astype(np.float32)
+        return {"pixel": pixel, "fam": 2 * pixel}
+
+    def fuse_scores(self, scores: Any, ages: Any, fusion: Any) -> Any:
+        return scores + np.asarray(ages, np.float32)[:, None, None, None]
+
+    def _run(self, stack: Any, bundle: Any, recipe: Any, settings: dict[str, Any]) -> Any:
+        self.calls.append({"stack": stack, "bundle": bundle, "recipe": recipe, **settings})
+        self.threads.add(threading.get_ident())
+        for step in range(1, self.steps + 1):
+            time.sleep(self.pause)
+            if settings["on_step"](step, self.steps) is False:
+                raise Cancelled("stopped")
+        if self.error is not None:
+            raise self.error
+        images = np.asarray(stack.images, np.float32)
+        healthy = np.broadcast_to(np.nanmedian(images, axis=0), images.shape).copy()
+        healthy[~stack.is_observed] = np.nan
+        return healthy, np.abs(images - healthy)
+
+
+@pytest.fixture
+def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
+    """Stand in for `napari_followup.detect` and `.bundle`; no torch is loaded."""
+    from napari_followup.plugin import actions
+
+    fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
+    for name in ("detect", "reconstruct", "score_pair", "fuse_scores"):
+        setattr(detect, name, getattr(fake, name))
+    bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "napari_followup.detect", detect)
+    monkeypatch.setitem(sys.modules, "napari_followup.bundle", bundle)
+    actions._load_bundle.cache_clear()
+    yield fake
+    actions._load_bundle.cache_clear()
+
+
+@pytest.fixture
+def series() -> np.ndarray:
+    """(visit, y, x): four visits, a bright square in the last."""
+    images = np.tile(np.linspace(0, 1, 16, dtype=np.float32), (4, 16, 1))
+    images[3, 4:8, 4:8] += 2.0
+    return images
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Preferences that last as long as the test."""
+    from dataclasses import asdict
+
+    from napari_followup.plugin import preferences
+
+    section = SimpleNamespace(**asdict(preferences.Preferences(model="fake")))
+    monkeypatch.setattr(preferences, "_section", lambda: section)
+    return section
+
+
+@pytest.fixture
+def open_widget(
+    make_napari_viewer: Callable[[], Any], kept: SimpleNamespace, tmp_path: Path
+) -> Iterator[Callable[..., Any]]:
+    """Open a widget of the manifest in a viewer of its own; waits for its threads afterwards."""
+    from qtpy.QtCore import QThreadPool
+    from qtpy.QtWidgets import QApplication
+
+    model = tmp_path / "fake.safetensors"
+    model.write_bytes(b"")
+    kept.model = str(model)
+    viewer = make_napari_viewer()
+
+    def opened(name: str, *layers: Any) -> tuple[Any, Any]:
+        for layer in layers:
+            viewer.add_layer(layer)
+        _, widget = viewer.window.add_plugin_dock_widget("napari-followup", name)
+        return viewer, widget
+
+    yield opened
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    QApplication.processEvents()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained SDM of 16 x 16 pixels, for the real doors."""
+    from dataclasses import asdict
+
+    import torch
+
+    from napari_followup.bundle import ModelBundle, save_bundle
+    from napari_followup.methods.sdm import SDM, SDMConfig
+
+    torch.manual_seed(0)
+    config = SDMConfig(
+        image_size=(16, 16),
+        channels=(8, 8),
+        attention=(),
+        condition_features=8,
+        code_features=8,
+        encoder_depth=18,
+        encoder_width=8,
+        encoder_norm="group",
+        encoder_pool=False,
+        prediction="clean",
+    )
+    bundle = ModelBundle(
+        name="tiny", method="sdm", config=asdict(config), weights=SDM(config).state_dict()
+    )
+    return save_bundle(bundle, tmp_path_factory.mktemp("model") / "tiny.safetensors")

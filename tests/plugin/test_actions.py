@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image, Layer
+
+from napari_followup.plugin.actions import (
+    detect_layers,
+    fam_layers,
+    lafm_layers,
+    reconstruct_layers,
+)
+from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.result_layers import detection_layers
+from napari_followup.recipe import Fam, Lafm, Recipe
+from napari_followup.results import Cancelled
+
+
+def test_a_series_gives_healthy_images_score_and_mask(doors: Any, series: np.ndarray) -> None:
+    source = source_of(Image(series, name="scan"))
+    layers = detection_layers(detect_layers(source, "fake", Recipe.default(), seed=5))
+
+    assert [layer[1]["name"] for layer in layers] == ["scan healthy", "scan score", "scan mask"]
+    assert [layer[2] for layer in layers] == ["image", "image", "labels"]
+    assert all(layer[0].shape == series.shape for layer in layers)
+    np.testing.assert_array_equal(np.unique(np.nonzero(layers[2][0])[0]), [3])
+    provenance = layers[2][1]["metadata"]["followup"]["provenance"]
+    assert (provenance["model"], provenance["model_version"]) == ("fake", "7")
+    assert provenance["seed"] == 5
+    assert provenance["recipe"] == Recipe.default().as_dict()
+
+
+def test_only_the_layers_that_are_wanted_come_back(doors: Any, series: np.ndarray) -> None:
+    found = detect_layers(source_of(Image(series)), "fake", Recipe.default())
+
+    assert [layer[2] for layer in detection_layers(found, ("mask",))] == ["labels"]
+
+
+def test_visits_in_any_order_come_back_in_that_order(doors: Any, series: np.ndarray) -> None:
+    source = source_of(Image(series), ages=np.array([64.0, 61, 63, 62]))
+    mask = detection_layers(detect_layers(source, "fake", Recipe.default()), ("mask",))[0][0]
+
+    assert doors.calls[0]["stack"].ages.tolist() == [61, 62, 63, 64]
+    np.testing.assert_array_equal(np.unique(np.nonzero(mask)[0]), [3])
+
+
+def test_a_cohort_is_run_subject_by_subject(doors: Any, series: np.ndarray) -> None:
+    seen: list[tuple[str, int, int]] = []
+    source = source_of(Image(np.stack([series, series[::-1], series])), axes="svyx")
+    report = Report(lambda *line: seen.append(line), interval=0)
+    found = detect_layers(source, "fake", Recipe.default(), report=report)
+    mask = detection_layers(found, ("mask",))[0][0]
+
+    assert len(doors.calls) == 3
+    assert mask.shape == (3, *series.shape)
+    assert [np.flatnonzero(each.any(axis=(1, 2))).tolist() for each in mask] == [[3], [0], [3]]
+    assert ("Detecting, subject 2 of 3", 4, 9) in seen
+    assert set(found.provenance["subjects"]) == {"subject-0000", "subject-0001", "subject-0002"}
+    assert found.provenance["model"] == "fake"
+
+
+def test_a_subject_that_cannot_be_examined_does_not_stop_the_others(
+    doors: Any, series: np.ndarray
+) -> None:
+    cohort = np.stack([series, np.full_like(series, np.nan), series])
+    found = detect_layers(source_of(Image(cohort), axes="svyx"), "fake", Recipe.default())
+    score, mask = (layer[0] for layer in detection_layers(found, ("score", "mask")))
+
+    assert found.detections[1] is None
+    assert "subject-0001 was left out" in found.notes[0]
+    assert "no visit is observed" in found.notes[0]
+    assert np.isnan(score[1]).all()
+    assert not mask[1].any()
+    assert mask[2].any()
+
+
+def test_a_cohort_of_nothing_is_an_error(doors: Any) -> None:
+    source = source_of(Image(np.full((2, 3, 8, 8), np.nan)), axes="svyx")
+
+    with pytest.raises(ValueError, match="no visit is observed"):
+        detect_layers(source, "fake", Recipe.default())
+
+
+def test_a_missing_visit_has_no_score_and_no_mask(doors: Any, series: np.ndarray) -> None:
+    series[1] = np.nan
+    found = detect_layers(source_of(Image(series)), "fake", Recipe.default())
+    score, mask = (layer[0] for layer in detection_layers(found, ("score", "mask")))
+
+    assert np.isnan(score[1]).all()
+    assert not mask[1].any()
+
+
+def test_the_source_is_never_touched(doors: Any, series: np.ndarray) -> None:
+    before = series.copy()
+    layer = Image(series)
+    detection_layers(detect_layers(source_of(layer), "fake", Recipe.default()))
+
+    assert layer.data is series
+    np.testing.assert_array_equal(series, before)
+
+
+def test_a_model_is_kept_until_its_file_changes(
+    doors: Any, series: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    source = source_of(Image(series))
+    for content in (b"a", b"a", b"b"):
+        if not path.exists() or path.read_bytes() != content:
+            path.write_bytes(content)
+        detect_layers(source, str(path), Recipe.default())
+
+    assert len(doors.loaded) == 2
+
+
+def test_no_model_and_a_broken_one_are_said(doors: Any, series: np.ndarray) -> None:
+    source = source_of(Image(series))
+
+    with pytest.raises(ValueError, match="no model is chosen"):
+        detect_layers(source, "", Recipe.default())
+    with pytest.raises(ValueError, match="not a readable model file"):
+        detect_layers(source, "broken.safetensors", Recipe.default())
+
+
+def test_a_stopped_run_makes_nothing(doors: Any, series: np.ndarray) -> None:
+    steps = iter([False, False, False, False, True, True])
+    report = Report(is_stopped=lambda: next(steps))
+
+    with pytest.raises(Cancelled):
+        detect_layers(source_of(Image(series)), "fake", Recipe.default(), report=report)
+
+
+def test_the_steps_can_be_chained_by_hand(doors: Any, series: np.ndarray) -> None:
+    image = Image(series, name="scan", metadata={"followup": {"axes": "vyx", "ages": [4, 3, 2, 1]}})
+    (healthy,) = reconstruct_layers(source_of(image), "fake", {"draws": 2})
+    pair = source_of(Layer.create(*healthy))
+    scores = fam_layers(source_of(image), pair, "fake", Fam())
+    (fused,) = lafm_layers(source_of(Layer.create(*scores[-1])), Lafm())
+
+    names = [layer[1]["name"] for layer in (healthy, *scores, fused)]
+    assert names == ["scan healthy", "scan pixel", "scan fam", "scan fam fused"]
+    expected = np.abs(series - np.median(series, axis=0))
+    np.testing.assert_allclose(scores[0][0], expected, atol=1e-6)
+    np.testing.assert_allclose(
+        fused[0], 2 * expected + np.array([4, 3, 2, 1])[:, None, None], atol=1e-5
+    )
+    assert doors.calls[0]["options"] == {"draws": 2}
+
+
+def test_healthy_images_of_another_series_are_refused(doors: Any, series: np.ndarray) -> None:
+    source, other = source_of(Image(series)), source_of(Image(series[:3], name="other"))
+
+    with pytest.raises(ValueError, match="'other' has the shape"):
+        fam_layers(source, other, "fake")
+
+
+def test_no_door_is_imported_before_it_is_needed() -> None:
+    import subprocess
+
+    script = (
+        "import sys, napari_followup.plugin.actions;"
+        "print(sorted({'torch', 'monai', 'qtpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, bool])
+def test_the_real_doors_take_the_layers_of_a_user(
+    tiny_model: Path, series: np.ndarray, dtype: type
+) -> None:
+    recipe = Recipe(options={"noise_levels": (250,), "draws": 1, "sampling_steps": 2})
+    source = source_of(Image((series * 40).astype(dtype), name="scan"))
+    found = detect_layers(source, str(tiny_model), recipe, device="cpu")
+    layers = detection_layers(found)
+
+    assert all(layer[0].shape == series.shape for layer in layers)
+    assert np.isfinite(layers[1][0]).all()
+    assert found.provenance["model"] == "tiny"
+
+
+def test_the_real_steps_can_be_chained_by_hand(tiny_model: Path, series: np.ndarray) -> None:
+    image = source_of(Image(series, name="scan"))
+    options = {"noise_levels": (250,), "draws": 1, "sampling_steps": 2}
+    (healthy,) = reconstruct_layers(image, str(tiny_model), options, device="cpu")
+    pair = source_of(Layer.create(*healthy))
+    scores = fam_layers(image, pair, str(tiny_model), Fam(levels=(1, 2)), device="cpu")
+    (fused,) = lafm_layers(source_of(Layer.create(*scores[-1])), Lafm())
+
+    assert [layer[1]["name"] for layer in scores] == ["scan pixel", "scan feature", "scan fam"]
+    assert fused[0].shape == series.shape
+    assert np.isfinite(fused[0]).all()

@@ -1,0 +1,504 @@
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_followup.recipe import Lafm, Recipe, Yen
+
+pytestmark = pytest.mark.viewer
+
+NAME = "Detect anomalies"
+Open = Callable[..., Any]
+
+
+def image_of(data: np.ndarray, **more: Any) -> Image:
+    """A layer with a place in the world, and ages."""
+    about = {"axes": "vyx", "ages": [61, 62, 63, 64.5]}
+    placed = {"scale": (1, 0.5, 0.5), "translate": (0, 3, 4), "units": ("pixel", "mm", "mm")}
+    labels = {"axis_labels": ("visit", "y", "x"), "metadata": {"followup": about}}
+    return Image(data, name="scan", **(placed | labels | more))
+
+
+def finish(qtbot: Any, widget: Any, start: Callable[[], Any] | None = None) -> None:
+    with qtbot.waitSignal(widget.finished, timeout=60_000):
+        (start or widget.run)()
+
+
+def test_a_click_brings_layers_that_lie_on_the_image(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget, widget.button.click)
+
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["scan", "scan healthy", "scan score", "scan mask"]
+    source = viewer.layers["scan"]
+    for layer in list(viewer.layers)[1:]:
+        assert layer.data.shape == series.shape
+        assert layer.scale.tolist() == [1, 0.5, 0.5]
+        assert layer.translate.tolist() == [0, 3, 4]
+        assert layer.units == source.units
+        assert layer.axis_labels == ("visit", "y", "x")
+        provenance = layer.metadata["followup"]["provenance"]
+        assert provenance["recipe"] == Recipe.default().as_dict()
+        assert json.dumps(provenance)
+    assert widget.error == ""
+    assert widget.detection.image_score.shape == (4,)
+    assert widget.job.status.text() == "something abnormal at 1 of 4 visits"
+    assert source.data is series
+
+
+def test_the_work_is_done_in_another_thread(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    import threading
+
+    _, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+
+    assert doors.threads
+    assert threading.get_ident() not in doors.threads
+
+
+def test_the_real_door_answers_a_click(
+    open_widget: Open, tiny_model: Path, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    widget.model = str(tiny_model)
+    widget.recipe = Recipe(options={"noise_levels": (250,), "draws": 1, "sampling_steps": 2})
+    finish(qtbot, widget, widget.button.click)
+
+    assert widget.error == ""
+    assert len(viewer.layers) == 4
+    assert "no healthy scores" in widget.job.status.text()
+
+
+def test_stop_ends_a_run_within_a_second_and_adds_nothing(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    from qtpy.QtCore import QThreadPool
+
+    viewer, widget = open_widget(NAME, image_of(series))
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 0)
+
+    begun = time.monotonic()
+    finish(qtbot, widget, widget.job.stop_button.click)
+    assert QThreadPool.globalInstance().waitForDone(1000)
+
+    assert time.monotonic() - begun < 1
+    assert len(viewer.layers) == 1
+    assert widget.error == "Stopped; nothing was added."
+    assert widget.button.isEnabled()
+    assert not widget.job.is_running
+
+
+@pytest.mark.parametrize("moment", [0, 0.02, 0.1])
+def test_stop_works_at_any_moment_and_the_next_run_is_whole(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any, moment: float
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    doors.pause = 0.05
+    widget.run()
+    qtbot.wait(int(1000 * moment))
+    widget.stop()
+    finish(qtbot, widget)
+
+    assert widget.error == ""
+    assert len(viewer.layers) == 4
+
+
+def test_stop_before_anything_runs_does_nothing(open_widget: Open, doors: Any) -> None:
+    _, widget = open_widget(NAME)
+    widget.stop()
+
+    assert widget.detection is None
+
+
+def test_progress_is_shown_in_the_widget_and_in_the_activity_dock(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    from napari.utils import progress
+
+    _, widget = open_widget(NAME, image_of(series))
+    doors.steps, doors.pause = 30, 0.02
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 3)
+
+    assert widget.job.status.text() == "Detecting"
+    assert widget.job.bar.maximum() == 30
+    (bar,) = progress._all_instances
+    assert (bar.total, bar.n) == (30, widget.job.bar.value())
+    assert not widget.button.isEnabled()
+    finish(qtbot, widget, lambda: None)
+    assert not progress._all_instances
+    assert widget.button.isEnabled()
+
+
+def test_a_layer_removed_in_mid_run_ends_it_quietly(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    doors.steps, doors.pause = 1000, 0.01
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 0)
+    finish(qtbot, widget, lambda: viewer.layers.remove("scan"))
+
+    assert "'scan' was removed" in widget.error
+    assert len(viewer.layers) == 0
+
+
+def test_another_layer_removed_in_mid_run_changes_nothing(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, Image(series, name="other"), image_of(series))
+    widget.layer = viewer.layers["scan"]
+    doors.steps, doors.pause = 20, 0.01
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 0)
+    finish(qtbot, widget, lambda: viewer.layers.remove("other"))
+
+    assert "scan mask" in viewer.layers
+
+
+def test_the_widget_closed_in_mid_run_ends_it_quietly(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    from napari.utils import progress
+    from qtpy.QtCore import QThreadPool
+
+    viewer, widget = open_widget(NAME, image_of(series))
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 0)
+    viewer.window.remove_dock_widget("all")
+    del widget
+    qtbot.wait(100)
+    gc.collect()
+    assert QThreadPool.globalInstance().waitForDone(1000)
+    qtbot.wait(50)
+
+    assert len(viewer.layers) == 1
+    assert not progress._all_instances
+
+
+def test_a_viewer_closed_in_mid_run_ends_it_quietly(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.run()
+    qtbot.waitUntil(lambda: widget.job.bar.value() > 0)
+    # the fixtures close the viewer now, then wait for the thread
+
+
+def test_a_second_run_updates_the_results_and_keeps_their_colours(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    viewer.layers["scan score"].colormap = "green"
+    viewer.layers["scan healthy"].visible = True
+    series[0, 10:14, 10:14] += 2.0
+    finish(qtbot, widget)
+
+    assert len(viewer.layers) == 4
+    assert viewer.layers["scan score"].colormap.name == "green"
+    assert viewer.layers["scan healthy"].visible
+    assert viewer.layers["scan mask"].data[0].any()
+
+
+def test_a_second_run_adds_layers_where_that_is_wished(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    widget.settings.update_existing = False
+    widget.settings.wanted = ("mask",)
+    finish(qtbot, widget)
+    finish(qtbot, widget)
+
+    assert [layer.name for layer in viewer.layers] == ["scan", "scan mask", "scan mask [1]"]
+
+
+def test_a_users_layer_of_the_same_name_is_never_overwritten(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    mine = Image(np.zeros_like(series), name="scan score")
+    viewer, widget = open_widget(NAME, image_of(series), mine)
+    widget.layer = viewer.layers["scan"]
+    finish(qtbot, widget)
+
+    assert not mine.data.any()
+    assert "scan score [1]" in viewer.layers
+
+
+def test_the_threshold_slider_segments_the_finished_score_at_once(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    mask, score = viewer.layers["scan mask"], viewer.layers["scan score"]
+    before = mask.data.copy()
+    widget.results.threshold.slider.setValue(0.0)
+
+    assert mask.data.all()
+    assert widget.detection.threshold == 0
+    assert mask.metadata["followup"]["provenance"]["threshold"] == 0
+    widget.results.threshold.slider.setValue(1.25)
+    np.testing.assert_array_equal(mask.data, score.data >= widget.detection.threshold)
+    assert len(doors.calls) == 1
+    widget.results.threshold.back.click()
+    np.testing.assert_array_equal(mask.data, before)
+    assert widget.detection.threshold == 0.5
+
+
+def test_the_threshold_slider_outlives_its_mask(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    viewer.layers.clear()
+    widget.results.threshold.slider.setValue(0.1)
+    widget.results.plot.visit_clicked.emit(1)
+
+    assert widget.detection.threshold == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_click_on_the_timeline_goes_to_the_visit(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    plot = widget.results.plot
+    assert plot.points.ages.tolist() == [61, 62, 63, 64.5]
+    plot.visit_clicked.emit(2)
+
+    assert viewer.dims.current_step[0] == 2
+    assert plot.current == 2
+
+
+def test_a_bare_layer_of_four_axes_is_asked_about(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, Image(np.stack([series, series[::-1]]), name="many"))
+    finish(qtbot, widget)
+    assert "does not say what its 4 axes are" in widget.error
+    assert not widget.series.axes_combo.isHidden()
+
+    widget.axes = "svyx"
+    finish(qtbot, widget)
+    assert widget.error == ""
+    assert viewer.layers["many mask"].data.shape == (2, 4, 16, 16)
+    assert len(widget.detections) == 2
+    viewer.dims.set_current_step(0, 1)
+    assert widget.detection is widget.detections[1]
+    assert widget.results.plot.points.values.argmax() == 0
+
+
+def test_a_layer_that_says_its_axes_is_not_asked_about(
+    open_widget: Open, doors: Any, series: np.ndarray
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+
+    assert widget.series.axes_combo.isHidden()
+    assert widget.series.found.text() == "4 visits, ages 61.0 to 64.5 years"
+
+
+def test_typed_ages_are_used(open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any) -> None:
+    viewer, widget = open_widget(NAME, Image(series, name="scan"))
+    assert "ages not known" in widget.series.found.text()
+    widget.set_ages([70, 69, 68, 67])
+    finish(qtbot, widget)
+
+    assert doors.calls[0]["stack"].ages.tolist() == [67, 68, 69, 70]
+    assert viewer.layers["scan mask"].metadata["followup"]["ages"] == [70, 69, 68, 67]
+    assert viewer.layers["scan mask"].data[3].any()
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (lambda: Image(np.zeros((4, 8, 8, 3), np.uint8), rgb=True), "is in colour"),
+        (lambda: Image(np.zeros((8, 8))), "has 2 axes"),
+        (lambda: Image(np.full((3, 8, 8), np.nan), contrast_limits=(0, 1)), "no visit is observed"),
+        (lambda: Image(np.full((3, 8, 8), np.inf), contrast_limits=(0, 1)), "infinite values"),
+        (lambda: Image(np.zeros((3, 8, 8), complex)), "are complex"),
+    ],
+)
+def test_bad_images_are_said_and_nothing_is_lost(
+    open_widget: Open, doors: Any, qtbot: Any, layer: Callable[[], Image], said: str
+) -> None:
+    viewer, widget = open_widget(NAME, layer())
+    finish(qtbot, widget)
+
+    assert said in widget.error
+    assert widget.job.status.text() == widget.error
+    assert len(viewer.layers) == 1
+    assert widget.button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("ages", "said"), [("61, 62", "got 2 for the 4 visits"), ("61, x", "cannot read '61, x'")]
+)
+def test_bad_ages_are_said(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any, ages: str, said: str
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    widget.series.ages_edit.setText(ages)
+    finish(qtbot, widget)
+
+    assert said in widget.error
+
+
+def test_no_layer_is_said(open_widget: Open, doors: Any, qtbot: Any) -> None:
+    _, widget = open_widget(NAME)
+    finish(qtbot, widget)
+
+    assert "there is no image layer" in widget.error
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10\x00\x00\x00\x00\x00\x00\x00{", b"x" * 999])
+def test_a_broken_model_file_is_said(
+    open_widget: Open, series: np.ndarray, qtbot: Any, tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(content)
+    viewer, widget = open_widget(NAME, image_of(series))
+    widget.model = str(path)
+    finish(qtbot, widget)
+
+    assert "broken.safetensors" in widget.error
+    assert len(viewer.layers) == 1
+
+
+def test_an_error_nobody_foresaw_is_said_and_the_last_result_stays(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    before = widget.detection
+    doors.error = ZeroDivisionError("by nothing")
+    finish(qtbot, widget)
+
+    assert "ZeroDivisionError: by nothing" in widget.error
+    assert widget.detection is before
+    assert len(viewer.layers) == 4
+
+
+@pytest.mark.parametrize("images", [np.full((3, 16, 16), 7.0), np.random.rand(1, 16, 16)])
+def test_constant_images_and_single_visits_are_examined(
+    open_widget: Open, tiny_model: Path, qtbot: Any, images: np.ndarray
+) -> None:
+    viewer, widget = open_widget(NAME, Image(images, name="scan", contrast_limits=(0, 8)))
+    widget.model = str(tiny_model)
+    finish(qtbot, widget)
+
+    assert widget.error == ""
+    assert viewer.layers["scan mask"].data.shape == images.shape
+
+
+def test_the_visit_is_said_in_the_canvas(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, _ = open_widget(NAME, image_of(series))
+    overlay = viewer.canvas.overlays.text
+    viewer.dims.set_current_step(0, 3)
+    assert overlay.text == "visit 4 of 4, age 64.5"
+    assert overlay.visible
+
+    viewer.add_image(np.zeros((8, 8)), name="no series")
+    assert overlay.text == ""
+    assert not overlay.visible
+
+
+def test_the_text_of_somebody_else_is_left_alone(
+    open_widget: Open, doors: Any, series: np.ndarray
+) -> None:
+    viewer, _ = open_widget(NAME)
+    viewer.canvas.overlays.text.text = "mine"
+    viewer.add_layer(image_of(series))
+    viewer.dims.set_current_step(0, 3)
+
+    assert viewer.canvas.overlays.text.text == "mine"
+
+
+def test_settings_are_remembered_and_can_be_reset(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any, kept: SimpleNamespace
+) -> None:
+    from napari_followup.plugin.detect_widget import DetectWidget
+
+    viewer, widget = open_widget(NAME, image_of(series))
+    widget.settings.seed, widget.settings.wanted = 7, ("mask",)
+    widget.recipe = Recipe(fusion=Lafm(sigma=3.5), threshold=Yen())
+    finish(qtbot, widget)
+    assert (kept.seed, kept.layers) == (7, "mask")
+
+    again = DetectWidget(viewer)
+    qtbot.addWidget(again)
+    assert again.recipe == widget.recipe
+    assert again.preset.currentText() == "as set below"
+    assert (again.settings.seed, again.settings.wanted) == (7, ("mask",))
+    assert again.model == widget.model
+    again.reset_button.click()
+    assert again.recipe == Recipe.default()
+    assert (kept.seed, kept.recipe, kept.layers) == (0, "", "healthy, score, mask")
+
+
+def test_a_remembered_recipe_that_cannot_be_read_gives_the_default(
+    open_widget: Open, doors: Any, kept: SimpleNamespace
+) -> None:
+    kept.recipe = '{"score": {"kind": "Magic"}}'
+    _, widget = open_widget(NAME)
+
+    assert widget.recipe == Recipe.default()
+
+
+def test_presets_fill_the_form_and_the_form_names_the_preset(
+    open_widget: Open, doors: Any, kept: SimpleNamespace
+) -> None:
+    kept.sampling_steps = 9
+    _, widget = open_widget(NAME)
+    assert widget.preset.currentText() == "default"
+    assert widget.recipe.options["sampling_steps"] == 9
+
+    widget.preset.setCurrentText("published")
+    widget.preset.activated.emit(1)
+    assert widget.recipe == Recipe.published()
+    widget.form.median.setValue(3)
+    assert widget.preset.currentText() == "as set below"
+    widget.form.median.setValue(5)
+    assert widget.preset.currentText() == "published"
+
+
+def test_a_script_opens_the_first_widget_without_its_name(open_widget: Open, doors: Any) -> None:
+    viewer, widget = open_widget(None)
+
+    assert type(widget).__name__ == "DetectWidget"
+    assert viewer.window.dock_widgets["Detect anomalies (napari-followup)"] is widget
+
+
+def test_opening_the_widget_loads_no_torch() -> None:
+    script = """
+import sys, napari
+viewer = napari.Viewer(show=False)
+viewer.window.add_plugin_dock_widget("napari-followup", "Detect anomalies")
+print(sorted({"torch", "monai", "matplotlib", "lightning", "skimage"} & set(sys.modules)))
+viewer.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr

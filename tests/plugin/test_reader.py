@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_followup.plugin.reader import get_reader, read_layers
+from napari_followup.reading import write_npz
+from napari_followup.stack import VisitStack
+
+IMAGES = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
+
+
+def test_a_series_in_npz_is_read_with_ages_and_geometry(tmp_path: Path) -> None:
+    path = tmp_path / "anna.npz"
+    write_npz(path, VisitStack.from_array(IMAGES, ages=[61, 62, 64], spacing=(0.5, 0.5)))
+
+    reader = get_reader(str(path))
+    assert reader is not None
+    ((data, attributes, kind),) = reader(str(path))
+
+    assert kind == "image"
+    np.testing.assert_array_equal(data, IMAGES)
+    assert attributes["scale"] == (1, 0.5, 0.5)
+    assert attributes["metadata"]["followup"]["ages"] == [61, 62, 64]
+
+
+def test_a_cohort_in_npz_is_one_layer_named_after_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "many.npz"
+    np.savez(path, images=IMAGES[None].repeat(2, 0), ages=[[1, 2, 3], [4, 5, 6]])
+
+    ((data, attributes, _),) = read_layers(path)
+
+    assert data.shape == (2, 3, 8, 8)
+    assert attributes["name"] == "many"
+    assert attributes["metadata"]["followup"]["axes"] == "svyx"
+
+
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_a_tiff_with_a_time_axis_is_ours(tmp_path: Path, axes: str) -> None:
+    path = tmp_path / "series.tif"
+    shape = (3, 8, 8) if axes == "TYX" else (3, 2, 8, 8)
+    images = np.zeros(shape, np.float32)
+    tifffile.imwrite(path, images, photometric="minisblack", metadata={"axes": axes})
+
+    reader = get_reader(path)
+    assert reader is not None
+    assert reader(path)[0][0].shape == shape
+
+
+def test_a_tiff_with_ages_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "series.tiff"
+    tifffile.imwrite(path, IMAGES, photometric="minisblack", metadata={"ages": [61, 62, 64]})
+
+    reader = get_reader(path)
+    assert reader is not None
+    assert reader(path)[0][1]["metadata"]["followup"]["ages"] == [61, 62, 64]
+
+
+def test_other_files_are_left_to_others(tmp_path: Path) -> None:
+    volume, colour = tmp_path / "volume.tif", tmp_path / "photo.tif"
+    points, text = tmp_path / "points.npz", tmp_path / "broken.npz"
+    tifffile.imwrite(volume, IMAGES, photometric="minisblack", metadata={"axes": "ZYX"})
+    tifffile.imwrite(colour, np.zeros((3, 8, 8, 3), np.uint8), photometric="rgb")
+    np.savez(points, points=IMAGES)
+    text.write_text("no archive")
+
+    for path in (volume, colour, points, text, tmp_path / "absent.tif", tmp_path / "photo.png"):
+        assert get_reader(str(path)) is None
+
+
+def test_a_list_of_files_is_left_to_others(tmp_path: Path) -> None:
+    assert get_reader([str(tmp_path / "a.npz")]) is None
+
+
+def test_a_damaged_series_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, images=IMAGES, ages=[61, 62])
+
+    with pytest.raises(ValueError, match=r"'bad.npz': ages: got 2 for the 3 visits"):
+        read_layers(path)

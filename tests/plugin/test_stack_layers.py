@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image, Labels
+
+from napari_followup.plugin.layers import series_of, source_of
+from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
+from napari_followup.stack import VisitStack
+
+
+def made(layers: list) -> list[Image]:
+    return [Image(data, **attributes) for data, attributes, _ in layers]
+
+
+def test_a_planar_series_becomes_a_layer_that_counts_visits() -> None:
+    stack = VisitStack.from_array(np.zeros((3, 8, 8)), ages=[61, 62, 64], spacing=(0.5, 0.5))
+    (layer,) = made(stack_layers(stack))
+
+    assert layer.data.shape == (3, 8, 8)
+    assert layer.scale.tolist() == [1, 0.5, 0.5]
+    assert [str(unit) for unit in layer.units] == ["pixel", "millimeter", "millimeter"]
+    assert layer.axis_labels == ("visit", "y", "x")
+    assert layer.metadata["followup"]["ages"] == [61, 62, 64]
+
+
+def test_a_stack_survives_the_way_to_a_layer_and_back() -> None:
+    rng = np.random.default_rng(0)
+    stack = VisitStack.from_array(
+        rng.random((3, 2, 8, 8)),
+        ages=[61, 62, 64],
+        affine=[[0, 0, -2, 5], [0, 2, 0, 6], [3, 0, 0, 7], [0, 0, 0, 1]],
+        is_observed=[True, False, True],
+        subject="anna",
+    )
+    back = series_of(source_of(made(stack_layers(stack))[0])).stack
+
+    np.testing.assert_array_equal(back.images, stack.images)
+    np.testing.assert_array_equal(back.affine, stack.affine)
+    assert back.is_observed.tolist() == [True, False, True]
+    assert (back.ages.tolist(), back.subject, back.unit) == ([61, 62, 64], "anna", "mm")
+
+
+def test_every_modality_gets_its_layer() -> None:
+    stack = VisitStack.from_array(np.zeros((3, 2, 1, 8, 8)), subject="anna", modalities=["t1", "t2"])
+
+    assert [layer.name for layer in made(stack_layers(stack))] == ["anna t1", "anna t2"]
+
+
+def test_a_series_that_begins_with_a_missing_visit_gets_contrast() -> None:
+    images = np.tile(np.linspace(0, 5, 8), (3, 8, 1))
+    images[0] = np.nan
+    (layer,) = made(stack_layers(VisitStack.from_array(images)))
+
+    assert layer.contrast_limits == [0, 5]
+
+
+def test_a_constant_series_can_be_shown() -> None:
+    (layer,) = made(stack_layers(VisitStack.from_array(np.full((3, 8, 8), 7.0))))
+
+    assert layer.contrast_limits == [7, 8]
+
+
+def test_a_cohort_becomes_one_layer() -> None:
+    stacks = VisitStack.from_cohort(np.zeros((4, 3, 8, 8)), ages=[1, 2, 3])
+    (layer,) = made(cohort_layers(stacks, "many"))
+
+    assert (layer.name, layer.data.shape) == ("many", (4, 3, 8, 8))
+    assert layer.axis_labels == ("subject", "visit", "y", "x")
+    assert source_of(layer).subjects[3] == "subject-0003"
+
+
+def test_subjects_of_different_shape_get_a_layer_each() -> None:
+    stacks = [VisitStack.from_array(np.zeros((n, 8, 8)), subject=f"s{n}") for n in (2, 3)]
+
+    assert [layer.name for layer in made(cohort_layers(stacks))] == ["s2", "s3"]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_truth_lies_on_the_images(depth: int) -> None:
+    stack = VisitStack.from_array(np.zeros((2, depth, 8, 8)), spacing=(3, 1, 1))
+    data, attributes, kind = truth_layer(stack, np.ones((2, depth, 8, 8), bool), "truth")
+    labels, (image,) = Labels(data, **attributes), made(stack_layers(stack))
+
+    assert kind == "labels"
+    assert labels.data.shape == image.data.shape
+    assert labels.scale.tolist() == image.scale.tolist()

@@ -1,0 +1,51 @@
+"""What README and docs show runs: Python blocks are executed, commands are known to the parser."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"^(?:env/bin/)?napari-followup ([a-z].*)$", re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_one_after_another(page: Path) -> None:
+    space: dict[str, Any] = {}
+    for block in blocks(page, "python"):
+        if "import napari\n" not in block:
+            exec(compile(block, page.name, "exec"), space)
+
+
+@pytest.mark.viewer
+def test_script_of_the_readme_ends_with_a_detection(
+    make_napari_viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer = make_napari_viewer()
+    monkeypatch.setattr("napari.Viewer", lambda: viewer)
+    script = next(b for b in blocks(PAGES[0], "python") if "import napari\n" in b)
+    space: dict[str, Any] = {}
+
+    exec(compile(script, "README.md", "exec"), space)
+
+    with qtbot.waitSignal(space["widget"].finished, timeout=60_000):
+        pass
+    assert space["widget"].detection.mask.any()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_are_known(page: Path) -> None:
+    from napari_followup.cli import parser
+
+    for line in COMMAND.findall("\n".join(blocks(page, "bash"))):
+        words = [word for word in shlex.split(line) if word not in {"&&"}]
+        parser().parse_args(words)
