@@ -12,10 +12,17 @@ import os
 import random
 import sys
 from collections.abc import Generator
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.recipe import Recipe
+    from napari_followup.stack import VisitStack
 
 # The tests neither read nor write the settings of whoever runs them (napari: empty means none).
 os.environ["NAPARI_CONFIG"] = ""
@@ -131,3 +138,60 @@ def fixed_seeds() -> None:
     np.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle() -> ModelBundle:
+    """Untrained SDM for 16 x 16 planes with values of its own: its healthy images are no zeros."""
+    import torch
+
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.methods.sdm import SDM, SDMConfig
+
+    torch.manual_seed(0)
+    config = SDMConfig(
+        image_size=(16, 16),
+        channels=(8, 16),
+        attention=(1,),
+        unshuffle=2,
+        condition_features=16,
+        code_features=16,
+        dropout=0.0,
+        encoder_depth=18,
+        encoder_width=8,
+        encoder_norm="group",
+        encoder_pool=False,
+        steps=20,
+        prediction="clean",
+        adaptation_levels=(5, 10),
+        adaptation_steps=2,
+    )
+    model = SDM(config)
+    with torch.no_grad():
+        for parameter in model.unet.parameters():
+            if not parameter.any():  # what starts at zero would hide what lies before it
+                parameter.normal_(std=0.2)
+    return ModelBundle(
+        name="tiny", method="sdm", config=asdict(config), weights=model.state_dict()
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """Recipe of three network calls that a `tiny_bundle` can follow."""
+    from napari_followup.recipe import Recipe, Yen
+
+    options = {"noise_levels": (10,), "draws": 1, "sampling_steps": 3}
+    return Recipe(options=options, threshold=Yen(pixel_too=False))
+
+
+@pytest.fixture
+def tiny_series() -> VisitStack:
+    """Four visits of a bright square of 16 x 16 pixels that grows darker in one corner."""
+    from napari_followup.stack import VisitStack
+
+    images = np.zeros((4, 16, 16), np.float32)
+    images[:, 4:12, 4:12] = 80.0
+    for visit in range(4):
+        images[visit, 4:6, 4:6] -= 20.0 * visit
+    return VisitStack.from_array(images, ages=[60.0, 61.0, 62.5, 64.0], subject="tiny")

@@ -107,6 +107,16 @@ class ModelBundle:
         """
         return _build(self, torch.device(device))
 
+    def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
+        """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
+
+        Scores of the same recipe with other draws or sampling steps are near enough to be of use.
+        """
+        if key in self.healthy:
+            return self.healthy[key], True
+        near = (scores for known, scores in self.healthy.items() if _coarse(known) == _coarse(key))
+        return next(near, None), False
+
     def with_healthy(self, key: str, scores: HealthyScores) -> ModelBundle:
         """Copy of this model that also knows its healthy scores for one more recipe.
 
@@ -123,6 +133,12 @@ class ModelBundle:
             Shares the weights.
         """
         return replace(self, healthy={**self.healthy, key: scores})
+
+
+def _coarse(key: str) -> Any:
+    values = json.loads(key)
+    kept = {n: v for n, v in values["options"].items() if n not in ("draws", "sampling_steps")}
+    return values | {"options": kept}
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent / "bundles"
 
 
 def embedded() -> list[str]:
-    """Names of the embedded models, ``"starmen"`` first among equals by alphabet."""
+    """Names of the embedded models, in alphabetical order."""
     return sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 

@@ -24,8 +24,12 @@ from napari_followup.segmentation.threshold import yen_threshold
 __all__ = ["Cut", "segment"]
 
 UNKNOWN = (
-    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; it always "
-    "splits, on a healthy series too"
+    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
+    "it always splits, on a healthy series too"
+)
+NEARLY = (
+    "the line of healthy subjects was taken from the same recipe with other draws or "
+    "sampling steps; calibrate the model for the exact one"
 )
 
 
@@ -44,6 +48,7 @@ def segment(
     pixel: NDArray[np.float32],
     recipe: Recipe,
     known: HealthyScores | None,
+    exact: bool = True,
 ) -> Cut:
     """Mask of one patient's series.
 
@@ -53,8 +58,9 @@ def segment(
         Final score and pixel distance, ``(visit, z, y, x)``; NaN where a visit is missing.
     recipe
         Its threshold and floor.
-    known
-        Healthy scores of this recipe, from the bundle; without them a healthy threshold becomes
+    known, exact
+        Healthy scores from the bundle, and whether they are of this very recipe; without them a
+        healthy threshold becomes
         Yen's, and the remark says so.
 
     Returns
@@ -63,14 +69,17 @@ def segment(
         Mask of the shape of `score`.
     """
     needs_healthy = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    asked = needs_healthy or recipe.floor is not None
     threshold = Yen() if needs_healthy and known is None else recipe.threshold
     cut = _cut(score, pixel, threshold, known)
-    if known is None:
-        return replace(cut, notes=(UNKNOWN,) if needs_healthy or recipe.floor is not None else ())
-    if recipe.floor is None:
+    if not asked:
         return cut
-    floor = known.height(recipe.floor)
-    return replace(cut, mask=cut.mask & mask_at(score, floor), floor=floor)
+    if known is None:
+        return replace(cut, notes=(UNKNOWN,))
+    if recipe.floor is not None:
+        floor = known.height(recipe.floor)
+        cut = replace(cut, mask=cut.mask & mask_at(score, floor), floor=floor)
+    return cut if exact else replace(cut, notes=(NEARLY,))
 
 
 def _cut(

@@ -116,8 +116,7 @@ def judge(
     image_score = np.full(prepared.stack.n_visits, np.nan, np.float32)
     image_score[prepared.observed] = image_scores(stages["final"]).float().cpu().numpy()
     maps = {name: prepared.map_back(values) for name, values in stages.items()}
-    known = bundle.healthy.get(recipe.score_key)
-    cut = segment(maps["final"], maps["pixel"], recipe, known)
+    cut = segment(maps["final"], maps["pixel"], recipe, *bundle.healthy_for(recipe.score_key))
     score, threshold, floor = _presented(maps.pop("final"), cut, recipe)
     return Detection(
         stack=prepared.stack,

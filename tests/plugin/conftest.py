@@ -115,13 +115,23 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def open_widget(
-    make_napari_viewer: Callable[[], Any], kept: SimpleNamespace, tmp_path: Path
-) -> Iterator[Callable[..., Any]]:
-    """Open a widget of the manifest in a viewer of its own; waits for its threads afterwards."""
+def threads_end(qapp: Any) -> Iterator[None]:
+    """Wait for all threads once the viewer has gone."""
     from qtpy.QtCore import QThreadPool
-    from qtpy.QtWidgets import QApplication
 
+    yield
+    assert QThreadPool.globalInstance().waitForDone(20_000)
+    qapp.processEvents()
+
+
+@pytest.fixture
+def open_widget(
+    threads_end: None,
+    make_napari_viewer: Callable[[], Any],
+    kept: SimpleNamespace,
+    tmp_path: Path,
+) -> Callable[..., Any]:
+    """Open a widget of the manifest in a viewer of its own."""
     model = tmp_path / "fake.safetensors"
     model.write_bytes(b"")
     kept.model = str(model)
@@ -133,9 +143,7 @@ def open_widget(
         _, widget = viewer.window.add_plugin_dock_widget("napari-followup", name)
         return viewer, widget
 
-    yield opened
-    assert QThreadPool.globalInstance().waitForDone(20_000)
-    QApplication.processEvents()
+    return opened
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,39 @@ def test_a_tiff_with_ages_is_ours(tmp_path: Path) -> None:
     assert reader(path)[0][1]["metadata"]["followup"]["ages"] == [61, 62, 64]
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize(
+    "form", [{"imagej": True}, {"ome": True}, {"bigtiff": True}, {"byteorder": ">"}]
+)
+def test_a_series_is_told_in_every_kind_of_tiff(tmp_path: Path, form: dict, frames: int) -> None:
+    path = tmp_path / ("series.ome.tif" if "ome" in form else "series.tif")
+    axes = "TZYX" if frames > 1 else "ZYX"
+    images = np.zeros((frames, 2, 8, 8) if frames > 1 else (2, 8, 8), np.float32)
+    tifffile.imwrite(path, images, photometric="minisblack", metadata={"axes": axes}, **form)
+
+    reader = get_reader(path)
+    assert (reader is not None) == (frames > 1)
+    if reader is not None:
+        assert reader(path)[0][0].shape == (3, 2, 8, 8)
+
+
+def test_a_series_in_colour_is_left_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "photos.tif"
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    tifffile.imwrite(path, images, photometric="rgb", imagej=True, metadata={"axes": "TYXS"})
+
+    assert get_reader(path) is None
+
+
+@pytest.mark.parametrize("length", [0, 1, 4, 9, 100])
+def test_a_tiff_cut_short_is_left_to_others(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "cut.tif"
+    tifffile.imwrite(path, IMAGES, photometric="minisblack", metadata={"axes": "TYX"})
+    path.write_bytes(path.read_bytes()[:length])
+
+    assert get_reader(path) is None
+
+
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:
     volume, colour = tmp_path / "volume.tif", tmp_path / "photo.tif"
     points, text = tmp_path / "points.npz", tmp_path / "broken.npz"

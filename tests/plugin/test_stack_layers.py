@@ -42,7 +42,9 @@ def test_a_stack_survives_the_way_to_a_layer_and_back() -> None:
 
 
 def test_every_modality_gets_its_layer() -> None:
-    stack = VisitStack.from_array(np.zeros((3, 2, 1, 8, 8)), subject="anna", modalities=["t1", "t2"])
+    stack = VisitStack.from_array(
+        np.zeros((3, 2, 1, 8, 8)), subject="anna", modalities=["t1", "t2"]
+    )
 
     assert [layer.name for layer in made(stack_layers(stack))] == ["anna t1", "anna t2"]
 

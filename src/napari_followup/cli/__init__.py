@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from napari_followup.cli import bundle, demo, detect, evaluate, synthesize, train
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Build the parser of all subcommands."""
-    whole = argparse.ArgumentParser(
+    whole = _Parser(
         prog="napari-followup",
         description="Find what is abnormal in a series of images of one subject. "
         "A research tool, not a medical device.",
@@ -66,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
     for command in COMMANDS:
         command.add_parser(subcommands, shared)
     return whole
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as every error here is said."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and leave."""
+        self.exit(2, f"{self.prog}: error: {message}; --help tells more\n")
 
 
 class _Version(argparse.Action):

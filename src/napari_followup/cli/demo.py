@@ -118,7 +118,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
         "found [pixels]",
         "Dice [%]",
         "image score",
-        "abnormal",
+        "marked",
     ]
     lines = [
         [
@@ -128,7 +128,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             str(row["flagged_pixels"]),
             f"{100 * row['dice']:.0f}" if row["truth_pixels"] else "–",
             f"{row['image_score']:.3f}",
-            "yes" if row["image_score"] >= row["threshold"] else "no",
+            "yes" if row["flagged_pixels"] else "no",
         ]
         for row in rows
     ]

@@ -93,7 +93,8 @@ def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Excep
     for given in map(Path, args.series):
         files = [given]
         if given.is_dir():
-            files = sorted(f for f in given.iterdir() if f.suffix.lower() in READERS)
+            inside = sorted(f for f in given.iterdir() if f.suffix.lower() in READERS)
+            files = inside or files  # an empty folder is an error of its own
         for file in files:
             try:
                 for stack in read_stacks(file, split=args.split):

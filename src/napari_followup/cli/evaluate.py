@@ -39,7 +39,6 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "positives. No subject plays two parts.",
     )
     _add_common(detection, _detection)
-    add_recipe(detection)
     detection.add_argument("--patients", type=int, default=20, help="of each anomaly (default: 20)")
     detection.add_argument(
         "--healthy", type=int, help="healthy patients (default: all that remain)"
@@ -72,6 +71,7 @@ def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
         "--out", type=Path, help="folder for the table (.md) and the figures (.json)"
     )
     add_model(parser)
+    add_recipe(parser)
     add_device(parser)
     add_seed(parser)
     parser.set_defaults(run=run, action=action)
@@ -171,7 +171,7 @@ def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any,
     from napari_followup.evaluation.report import reconstruction_table
 
     stacks = read_data(args.data, args.split)
-    options = usual_options(args.level)
+    options = usual_options(recipe_named(args.recipe), args.level)
     figures = evaluate_reconstruction(
         stacks, bundle, options, device=args.device, seed=args.seed, on_step=countdown("subject")
     )

@@ -44,7 +44,8 @@ def write_montage(
 
     rows = _planes(found, truth)
     visits = found.stack.n_visits
-    figure = Figure(figsize=(0.4 + 1.1 * visits, 0.4 + 1.1 * len(rows)), dpi=110)
+    size = (0.4 + 1.1 * visits, 0.6 + 1.1 * len(rows))
+    figure = Figure(figsize=size, dpi=110, layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), visits, squeeze=False)
     for line, (name, (planes, settings)) in zip(axes, rows.items(), strict=True):
@@ -56,7 +57,6 @@ def write_montage(
     for axis, age in zip(axes[0], found.stack.ages, strict=True):
         axis.set_title(f"{age:.1f}", fontsize=9)
     figure.suptitle(f"{found.stack.subject}, by age in years", fontsize=10)
-    figure.tight_layout(pad=0.4)
     with replacing(path) as draft:
         figure.savefig(draft, format="png", metadata={"Description": json.dumps(provenance)})
     return path
@@ -73,7 +73,7 @@ def _planes(
     grey = {"cmap": "gray", "vmin": float(np.nanmin(images)), "vmax": float(np.nanmax(images))}
     hot = {"cmap": "inferno", "vmin": 0.0, "vmax": max(float(np.nanmax(found.score)), 1e-6)}
     binary = {"cmap": "gray", "vmin": 0, "vmax": 1}
-    rows = {"input": (images, grey)}
+    rows: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {"input": (images, grey)}
     if found.healthy is not None:
         rows["healthy"] = (found.healthy[:, 0, middle], grey)
     rows |= {"score": (found.score[:, middle], hot), "mask": (found.mask[:, middle], binary)}

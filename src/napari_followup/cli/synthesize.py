@@ -24,7 +24,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "synthesize",
         parents=[shared],
         help="make up series",
-        description="Writes one series (visit, y, x) or a cohort (subject, visit, y, x), with ages. "
+        description="Writes a series (visit, y, x) or a cohort (subject, visit, y, x), with ages. "
         "The truth stands in the .npz as 'truth', and beside a TIFF in NAME_truth.tif.",
     )
     parser.add_argument("--out", type=Path, required=True, help=".npz or .tif file")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out: got {args.out.name!r}; end the name in {', '.join(SUFFIXES)}")
     series = starmen(args.subjects, visits=args.visits, seed=args.seed, noise=args.noise)
-    drawn = [(stack, None) for stack in series]
+    drawn: list[tuple[VisitStack, Any]] = [(stack, None) for stack in series]
     if args.kind != HEALTHY:
         drawn = [
             add_anomaly(stack, args.kind, seed=args.seed + n) for n, stack in enumerate(series)

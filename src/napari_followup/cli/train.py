@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from napari_followup.cli.options import Subcommands, add_device, add_seed, duration, read_data
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.training.plan import TrainingPlan
 
 __all__ = ["add_parser", "run"]
 
@@ -54,18 +59,8 @@ def run(args: argparse.Namespace) -> int:
     """Train, or go on with a training."""
     from napari_followup.device import choose_device
     from napari_followup.results import Cancelled
-    from napari_followup.training.plan import TrainingPlan
 
-    plan = TrainingPlan(
-        steps=args.steps,
-        minutes=args.minutes,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-        held_out=args.held_out,
-        checkpoint_every=args.checkpoint_every,
-        precision=args.precision,
-        seed=args.seed,
-    )
+    plan = _plan(args)
     device, stacks = str(choose_device(args.device)), read_data(args.data, args.split)
     train = _trainer()
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
@@ -96,7 +91,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trainer() -> Callable[..., object]:
+def _plan(args: argparse.Namespace) -> TrainingPlan:
+    from napari_followup.training.plan import TrainingPlan
+
+    return TrainingPlan(
+        steps=args.steps,
+        minutes=args.minutes,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+        held_out=args.held_out,
+        checkpoint_every=args.checkpoint_every,
+        precision=args.precision,
+        seed=args.seed,
+    )
+
+
+def _trainer() -> Callable[..., ModelBundle]:
     """Import the door, or say what to install when Lightning is not there."""
     try:
         from napari_followup.training.train import train

@@ -271,11 +271,10 @@ def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, see
 
 
 def _summary(case: Case, found: Detection) -> _Found:
-    truth, shown = case.truth, case.truth.any(axis=(1, 2, 3))
+    truth, shown = case.truth, np.asarray(case.truth.any(axis=(1, 2, 3)))
     seen = case.stack.is_observed
     is_healthy = case.kind == HEALTHY
-    residual = _residual(found)
-    inside = truth[seen], ~truth[seen] & shown[seen][:, None, None, None]
+    residual, outside = _residual(found), ~truth & shown[:, None, None, None]
     none = np.empty(0, np.float32)
     return _Found(
         kind=case.kind,
@@ -286,9 +285,7 @@ def _summary(case: Case, found: Detection) -> _Found:
         pixels=(none, none)
         if is_healthy
         else (found.score[truth], found.score[seen][~truth[seen]]),
-        residuals=(np.nan, np.nan)
-        if is_healthy
-        else tuple(_mean(residual[seen][part]) for part in inside),
+        residuals=(_mean(residual[truth]), _mean(residual[outside])),
         notes=tuple(found.provenance["notes"]),
     )
 

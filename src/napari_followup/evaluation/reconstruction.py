@@ -1,4 +1,4 @@
-"""Reconstruction of healthy images, measured: how near it comes to an image that is healthy already.
+"""Reconstruction of healthy images, measured: how near it comes to images healthy already.
 
 Errors and similarities are taken in the model's value range, image by image. SSIM has MONAI's
 defaults: a Gaussian window of 11 pixels with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images
@@ -60,14 +60,14 @@ THESIS = ReconstructionFigures(
 """Dang (2025), Table 5.1: healthy test subjects, added noise, 250 steps."""
 
 
-def usual_options(level: int = 250) -> dict[str, dict[str, Any]]:
-    """Name ways to reconstruct: from `level` by one draw and by the default's; the default itself."""
-    default = dict(Recipe.default().options)
+def usual_options(recipe: Recipe, level: int = 250) -> dict[str, dict[str, Any]]:
+    """Name ways to reconstruct: from `level` by one draw and several; as `recipe` says."""
+    default = dict(recipe.options)
     draws = default.get("draws", 1)
     return {
         f"level {level}, one draw": default | {"noise_levels": (level,), "draws": 1},
         f"level {level}, {draws} draws": default | {"noise_levels": (level,)},
-        "default recipe": default,
+        "recipe itself": default,
     }
 
 

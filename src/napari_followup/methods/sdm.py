@@ -101,7 +101,8 @@ class SDMOptions:
             raise ValueError(f"noise_levels must name steps from 1 up, got {self.noise_levels}")
         if self.draws < 1 or self.sampling_steps < 1:
             raise ValueError(
-                f"draws and sampling_steps must be at least 1, got {self.draws} and {self.sampling_steps}"
+                f"draws and sampling_steps must be at least 1, got {self.draws} and "
+                f"{self.sampling_steps}"
             )
 
 

@@ -32,7 +32,8 @@ class SemanticEncoder(nn.Module):
     width
         Channels of the first stage; ResNets have 64.
     norm
-        ``"batch"`` as in the source, or ``"group"``, which an averaged model can be read with.
+        ``"batch"`` as in the source, or ``"group"`` for the first layer only: MONAI's ResNet
+        gives its residual blocks batch norm whatever it is told.
     pool
         Whether a max-pool follows the first convolution, as in the source.
     grid

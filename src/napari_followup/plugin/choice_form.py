@@ -26,6 +26,7 @@ LABELS = {
     "Lafm": "LAFM",
     "Pixel": "pixel distance",
     "Quantile": "own quantile",
+    "Yen": "Yen",
 }
 FIELD_LABELS = {"pixel_too": "pixel too", "q": "quantile", "value": "height"}
 TIPS = {
@@ -53,8 +54,9 @@ class ChoiceForm(QWidget):
         super().__init__()
         self._kinds = list(kinds)
         self._bases = [None if kind is None else kind() for kind in kinds]
-        self.kind = QComboBox()
+        self.kind = QComboBox(self)
         self._rows = new_form(self)
+        self.kind.setVisible(len(kinds) > 1)
         if len(kinds) > 1:
             add_row(self._rows, label, self.kind)
         self.controls = [
@@ -99,6 +101,7 @@ class ChoiceForm(QWidget):
                 control.setToolTip(TIPS.get(field.name, ""))
                 add_row(self._rows, FIELD_LABELS.get(field.name, field.name), control)
                 controls[field.name] = control
+                _write(control, getattr(base, field.name))
                 _changes(control).connect(self.changed)
         return controls
 

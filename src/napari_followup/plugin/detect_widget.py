@@ -74,11 +74,13 @@ class DetectWidget(QWidget):
         self.preset.addItems(list(PRESETS))
         self.form = RecipeForm(Recipe.default())
         self.settings = RunForm(wanted=True)
+        self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
+        self.reset_button = QPushButton("reset all settings")
         self.button = QPushButton("Detect anomalies")
         self.job = JobPanel()
         self.results = ResultPanel(napari_viewer)
         self._visit_text = VisitText(napari_viewer)
-        self._lay_out()
+        _lay_out(self)
         self._connect()
         self.remembered = Preferences.load()
 
@@ -204,6 +206,10 @@ class DetectWidget(QWidget):
         match = [name for name in PRESETS[:2] if _preset(name) == recipe]
         self.preset.setCurrentText(match[0] if match else PRESETS[2])
 
+    def _on_series(self) -> None:
+        if self.error and not self.job.is_running:
+            self.job.say("")  # the complaint was about what was chosen before
+
     def _on_removed(self, layer: Any) -> None:
         if self.job.is_running and layer is self._layer():
             self.job.stop(
@@ -219,6 +225,9 @@ class DetectWidget(QWidget):
         self.results.show_found(found, layer, shown)
         self.job.say(summary(found))
 
+    def _on_started(self) -> None:
+        self.button.setEnabled(False)
+
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
         self.error = self.job.error
@@ -229,36 +238,37 @@ class DetectWidget(QWidget):
         self.preset.activated.connect(self._on_preset)
         self.form.changed.connect(self._on_form)
         self.series.layer_removed.connect(self._on_removed)
-        self.job.started.connect(lambda: self.button.setEnabled(False))
+        self.series.changed.connect(self._on_series)
+        self.job.started.connect(self._on_started)
         self.job.returned.connect(self._on_returned)
         self.job.ended.connect(self._on_ended)
         self.reset_button.clicked.connect(self.reset)
         self.destroyed.connect(self._visit_text.end)
 
-    def _lay_out(self) -> None:
-        self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
-        self.reset_button = QPushButton("reset all settings")
-        for part in (self.form, self.settings, self.reset_button):
-            self.advanced.addWidget(part)
-        choices = new_form()
-        add_row(choices, "model", self.model_combo)
-        add_row(choices, "recipe", self.preset)
-        inner = QWidget()
-        column = QVBoxLayout(inner)
-        column.addWidget(self.series)
-        column.addLayout(choices)
-        for below in (self.advanced, self.button, self.job, self.results):
-            column.addWidget(below)
-        column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
-        area.setMinimumWidth(WIDTH)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+
+def _lay_out(widget: DetectWidget) -> None:
+    """One column that scrolls, so that nothing is cut off on a small screen."""
+    for part in (widget.form, widget.settings, widget.reset_button):
+        widget.advanced.addWidget(part)
+    choices = new_form()
+    add_row(choices, "model", widget.model_combo)
+    add_row(choices, "recipe", widget.preset)
+    inner = QWidget()
+    column = QVBoxLayout(inner)
+    column.addWidget(widget.series)
+    column.addLayout(choices)
+    for below in (widget.advanced, widget.button, widget.job, widget.results):
+        column.addWidget(below)
+    column.addStretch()
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inner)
+    area.setMinimumWidth(WIDTH)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
 
 
 def _preset(name: str) -> Recipe:

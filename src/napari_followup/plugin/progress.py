@@ -17,8 +17,10 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
+    QDockWidget,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -32,6 +34,7 @@ from napari_followup.results import Cancelled
 
 __all__ = ["JobPanel", "spoken"]
 
+STOPPED = "Stopped; nothing was added."
 LOG = logging.getLogger(__name__)
 
 
@@ -67,12 +70,13 @@ class Task:
         result, error = None, ""
         try:
             result = self.function(report)
+            report.check()  # stopped after its last step, as when the viewer closes
         except Cancelled:
-            error = "Stopped; nothing was added."
+            error = STOPPED
         except Exception as problem:
             error = spoken(problem)
             LOG.info("%s failed", self.title, exc_info=True)
-        self.bridge.ended.emit(self.number, result, error)
+        self.bridge.ended.emit(self.number, None if error else result, error)
 
     def _send(self, phase: str, done: int, total: int) -> None:
         self.bridge.stepped.emit(self.number, phase, done, total)
@@ -121,6 +125,7 @@ class JobPanel(QWidget):
         self.error = ""
         self._number = 0
         self._running = Running()
+        self._home: QWidget | None = None
         self.destroyed.connect(self._running.end)
         self._show_idle()
 
@@ -132,13 +137,14 @@ class JobPanel(QWidget):
     def say(self, text: str, *, is_error: bool = False) -> None:
         """Show a line of text."""
         self.status.setText(text)
-        self.status.setStyleSheet("color: #ff6b5e;" if is_error else "")
+        self.status.setStyleSheet("color: #e5533d;" if is_error else "")
         self.status.setVisible(bool(text))
 
     def start(self, title: str, function: Callable[[Report], Any]) -> None:
         """Run `function` in a thread; what it returns comes through `returned`."""
         self._running.end()
         self._number += 1
+        self._home = self.window()
         bridge = Bridge()
         bridge.stepped.connect(self._on_step)
         bridge.ended.connect(self._on_end)
@@ -154,13 +160,19 @@ class JobPanel(QWidget):
         self.started.emit()
         task.worker.start()
 
-    def stop(self, _checked: bool = False, *, reason: str = "Stopped; nothing was added.") -> None:
+    def stop(self, _checked: bool = False, *, reason: str = STOPPED) -> None:
         """End the run; what its thread still sends is ignored."""
         if self.is_running:
-            self._on_end(self._number, None, reason, is_error=False)
+            self._end(None, reason, is_error=False)
+
+    def _is_over(self, number: int) -> bool:
+        """Whether a signal comes from a run that was stopped; ends one whose dock was closed."""
+        if self.is_running and self.window() is not self._home and not _is_docked(self):
+            self.stop(reason="The widget was closed; nothing was added.")
+        return number != self._number or not self.is_running
 
     def _on_step(self, number: int, phase: str, done: int, total: int) -> None:
-        if number != self._number or not self.is_running:
+        if self._is_over(number):
             return
         self.say(phase)
         self.bar.setRange(0, total)
@@ -172,9 +184,11 @@ class JobPanel(QWidget):
             activity.total = total
         activity.update(done - activity.n)
 
-    def _on_end(self, number: int, result: Any, error: str, is_error: bool = True) -> None:
-        if number != self._number or not self.is_running:
-            return
+    def _on_end(self, number: int, result: Any, error: str) -> None:
+        if not self._is_over(number):
+            self._end(result, error, is_error=error != STOPPED)
+
+    def _end(self, result: Any, error: str, *, is_error: bool) -> None:
         self._running.end()
         self._show_idle()
         self.error = error
@@ -187,3 +201,8 @@ class JobPanel(QWidget):
         self.bar.hide()
         self.stop_button.hide()
         self.say("")
+
+
+def _is_docked(widget: QWidget) -> bool:
+    """Whether a widget is in a window of the viewer; napari takes those of a closed dock out."""
+    return isinstance(widget.window(), QMainWindow | QDockWidget)

@@ -1,20 +1,29 @@
 """Open series and cohorts in napari: the ``.npz`` and TIFF files that say they are one.
 
-Every other file is left to napari's own readers.
+Every other file is left to napari's own readers. What a file says is found without reading its
+pixels, for napari asks about every file that is opened.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import struct
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from napari_followup.plugin.layers import LayerTuple
 
 __all__ = ["get_reader", "read_layers"]
 
 PathLike = str | os.PathLike[str]
+
+SAMPLES, DESCRIPTION = 277, 270  # tags of a TIFF page: values a pixel, text
+# Classic TIFF and BigTIFF: number of tags, one tag, offset of the first page in the header.
+LAYOUTS = {42: ("H", "HHL4s", 4), 43: ("Q", "HHQ8s", 8)}
 
 
 def get_reader(
@@ -23,9 +32,8 @@ def get_reader(
     """Answer napari with the function that reads this file, or nothing if it is no series."""
     if not isinstance(path, str | os.PathLike):
         return None
-    is_ours = {".npz": _holds_images, ".tif": _has_visits, ".tiff": _has_visits}.get(
-        Path(path).suffix.lower()
-    )
+    checks = {".npz": _holds_images, ".tif": _has_visits, ".tiff": _has_visits}
+    is_ours = checks.get(Path(path).suffix.lower())
     return read_layers if is_ours is not None and is_ours(Path(path)) else None
 
 
@@ -54,13 +62,45 @@ def _holds_images(path: Path) -> bool:
 
 
 def _has_visits(path: Path) -> bool:
-    """Whether a TIFF file names a time axis, or holds ages; colour is not ours."""
-    import tifffile
-
+    """Whether a grey TIFF file names a time axis, or holds ages, by its first page's text."""
     try:
-        with tifffile.TiffFile(path) as file:
-            axes = file.series[0].axes
-            ages = (file.shaped_metadata or ({},))[0].get("ages")
-    except (OSError, ValueError, LookupError, tifffile.TiffFileError):
+        with path.open("rb") as file:
+            samples, text = _first_page(file)
+    except (KeyError, OSError, struct.error):
         return False
-    return not axes.endswith("S") and ("T" in axes or ages is not None)
+    return samples == 1 and _says_visits(text)
+
+
+def _says_visits(text: str) -> bool:
+    """Whether the text is that of a series: OME's, ImageJ's, or the JSON that tifffile writes."""
+    if text.startswith("{"):
+        try:
+            said = json.loads(text)
+        except ValueError:
+            return False
+        return "T" in str(said.get("axes", "")) or "ages" in said
+    frames = re.search(r'\bSizeT="(\d+)"|^frames=(\d+)', text, re.MULTILINE)
+    return frames is not None and int(frames[1] or frames[2]) > 1
+
+
+def _first_page(file: BinaryIO) -> tuple[int, str]:
+    """Values a pixel and text of a TIFF's first page; KeyError where it is no TIFF."""
+    order = {b"II": "<", b"MM": ">"}[file.read(2)]
+    count, tag, start = LAYOUTS[struct.unpack(order + "H", file.read(2))[0]]
+    file.seek(start)
+    offset_type = order + ("L" if count == "H" else "Q")
+    file.seek(_read(file, offset_type)[0])
+    tags = [_read(file, order + tag) for _ in range(_read(file, order + count)[0])]
+    found = {code: (length, value) for code, _, length, value in tags}
+    samples = struct.unpack(order + "H", found[SAMPLES][1][:2])[0] if SAMPLES in found else 1
+    if DESCRIPTION not in found:
+        return samples, ""
+    length, value = found[DESCRIPTION]
+    if length > len(value):  # longer texts lie elsewhere
+        file.seek(struct.unpack(offset_type, value)[0])
+        value = file.read(length)
+    return samples, value[:length].rstrip(b"\0").decode("utf-8", "replace")
+
+
+def _read(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+    return struct.unpack(layout, file.read(struct.calcsize(layout)))

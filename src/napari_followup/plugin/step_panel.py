@@ -48,7 +48,7 @@ class StepPanel(QWidget):
         layout.addWidget(self.button)
         layout.addWidget(self.job)
         self.button.clicked.connect(self.run)
-        self.job.started.connect(lambda: self.button.setEnabled(False))
+        self.job.started.connect(self._on_started)
         self.job.returned.connect(self._on_returned)
         self.job.ended.connect(self._on_ended)
 
@@ -81,6 +81,10 @@ class StepPanel(QWidget):
         viewer = self._viewer()
         if viewer is not None:
             self.layers = show_layers(viewer, layers, update=self.update_existing)
+            self.job.say("\n".join(f"made {layer.name!r}" for layer in self.layers))
+
+    def _on_started(self) -> None:
+        self.button.setEnabled(False)
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)

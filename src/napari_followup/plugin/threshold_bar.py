@@ -31,7 +31,7 @@ class ThresholdBar(QWidget):
         layout.addWidget(self.slider, stretch=1)
         layout.addWidget(self.back)
         self.slider.valueChanged.connect(self.moved)
-        self.back.clicked.connect(lambda: self.reset.emit())
+        self.back.clicked.connect(self.reset)
 
     def show_score(self, highest: float, threshold: float) -> None:
         """Set the range to a new score, and the handle to its threshold; sends nothing."""

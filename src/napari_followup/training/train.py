@@ -155,6 +155,6 @@ def _card(
         "plan": asdict(plan),
         "trained_with": f"napari-followup {version('napari-followup')}, torch {torch.__version__}",
         "licence": "BSD-3-Clause",
-        "limits": "A research tool, not a medical device: it marks what differs from the subjects it "
-        "was trained on.",
+        "limits": "A research tool, not a medical device: it marks what differs from the subjects "
+        "it was trained on.",
     }

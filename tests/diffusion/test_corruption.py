@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_followup.diffusion.corruption import corrupt, random_shapes
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24)])
+def test_shapes_cover_between_nothing_and_all_of_a_pixel(size: tuple[int, int]) -> None:
+    cover = random_shapes(torch.rand(8, 2, *size), generator())
+
+    assert cover.shape == (8, 1, *size)
+    assert cover.min() >= 0
+    assert cover.max() <= 1
+    assert (cover.amax(dim=(1, 2, 3)) > 0.5).any()
+
+
+def test_half_of_the_shapes_lie_on_edges() -> None:
+    images = torch.zeros(400, 1, 32, 32)
+    images[..., 16:] = 1.0  # the only edge: between columns 15 and 16
+
+    cover = random_shapes(images, generator()).flatten(1)
+    columns = cover.argmax(dim=1) % 32
+    share = ((columns - 15).abs() <= 3).float().mean().item()
+
+    assert 0.45 < share < 0.8  # a half on the edge, and those that fall there by chance
+
+
+def test_a_flat_image_has_no_edge_and_shapes_all_the_same() -> None:
+    assert random_shapes(torch.zeros(4, 1, 16, 16), generator()).isfinite().all()
+
+
+def test_no_share_spoils_nothing_and_the_images_stay_untouched() -> None:
+    images = torch.rand(4, 1, 16, 16)
+    before = images.clone()
+
+    assert torch.equal(corrupt(images, generator(), share=0.0), before)
+    corrupt(images, generator(), share=1.0)
+    assert torch.equal(images, before)
+
+
+def test_share_is_the_chance_of_a_first_blob() -> None:
+    images = torch.rand(600, 1, 8, 8)
+
+    changed = (corrupt(images, generator(), share=0.5) != images).flatten(1).any(dim=1)
+
+    # untouched: 1/2 * 3/4 * 7/8 of all
+    assert changed.float().mean().item() == pytest.approx(1 - 0.5 * 0.75 * 0.875, abs=0.06)
+
+
+def test_spoilt_images_stay_in_range_and_follow_their_generator() -> None:
+    images = torch.rand(32, 1, 16, 16)
+
+    spoilt = corrupt(images, generator(5), share=1.0)
+
+    assert spoilt.min() >= 0
+    assert spoilt.max() <= 1
+    assert torch.equal(spoilt, corrupt(images, generator(5), share=1.0))

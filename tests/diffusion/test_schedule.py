@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_followup.diffusion.schedule import linear_schedule, step_grid
+
+
+def test_signal_share_is_the_running_product_of_what_each_step_leaves() -> None:
+    abars = linear_schedule(3, (0.1, 0.3))
+
+    expected = [1.0, 0.9, 0.9 * 0.8, 0.9 * 0.8 * 0.7]
+    torch.testing.assert_close(abars, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_published_schedule_ends_with_almost_no_signal() -> None:
+    abars = linear_schedule(1000)
+
+    assert len(abars) == 1001
+    assert abars[0] == 1.0
+    assert (abars.diff() < 0).all()
+    assert abars[-1].item() == pytest.approx(4.036e-5, rel=1e-3)  # known of Ho et al. (2020)
+
+
+@pytest.mark.parametrize(
+    ("level", "sampling_steps", "expected"),
+    [
+        (250, 1, [250, 0]),
+        (250, 5, [250, 200, 150, 100, 50, 0]),
+        (3, 100, [3, 2, 1, 0]),
+        (1, 1, [1, 0]),
+    ],
+)
+def test_grid_falls_from_the_level_to_the_clean_image(
+    level: int, sampling_steps: int, expected: list[int]
+) -> None:
+    assert step_grid(level, sampling_steps).tolist() == expected
+
+
+def test_no_step_of_an_uneven_grid_comes_twice() -> None:
+    grid = step_grid(10, 7)
+
+    assert len(grid) == 8
+    assert (grid.diff() < 0).all()
+
+
+@pytest.mark.parametrize(("level", "sampling_steps"), [(0, 5), (5, 0)])
+def test_a_walk_of_no_step_is_refused(level: int, sampling_steps: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1, got {level} and {sampling_steps}"):
+        step_grid(level, sampling_steps)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_followup.evaluation.cases import EXTRA_KINDS, HEALTHY, KINDS, make_cases
+from napari_followup.synthetic import starmen
+
+STACKS = starmen(9, visits=4, seed=5)
+
+
+def test_last_subjects_are_sick_and_nobody_plays_two_parts() -> None:
+    cases = make_cases(STACKS, KINDS, patients=2)
+
+    assert [case.kind for case in cases] == [HEALTHY] * 3 + [k for k in KINDS for _ in range(2)]
+    assert [case.number for case in cases] == list(range(9))
+    assert [case.stack.subject for case in cases] == [stack.subject for stack in STACKS]
+
+
+def test_truth_is_where_a_case_differs_from_its_healthy_series() -> None:
+    for case in make_cases(STACKS, KINDS, patients=2):
+        changed = np.abs(case.stack.images - case.healthy.images)[:, 0] > 1 / 255
+        np.testing.assert_array_equal(changed, case.truth)
+        assert case.truth.any() == (case.kind != HEALTHY)
+
+
+def test_the_same_seed_gives_the_same_cases_and_another_one_others() -> None:
+    kinds = ("faint_disc",)
+    first, again = (make_cases(STACKS, kinds, patients=3, seed=1)[-1].truth for _ in range(2))
+    other = make_cases(STACKS, kinds, patients=3, seed=2)[-1].truth
+
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_the_number_of_healthy_subjects_can_be_limited() -> None:
+    cases = make_cases(STACKS, KINDS, patients=1, healthy=2)
+
+    assert [case.number for case in cases if case.kind == HEALTHY] == [0, 1]
+    assert [case.number for case in cases if case.kind != HEALTHY] == [6, 7, 8]
+
+
+def test_extra_kinds_are_drawn_too() -> None:
+    cases = make_cases(STACKS, EXTRA_KINDS, patients=1)
+
+    assert all(case.truth.any() for case in cases if case.kind != HEALTHY)
+
+
+def test_somebody_must_stay_healthy() -> None:
+    with pytest.raises(ValueError, match="3 kinds of 3 need more than 9 subjects, got 9"):
+        make_cases(STACKS, KINDS, patients=3)

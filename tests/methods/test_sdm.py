@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.diffusion.process import add_noise
+from napari_followup.methods.method import Visits
+from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
+
+OPTIONS = SDMOptions(noise_levels=(4, 10), draws=2, sampling_steps=3)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def sdm(tiny_bundle: ModelBundle) -> SDM:
+    return tiny_bundle.build("cpu")
+
+
+def count(module: torch.nn.Module) -> float:
+    """Parameters in millions."""
+    return sum(parameter.numel() for parameter in module.parameters()) / 1e6
+
+
+def test_thesis_preset_is_about_as_large_as_published_and_runs() -> None:
+    sdm = SDM(replace(THESIS, image_size=(16, 16))).eval()
+    options = SDMOptions(noise_levels=(1000,), sampling_steps=1)
+
+    with torch.no_grad():
+        healthy = sdm.reconstruct(torch.rand(1, 1, 16, 16), options, generator())
+
+    # 2.5 M are published; four residual blocks that resample, which we pool and repeat for, are 0.5
+    assert count(sdm.unet) == pytest.approx(2.06, abs=0.01)
+    assert count(sdm.encoder) == pytest.approx(24.5, abs=0.1)
+    assert healthy.shape == (1, 1, 1, 16, 16)
+    assert 0 <= healthy.min() <= healthy.max() <= 1
+
+
+def test_compact_preset_is_small() -> None:
+    assert count(SDM(COMPACT)) < 8
+
+
+def test_draws_stand_side_by_side_levels_first(sdm: SDM) -> None:
+    planes = torch.rand(3, 1, 16, 16)
+
+    healthy = sdm.reconstruct(planes, OPTIONS, generator())
+
+    assert healthy.shape == (4, 3, 1, 16, 16)
+    first = sdm.reconstruct(planes, replace(OPTIONS, noise_levels=(4,)), generator())
+    torch.testing.assert_close(healthy[:2], first)
+
+
+def test_reconstruction_follows_its_generator(sdm: SDM) -> None:
+    planes = torch.rand(2, 1, 16, 16)
+
+    found = sdm.reconstruct(planes, OPTIONS, generator(1))
+
+    assert torch.equal(found, sdm.reconstruct(planes, OPTIONS, generator(1)))
+    assert not torch.allclose(found, sdm.reconstruct(planes, OPTIONS, generator(2)))
+
+
+def test_a_plane_does_not_depend_on_its_neighbours_in_the_batch(sdm: SDM) -> None:
+    planes, options = torch.rand(3, 1, 16, 16), replace(OPTIONS, start="infer")  # no noise drawn
+
+    together = sdm.reconstruct(planes, options, generator())
+
+    alone = sdm.reconstruct(planes[1:2], options, generator())
+    torch.testing.assert_close(together[:, 1:2], alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("start", "calls"), [("semantic", 12), ("infer", 24)])
+def test_every_network_call_is_counted_once(sdm: SDM, start: str, calls: int) -> None:
+    seen: list[tuple[int, int]] = []
+
+    sdm.reconstruct(
+        torch.rand(1, 1, 16, 16),
+        replace(OPTIONS, start=start),
+        generator(),
+        lambda done, total: seen.append((done, total)),
+    )
+
+    assert seen == [(n, calls) for n in range(1, calls + 1)]
+
+
+def test_a_level_beyond_the_schedule_is_refused(sdm: SDM) -> None:
+    with pytest.raises(ValueError, match="got \\(21,\\), this model knows steps 1 to 20"):
+        sdm.reconstruct(torch.rand(1, 1, 16, 16), SDMOptions(noise_levels=(21,)), generator())
+
+
+@pytest.mark.parametrize("prediction", ["noise", "clean"])
+def test_a_perfect_network_gives_the_clean_image_whatever_it_predicts(
+    sdm: SDM, prediction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clean, noise = torch.rand(2, 1, 16, 16), torch.randn(2, 1, 16, 16)
+    steps = torch.tensor([5, 20])
+    noised = add_noise(clean, noise, sdm._abar(steps, clean))
+
+    def perfect(noised: Tensor, step: list[Tensor], code: list[Tensor]) -> Tensor:
+        return clean if prediction == "clean" else noise
+
+    monkeypatch.setattr(sdm, "config", replace(sdm.config, prediction=prediction))
+    monkeypatch.setattr(sdm.unet, "forward", perfect)
+
+    torch.testing.assert_close(sdm.clean(noised, steps, []), clean, atol=1e-5, rtol=1e-5)
+
+
+def test_evidence_has_the_axes_of_the_visits_and_features_of_the_extractor(sdm: SDM) -> None:
+    visits = Visits(images=torch.rand(2, 1, 3, 16, 16), ages=torch.arange(2.0))
+
+    found = sdm.examine(visits, OPTIONS, generator(), lambda done, total: None)
+
+    assert found.healthy is not None
+    assert found.healthy.shape == (4, 2, 1, 3, 16, 16)
+    assert found.features is not None
+    features = found.features(visits.planes, (2,))[0]
+    assert torch.equal(features, sdm.extractor.features(visits.planes, (2,))[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"prediction": "noise"}, "noise"),
+        ({"prediction": "clean"}, "clean"),
+        ({"prediction": "clean", "corruption": 1.0}, "clean"),
+    ],
+)
+def test_loss_of_a_network_that_answers_zero_is_the_mean_square_of_its_target(
+    sdm: SDM, settings: dict[str, object], expected: str
+) -> None:
+    fresh = SDM(replace(sdm.config, **settings))  # its last layer starts at zero
+    images = torch.rand(64, 1, 16, 16)
+
+    loss = fresh.loss("denoise", images, generator())
+
+    target = 1.0 if expected == "noise" else images.square().mean().item()
+    assert loss.item() == pytest.approx(target, abs=0.03)
+
+
+def test_each_stage_trains_its_own_parts(sdm: SDM) -> None:
+    fresh = SDM(sdm.config)
+    images = torch.rand(2, 1, 16, 16)
+
+    fresh.loss("features", images, generator()).backward()
+
+    assert fresh.parts_of("features") == (fresh.extractor,)
+    assert any(p.grad is not None for p in fresh.extractor.parameters())
+    for part in fresh.parts_of("denoise"):
+        assert all(p.grad is None for p in part.parameters())
+
+
+def test_feature_extractor_starts_as_a_copy_of_the_trained_encoder(sdm: SDM) -> None:
+    fresh = SDM(sdm.config)
+    torch.nn.init.normal_(fresh.encoder.to_code.weight)
+
+    fresh.begin("features")
+
+    assert torch.equal(fresh.extractor.to_code.weight, fresh.encoder.to_code.weight)
+    assert fresh.extractor.to_code.weight is not fresh.encoder.to_code.weight
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"beta_range": (0.02, 0.01)}, "beta_range must rise inside"),
+        ({"corruption": 0.5}, "corruption needs prediction='clean'"),
+    ],
+)
+def test_settings_are_checked_where_they_are_made(
+    settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SDMConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
+        ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
+        ({"draws": 0}, "at least 1, got 0 and 100"),
+        ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
+    ],
+)
+def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SDMOptions(**settings)
+
+
+def test_an_image_size_the_network_cannot_halve_is_refused(sdm: SDM) -> None:
+    with pytest.raises(ValueError, match="got \\(16, 18\\); this network takes multiples of 4"):
+        SDM(replace(sdm.config, image_size=(16, 18)))

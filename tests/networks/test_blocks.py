@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from napari_followup.networks.blocks import AdaGroupNorm, ResidualBlock, SelfAttention, zeroed
+
+
+def test_adaptive_norm_follows_equation_3_1_in_its_order() -> None:
+    norm = AdaGroupNorm(8, 4, groups=2)
+    h, step, code = torch.randn(3, 8, 4, 5), torch.randn(3, 16), torch.randn(3, 16)
+
+    found = norm(h, step, code)
+
+    t_s, t_b = step[:, :8, None, None], step[:, 8:, None, None]
+    z_s, z_b = code[:, :8, None, None], code[:, 8:, None, None]
+    expected = (1 + z_s) * ((1 + t_s) * F.group_norm(h, 2) + t_b) + z_b
+    torch.testing.assert_close(found, expected)
+
+
+def test_one_step_serves_all_images_of_a_batch() -> None:
+    norm = AdaGroupNorm(8, 4, groups=2)
+    h, step, code = torch.randn(3, 8, 4, 4), torch.randn(1, 16), torch.randn(3, 16)
+
+    torch.testing.assert_close(norm(h, step, code), norm(h, step.expand(3, -1), code))
+
+
+def test_a_fresh_block_is_the_way_around_it() -> None:
+    x, condition = torch.randn(2, 8, 4, 6), torch.randn(2, 16)
+
+    assert torch.equal(ResidualBlock(8, 8, 4)(x, condition, condition), x)
+
+
+def test_a_block_may_change_the_width() -> None:
+    condition = torch.randn(2, 32)
+
+    assert ResidualBlock(8, 16, 4)(torch.randn(2, 8, 4, 6), condition, condition).shape == (
+        2,
+        16,
+        4,
+        6,
+    )
+
+
+def test_fresh_attention_changes_nothing() -> None:
+    x = torch.randn(2, 8, 3, 5)
+
+    assert torch.equal(SelfAttention(8)(x), x)
+
+
+def test_attention_is_a_softmax_over_all_pixels() -> None:
+    attention = SelfAttention(8)
+    torch.nn.init.normal_(attention.project.weight)
+    x = torch.randn(1, 8, 2, 3)
+
+    found = attention(x)
+
+    qkv = F.conv2d(attention.norm(x), attention.to_qkv.weight, attention.to_qkv.bias)
+    query, key, value = qkv[0].flatten(1).split(8)  # (c, pixel)
+    weights = torch.softmax(query.T @ key / 8**0.5, dim=1)
+    mixed = (value @ weights.T).unflatten(1, (2, 3))[None]
+    torch.testing.assert_close(found, x + attention.project(mixed))
+
+
+def test_zeroed_layer_answers_zero() -> None:
+    assert not zeroed(torch.nn.Linear(3, 2))(torch.randn(4, 3)).any()

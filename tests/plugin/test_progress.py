@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from napari_followup.plugin.progress import JobPanel, spoken
+from napari_followup.plugin.report import Report
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def panel(qtbot: Any, qapp: Any) -> Iterator[JobPanel]:
+    from qtpy.QtCore import QThreadPool
+
+    panel = JobPanel()
+    qtbot.addWidget(panel)
+    yield panel
+    panel.stop()
+    assert QThreadPool.globalInstance().waitForDone(5000)
+    qapp.processEvents()
+
+
+def test_what_the_function_returns_comes_back(panel: JobPanel, qtbot: Any) -> None:
+    with qtbot.waitSignal(panel.returned) as found:
+        panel.start("job", lambda report: threading.get_ident())
+
+    assert found.args[0] != threading.get_ident()
+    assert not panel.is_running
+    assert panel.error == ""
+
+
+def test_an_error_is_said(panel: JobPanel, qtbot: Any) -> None:
+    def fail(report: Report) -> None:
+        raise ValueError("ages: got 2 for the 3 visits")
+
+    with qtbot.waitSignal(panel.ended), qtbot.assertNotEmitted(panel.returned):
+        panel.start("job", fail)
+
+    assert panel.status.text() == panel.error == "ages: got 2 for the 3 visits"
+
+
+def test_the_last_job_counts(panel: JobPanel, qtbot: Any) -> None:
+    def late(report: Report) -> str:
+        time.sleep(0.2)
+        return "late"
+
+    found: list[Any] = []
+    panel.returned.connect(found.append)
+    panel.start("first", late)
+    with qtbot.waitSignal(panel.ended):
+        panel.start("second", lambda report: "second")
+    qtbot.wait(400)
+
+    assert found == ["second"]
+
+
+def test_a_stop_frees_the_widget_even_where_the_work_cannot_stop_at_once(
+    panel: JobPanel, qtbot: Any
+) -> None:
+    def deaf(report: Report) -> str:
+        time.sleep(0.5)
+        return "too late"
+
+    found: list[Any] = []
+    panel.returned.connect(found.append)
+    panel.start("job", deaf)
+    qtbot.wait(50)
+    with qtbot.waitSignal(panel.ended, timeout=100):
+        panel.stop()
+    qtbot.wait(700)
+
+    assert found == []
+    assert panel.error == "Stopped; nothing was added."
+
+
+def test_a_stop_after_the_last_step_still_keeps_the_result_out(panel: JobPanel, qtbot: Any) -> None:
+    def closing(report: Report) -> str:
+        panel._running.task.worker.quit()  # what napari does when its window closes
+        return "too late"
+
+    with qtbot.waitSignal(panel.ended), qtbot.assertNotEmitted(panel.returned):
+        panel.start("job", closing)
+
+    assert panel.error == "Stopped; nothing was added."
+
+
+def test_errors_are_spoken() -> None:
+    assert spoken(ValueError("do this")) == "do this"
+    assert spoken(FileNotFoundError("no model 'x'")) == "no model 'x'"
+    assert spoken(KeyError("x")).startswith("KeyError: 'x' (unexpected")

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from napari_followup.plugin.series_input import LayerCombo, SeriesInput
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def viewer() -> Iterator[ViewerModel]:
+    viewer = ViewerModel()
+    yield viewer
+    viewer.layers.clear()
+
+
+def series_of(viewer: ViewerModel, qtbot: Any, **settings: Any) -> SeriesInput:
+    series = SeriesInput(viewer, **settings)
+    qtbot.addWidget(series)
+    return series
+
+
+def image(name: str, result: str | None = None) -> Image:
+    about = {"axes": "vyx", "result": result}
+    return Image(np.zeros((2, 8, 8)), name=name, metadata={"followup": about} if result else {})
+
+
+def test_layers_come_and_go_and_are_renamed(viewer: ViewerModel, qtbot: Any) -> None:
+    combo = LayerCombo(viewer)
+    qtbot.addWidget(combo)
+    assert combo.layer is None
+    viewer.add_layer(image("a"))
+    viewer.add_layer(image("b"))
+    viewer.add_labels(np.zeros((2, 8, 8), int))
+    assert [combo.itemText(index) for index in range(combo.count())] == ["a", "b"]
+    assert combo.layer is viewer.layers["a"]  # the choice stays
+    viewer.layers["a"].name = "c"
+    assert combo.currentText() == "c"
+    viewer.layers.remove("c")
+    assert combo.layer is viewer.layers["b"]
+
+
+def test_results_are_not_chosen_unless_wished(viewer: ViewerModel, qtbot: Any) -> None:
+    for layer in (image("scan"), image("scan healthy", "healthy"), image("scan fam", "fam")):
+        viewer.add_layer(layer)
+
+    for wished, expected in (((), "scan"), (("healthy",), "scan healthy"), (("fam",), "scan fam")):
+        combo = LayerCombo(viewer, results=wished)
+        qtbot.addWidget(combo)
+        assert combo.currentText() == expected
+
+
+def test_no_layer_is_kept_alive(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot)
+    layer = weakref.ref(viewer.add_layer(image("a")))
+    assert series.layers.layer is layer()
+    viewer.add_layer(image("b"))
+    viewer.layers.remove("a")
+    gc.collect()
+
+    assert layer() is None
+    assert series.layers.layer is viewer.layers["b"]
+
+
+def test_a_layer_of_another_viewer_is_refused(viewer: ViewerModel, qtbot: Any) -> None:
+    combo = LayerCombo(viewer)
+    qtbot.addWidget(combo)
+
+    with pytest.raises(ValueError, match="no image layer of this viewer"):
+        combo.layer = image("elsewhere")
+
+
+def test_axes_are_asked_only_where_they_are_not_said(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot)
+    viewer.add_image(np.zeros((2, 3, 8, 8)), name="bare")
+    assert not series.axes_combo.isHidden()
+    assert series.axes is None
+    series.axes = "svyx"
+    assert series.source().axes == "svyx"
+    assert series.found.text().startswith("2 subjects, 3 visits")
+    with pytest.raises(ValueError, match="this layer can have vzyx, svyx"):
+        series.axes = "vyx"
+
+    viewer.add_layer(image("said"))
+    series.layers.layer = viewer.layers["said"]
+    assert series.axes_combo.isHidden()
+    assert series.axes == "vyx"
+
+
+def test_what_is_found_follows_what_is_typed(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot)
+    viewer.add_layer(image("a"))
+    series.ages_edit.setText("61, 62")
+    assert series.found.text() == "2 visits, ages 61.0 to 62.0 years"
+    series.ages_edit.setText("61")
+    assert series.found.text() == "2 visits, but 1 ages"
+    series.ages_edit.setText("61, old")
+    assert "cannot read" in series.found.text()
+
+
+def test_a_removed_layer_is_announced(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot)
+    layer = viewer.add_layer(image("a"))
+    gone: list[Any] = []
+    series.layer_removed.connect(gone.append)
+    viewer.layers.remove(layer)
+
+    assert gone == [layer]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_followup.recipe import Fam, Lafm
+
+pytestmark = pytest.mark.viewer
+
+Open = Callable[..., Any]
+CHAIN = ["Reconstruct (SDM)", "Feature attention (FAM)", "Longitudinal fusion (LAFM)"]
+
+
+def finish(qtbot: Any, widget: Any, start: Callable[[], Any] | None = None) -> None:
+    with qtbot.waitSignal(widget.step.finished, timeout=60_000):
+        (start or widget.step.run)()
+
+
+def test_the_steps_are_chained_by_hand(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    about = {"axes": "vyx", "ages": [1, 2, 3, 4]}
+    image = Image(series, name="scan", scale=(1, 2, 2), metadata={"followup": about})
+    for name, layers in zip(CHAIN, ([image], [], []), strict=True):
+        viewer, widget = open_widget(name, *layers)
+        finish(qtbot, widget, widget.step.button.click)
+        assert widget.step.error == ""
+
+    names = ["scan", "scan healthy", "scan pixel", "scan fam", "scan fam fused"]
+    assert [layer.name for layer in viewer.layers] == names
+    assert all(layer.scale.tolist() == [1, 2, 2] for layer in viewer.layers)
+    assert [layer.name for layer in widget.step.layers] == names[-1:]
+
+
+def test_the_real_steps_are_chained_by_hand(
+    open_widget: Open, kept: SimpleNamespace, tiny_model: Path, series: np.ndarray, qtbot: Any
+) -> None:
+    kept.model = str(tiny_model)
+    viewer, reconstruct = open_widget(CHAIN[0], Image(series, name="scan"))
+    reconstruct.options.options = {"sampling_steps": 2, "draws": 1}
+    finish(qtbot, reconstruct)
+    _, score = open_widget(CHAIN[1])
+    score.score.value = Fam(levels=(1, 2))
+    finish(qtbot, score)
+    _, fuse = open_widget(CHAIN[2])
+    fuse.fusion.value = Lafm(sigma=0.0)
+    finish(qtbot, fuse)
+
+    assert [reconstruct.step.error, score.step.error, fuse.step.error] == ["", "", ""]
+    assert viewer.layers[-1].name == "scan fam fused"
+
+
+@pytest.mark.parametrize("name", CHAIN)
+def test_without_layers_every_step_says_what_it_needs(
+    open_widget: Open, doors: Any, qtbot: Any, name: str
+) -> None:
+    _, widget = open_widget(name)
+    finish(qtbot, widget)
+
+    assert "there is no image layer" in widget.step.error
+
+
+def test_fam_asks_for_healthy_images_of_the_series(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(
+        CHAIN[1], Image(series[:2], name="other"), Image(series, name="scan")
+    )
+    widget.series.layers.layer = viewer.layers["scan"]
+    widget.healthy.layer = viewer.layers["other"]
+    finish(qtbot, widget)
+
+    assert "choose the healthy images of this series" in widget.step.error
+
+
+def test_a_step_can_be_stopped(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(CHAIN[0], Image(series))
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.step.run()
+    qtbot.waitUntil(lambda: widget.step.job.bar.value() > 0)
+    finish(qtbot, widget, widget.step.stop)
+
+    assert len(viewer.layers) == 1
+    assert widget.step.button.isEnabled()
+
+
+def test_a_layer_removed_in_mid_run_ends_the_step(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(CHAIN[0], Image(series, name="scan"))
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.step.run()
+    qtbot.waitUntil(lambda: widget.step.job.bar.value() > 0)
+    finish(qtbot, widget, lambda: viewer.layers.remove("scan"))
+
+    assert "'scan' was removed" in widget.step.error

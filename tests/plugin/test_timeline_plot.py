@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_followup.plugin.timeline_plot import BOTTOM, LEFT, RIGHT, TOP, Points, TimelinePlot
+
+pytestmark = pytest.mark.viewer
+
+AGES = np.array([62.0, 60.0, 64.0])
+SIZE = (200 + LEFT + RIGHT, 100 + TOP + BOTTOM)
+
+
+def points(values: list[float], observed: tuple[bool, ...] = (True, True, True)) -> Points:
+    return Points(ages=AGES, values=np.array(values), is_observed=np.array(observed))
+
+
+def test_points_lie_by_age_and_score() -> None:
+    place = points([0.0, 1.0, 0.55]).place(*SIZE)
+
+    np.testing.assert_allclose(place[:, 0], [LEFT + 100, LEFT, LEFT + 200])
+    np.testing.assert_allclose(place[:, 1], TOP + 100 * (1 - np.array([0, 1, 0.55]) / 1.1))
+
+
+def test_a_missing_visit_lies_on_the_axis() -> None:
+    assert points([np.nan, 1, 1]).place(*SIZE)[0, 1] == TOP + 100
+
+
+def test_a_single_age_and_no_score_at_all_can_be_drawn() -> None:
+    lonely = Points(ages=np.array([60.0]), values=np.array([np.nan]), is_observed=np.array([False]))
+
+    np.testing.assert_allclose(lonely.place(*SIZE), [[LEFT + 100, TOP + 100]])
+    assert points([0, 0, 0]).top == 1
+
+
+def test_a_visit_is_hit_within_reach_of_its_age() -> None:
+    drawn = points([1, 1, 1])
+
+    assert drawn.nearest(LEFT + 95, *SIZE) == 0
+    assert drawn.nearest(LEFT + 3, *SIZE) == 1
+    assert drawn.nearest(LEFT + 50, *SIZE) is None
+
+
+def test_a_visit_is_described() -> None:
+    drawn = points([0.5, np.nan, 0.25], (True, False, False))
+
+    assert drawn.describe(0) == "visit 1, age 62.0: image score 0.5"
+    assert drawn.describe(1) == "visit 2, age 60.0: missing"
+    assert drawn.describe(2) == "visit 3, age 64.0: image score 0.25, imputed"
+
+
+def test_a_click_on_a_point_tells_its_visit(qtbot: Any) -> None:
+    from qtpy.QtCore import QPoint, Qt
+
+    plot = TimelinePlot()
+    qtbot.addWidget(plot)
+    plot.show_points(AGES, np.array([0.5, np.nan, 1.0]), np.array([True, False, True]))
+    plot.resize(*SIZE)
+    plot.show_visit(2)
+    with qtbot.waitExposed(plot):
+        plot.show()
+    hits: list[int] = []
+    plot.visit_clicked.connect(hits.append)
+    for x in (LEFT + 200, LEFT + 1, LEFT + 50):
+        qtbot.mouseMove(plot, QPoint(x, 50))
+        qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=QPoint(x, 50))
+
+    assert hits == [2, 1]
+    assert not plot.grab().isNull()
+
+
+def test_nothing_is_drawn_or_hit_before_there_is_a_result(qtbot: Any) -> None:
+    from qtpy.QtCore import QPoint, Qt
+
+    plot = TimelinePlot()
+    qtbot.addWidget(plot)
+    with qtbot.assertNotEmitted(plot.visit_clicked):
+        qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=QPoint(60, 50))
+
+    assert not plot.grab().isNull()

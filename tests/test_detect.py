@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import napari_followup as nf
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.recipe import Fam, Fixed, HealthyQuantile, Lafm, Pixel, Recipe
+from napari_followup.results import Cancelled
+from napari_followup.stack import VisitStack
+
+
+@pytest.fixture
+def home() -> ModuleType:
+    """The module `detect`, which the package hides behind the function."""
+    return importlib.import_module("napari_followup.detect")
+
+
+def gapped(series: VisitStack) -> VisitStack:
+    images = series.images.copy()
+    images[1] = np.nan
+    return series.with_images(images)
+
+
+def test_a_series_goes_all_the_way_to_a_mask(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, score=Fam(), fusion=Lafm(), median=3)
+
+    found = nf.detect(tiny_series, tiny_bundle, recipe)
+
+    assert found.stack is tiny_series
+    assert list(found.scores) == ["pixel", "feature", "fam", "lafm"]
+    for values in (found.score, *found.scores.values()):
+        assert values.shape == (4, 1, 16, 16)
+        assert values.dtype == np.float32
+    assert found.mask.dtype == bool
+    np.testing.assert_array_equal(found.mask, found.score >= found.threshold)
+    np.testing.assert_allclose(found.image_score, found.score.max(axis=(1, 2, 3)))
+    assert found.healthy is not None
+    assert found.healthy.shape == tiny_series.shape
+    assert found.healthy.min() >= 0
+    assert found.healthy.max() <= 80.0 + 1e-4  # the model's range in the series' own units
+    assert json.loads(json.dumps(found.provenance)) == found.provenance
+    assert Recipe.from_dict(found.provenance["recipe"]) == recipe
+
+
+def test_pixel_score_is_the_distance_to_the_healthy_image(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    found = nf.detect(tiny_series, tiny_bundle, tiny_recipe)
+
+    distance = np.abs(tiny_series.images - found.healthy)[:, 0] / 80.0
+    np.testing.assert_allclose(found.score, distance, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_result(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    first, again, other = (
+        nf.detect(tiny_series, tiny_bundle, tiny_recipe, seed=seed).score for seed in (1, 1, 2)
+    )
+
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_a_missing_visit_stays_missing(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    found = nf.detect(gapped(tiny_series), tiny_bundle, replace(tiny_recipe, fusion=Lafm()))
+
+    for values in (found.score, found.scores["pixel"], found.healthy, found.image_score):
+        assert np.isnan(values[1]).all()
+        assert np.isfinite(values[[0, 2, 3]]).all()
+    assert not found.mask[1].any()
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.arange(2 * 30 * 22, dtype=np.uint16).reshape(2, 30, 22),
+        np.full((1, 16, 16), 7, np.uint8),
+        -np.random.default_rng(0).random((3, 16, 16)),
+        np.random.default_rng(0).random((2, 3, 9, 40)).astype(np.float32),
+        np.random.default_rng(0).random((2, 16, 16)) > 0.5,
+    ],
+    ids=["other size", "one constant visit", "negative", "volume", "boolean"],
+)
+@pytest.mark.parametrize("score", [Pixel(tolerance=0.5), Fam()])
+def test_any_series_of_the_right_modalities_goes_through(
+    images: np.ndarray, score: object, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack = VisitStack.from_array(images)
+
+    found = nf.detect(stack, tiny_bundle, replace(tiny_recipe, score=score, fusion=Lafm()))
+
+    visits, _, *grid = stack.shape
+    assert found.mask.shape == found.score.shape == (visits, *grid)
+    assert np.isfinite(found.score).all()
+    assert found.healthy.shape == stack.shape
+
+
+def test_equal_and_unsorted_ages_are_fine(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack = VisitStack.from_array(tiny_series.images[:, 0, 0], ages=[64.0, 60.0, 60.0, 61.0])
+
+    found = nf.detect(stack, tiny_bundle, replace(tiny_recipe, fusion=Lafm()))
+
+    assert np.isfinite(found.score).all()
+
+
+def test_progress_counts_every_network_call_over_all_slabs(
+    tiny_bundle: ModelBundle,
+    tiny_recipe: Recipe,
+    home: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = VisitStack.from_array(np.random.rand(2, 3, 16, 16))
+    monkeypatch.setattr(home, "planes_at_once", lambda device, size: 4)  # slabs of 2 and 1
+    seen = []
+
+    found = nf.detect(stack, tiny_bundle, tiny_recipe, on_step=lambda *step: seen.append(step))
+
+    assert seen == [(n, 6) for n in range(1, 7)]
+    assert np.isfinite(found.score).all()
+
+
+def test_a_stack_too_large_for_memory_is_taken_in_thinner_slabs(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = VisitStack.from_array(np.random.rand(2, 4, 16, 16))
+    model = tiny_bundle.build("cpu")
+    whole, depths = model.examine, []
+
+    def cramped(visits: object, *rest: object) -> object:
+        depths.append(visits.images.shape[2])
+        if depths[-1] > 1:
+            raise MemoryError
+        return whole(visits, *rest)
+
+    monkeypatch.setattr(model, "examine", cramped)
+    found = nf.detect(stack, tiny_bundle, tiny_recipe)
+
+    assert depths[-4:] == [1, 1, 1, 1]
+    assert found.score.shape == (2, 4, 16, 16)
+
+
+def test_a_run_is_stopped_between_steps(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    seen = []
+
+    def stop_at_two(done: int, total: int) -> bool:
+        seen.append(done)
+        return done < 2
+
+    with pytest.raises(Cancelled, match="stopped before the end"):
+        nf.detect(tiny_series, tiny_bundle, tiny_recipe, on_step=stop_at_two)
+    assert seen == [1, 2]
+
+
+def test_the_healthy_line_comes_from_the_bundle(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, threshold=HealthyQuantile(q=0.9))
+    known = HealthyScores(shares=(1.0, 0.1), heights=(0.0, 0.37), subjects=2)
+
+    found = nf.detect(tiny_series, tiny_bundle.with_healthy(recipe.score_key, known), recipe)
+    unknown = nf.detect(tiny_series, tiny_bundle, recipe)
+
+    assert found.threshold == pytest.approx(0.37)
+    assert found.provenance["notes"] == []
+    assert "Yen's threshold" in unknown.provenance["notes"][0]
+
+
+def test_rescaled_scores_and_their_threshold_move_together(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, threshold=Fixed(value=0.3))
+
+    plain = nf.detect(tiny_series, tiny_bundle, recipe)
+    scaled = nf.detect(tiny_series, tiny_bundle, replace(recipe, rescale=True))
+
+    assert (scaled.score.min(), scaled.score.max()) == (0.0, 1.0)
+    assert scaled.score.dtype == np.float32
+    np.testing.assert_array_equal(scaled.mask, plain.mask)
+    assert (plain.mask == (scaled.score >= scaled.threshold)).mean() > 0.999
+
+
+def test_other_modalities_are_refused(tiny_bundle: ModelBundle, tiny_recipe: Recipe) -> None:
+    stack = VisitStack.from_array(np.random.rand(2, 2, 1, 16, 16))
+
+    with pytest.raises(ValueError, match="has 2 modalities, model 'tiny' was trained on 1"):
+        nf.detect(stack, tiny_bundle, tiny_recipe)
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle
+) -> None:
+    recipe = Recipe(options={"noise_level": 250})
+
+    with pytest.raises(ValueError, match="has no option noise_level; it has noise_levels, draws"):
+        nf.detect(tiny_series, tiny_bundle, recipe)
+
+
+def test_the_steps_of_detect_can_be_chained_by_hand(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack, recipe = gapped(tiny_series), replace(tiny_recipe, score=Fam(), fusion=Lafm())
+    whole = nf.detect(stack, tiny_bundle, recipe, seed=3)
+
+    made = nf.reconstruct(stack, tiny_bundle, options=recipe.options, seed=3)
+    scores = nf.score_pair(stack, made.healthy, tiny_bundle, recipe.score)
+    fused = nf.fuse_scores(scores["fam"], stack.ages, recipe.fusion)
+
+    np.testing.assert_allclose(made.healthy, whole.healthy)
+    assert list(scores) == ["pixel", "feature", "fam"]
+    np.testing.assert_allclose(scores["fam"], whole.scores["fam"], atol=1e-4)
+    np.testing.assert_allclose(fused, whole.scores["lafm"], atol=1e-4)
+    assert made.provenance["options"] == recipe.options
+
+
+def test_a_healthy_image_of_another_shape_is_refused(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle
+) -> None:
+    with pytest.raises(ValueError, match=r"healthy images are \(4, 16, 16\), the series is"):
+        nf.score_pair(tiny_series, tiny_series.images[:, 0, 0], tiny_bundle, Pixel())
+
+
+def test_scores_without_one_age_a_visit_are_not_fused() -> None:
+    with pytest.raises((ValueError, IndexError)):
+        nf.fuse_scores(np.random.rand(3, 1, 4, 4), np.arange(2.0), Lafm())
+
+
+def test_the_door_stays_a_function_after_its_module_is_imported() -> None:
+    script = """
+import napari_followup.detect
+import napari_followup as nf
+assert callable(nf.detect), nf.detect
+from napari_followup.detect import detect
+from napari_followup import detect as door
+assert detect is door is nf.detect
+import napari_followup.training.train
+assert callable(nf.train), nf.train
+assert nf.synthetic.starmen
+assert set(nf.__all__) <= set(dir(nf))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_there() -> None:
+    for name in nf.__all__:
+        assert getattr(nf, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'magic'"):
+        nf.magic  # noqa: B018
+
+
+@pytest.mark.gpu
+def test_a_gpu_scores_like_the_cpu(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, fusion=Lafm(), median=3)
+
+    here = nf.detect(tiny_series, tiny_bundle, recipe, device="cpu")
+    there = nf.detect(tiny_series, tiny_bundle, recipe, device="cuda")
+
+    np.testing.assert_allclose(there.score, here.score, atol=0.03)
+    assert torch.is_grad_enabled()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.preparation import prepare, visits_of
+from napari_followup.stack import VisitStack
+
+CPU = torch.device("cpu")
+
+
+def with_gap(series: VisitStack) -> VisitStack:
+    images = series.images.copy()
+    images[1] = np.nan
+    return series.with_images(images)
+
+
+def test_a_series_comes_in_the_models_range_and_goes_back_in_its_own(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    prepared = prepare(tiny_series, tiny_bundle, CPU)
+
+    assert prepared.visits.images.shape == (4, 1, 1, 16, 16)
+    assert prepared.visits.images.dtype == torch.float32
+    assert prepared.visits.images.max() == 1.0
+    assert prepared.visits.ages.tolist() == [60.0, 61.0, 62.5, 64.0]
+    np.testing.assert_allclose(
+        prepared.images_back(prepared.visits.images), tiny_series.images, atol=1e-4
+    )
+    assert prepared.notes == ()
+
+
+def test_missing_visits_stay_out_and_come_back_as_nan(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    prepared = prepare(with_gap(tiny_series), tiny_bundle, CPU)
+
+    maps = prepared.map_back(torch.ones(3, 1, 16, 16))
+
+    assert prepared.visits.ages.tolist() == [60.0, 62.5, 64.0]
+    assert prepared.observed.tolist() == [0, 2, 3]
+    assert np.isnan(maps[1]).all()
+    assert (maps[[0, 2, 3]] == 1).all()
+    assert prepared.notes == ("missing visits were left out: 2",)
+
+
+def test_other_sizes_are_resampled_there_and_back(tiny_bundle: ModelBundle) -> None:
+    stack = VisitStack.from_array(np.random.rand(2, 3, 30, 20), axes="vzyx", ages=[1, 2])
+
+    prepared = prepare(stack, tiny_bundle, CPU)
+
+    assert prepared.visits.images.shape == (2, 1, 3, 16, 16)
+    assert prepared.map_back(torch.zeros(2, 3, 16, 16)).shape == (2, 3, 30, 20)
+    assert prepared.images_back(prepared.visits.images).shape == stack.shape
+    assert "30 x 20 pixels were resampled to the model's 16 x 16" in prepared.notes[0]
+
+
+def test_each_modality_has_a_scale_of_its_own(tiny_bundle: ModelBundle) -> None:
+    images = np.stack([np.random.rand(16, 16), 1000 * np.random.rand(16, 16) - 500])
+    stack = VisitStack.from_array(images[None, :, None], ages=[60.0])
+    bundle = replace(tiny_bundle, config={**tiny_bundle.config, "modalities": 2})
+
+    prepared = prepare(stack, bundle, CPU)
+
+    assert prepared.visits.images.amax(dim=(0, 2, 3, 4)).tolist() == pytest.approx([1, 1], abs=0.1)
+    np.testing.assert_allclose(
+        prepared.images_back(prepared.visits.images), stack.images, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_another_number_of_modalities_is_refused(tiny_bundle: ModelBundle) -> None:
+    stack = VisitStack.from_array(np.random.rand(2, 3, 1, 16, 16), subject="p7")
+
+    with pytest.raises(ValueError, match="'p7' has 3 modalities, model 'tiny' was trained on 1"):
+        prepare(stack, tiny_bundle, CPU)
+
+
+def test_a_single_visit_and_made_up_ages_are_worth_a_note(tiny_bundle: ModelBundle) -> None:
+    notes = prepare(VisitStack.from_array(np.random.rand(1, 16, 16)), tiny_bundle, CPU).notes
+
+    assert notes == (
+        "no ages given: visits were taken as one year apart",
+        "a single visit: nothing to fuse over time",
+    )
+
+
+def test_other_images_of_the_series_take_its_scale(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    prepared = prepare(tiny_series, tiny_bundle, CPU)
+
+    other = visits_of(tiny_series, tiny_series.images / 2, prepared.scalings, (16, 16), CPU)
+
+    torch.testing.assert_close(other.images, prepared.visits.images / 2)

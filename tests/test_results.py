@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import numpy as np
+
+from napari_followup.results import Detection
+from napari_followup.stack import VisitStack
+
+
+def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
+    score = np.linspace(0, 1, 4 * 256, dtype=np.float32).reshape(4, 1, 16, 16)
+    score[1] = np.nan
+    found = Detection(
+        stack=tiny_series,
+        mask=np.zeros(score.shape, bool),
+        score=score,
+        scores={},
+        healthy=None,
+        image_score=np.zeros(4, np.float32),
+        threshold=np.inf,
+        provenance={"seed": 0},
+    )
+
+    anew = found.at_threshold(0.9)
+
+    assert anew.threshold == 0.9
+    assert anew.provenance == {"seed": 0, "threshold": 0.9}
+    np.testing.assert_array_equal(anew.mask, score >= 0.9)
+    assert not anew.mask[1].any()
+    assert not found.mask.any()

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_followup.methods.method import Evidence, Visits
+from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Support
+from napari_followup.scores.feature import combine, feature_distance
+from napari_followup.scores.pixel import pixel_distance
+from napari_followup.scores.smooth import blur, median_filter
+from napari_followup.scores.temporal import fuse_over_time, support_over_time
+from napari_followup.scoring import fuse, score_series, score_stages
+
+
+def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+    return [torch.cat([planes, 1 - planes], dim=1)[..., :: 2**n, :: 2**n] for n in levels]
+
+
+@pytest.fixture
+def visits() -> Visits:
+    return Visits(images=torch.rand(3, 2, 2, 12, 10), ages=torch.tensor([60.0, 61.0, 63.0]))
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    return Evidence(healthy=torch.rand(4, 3, 2, 2, 12, 10), features=features)
+
+
+def test_the_published_chain_is_each_of_its_functions_in_turn(
+    visits: Visits, evidence: Evidence
+) -> None:
+    found = score_series(visits, evidence, Recipe(score=Fam(blur=1.0), fusion=Lafm(), median=3))
+
+    healthy = evidence.healthy.mean(dim=0)
+    pixel = pixel_distance(visits.images, healthy)
+    planes = [images.transpose(1, 2).flatten(0, 1) for images in (visits.images, healthy)]
+    feature = feature_distance(*planes, features, (2, 3)).view(3, 2, 12, 10)
+    fam = blur(combine(pixel, feature), 1.0)
+    lafm = fuse_over_time(fam, visits.ages)
+    assert list(found) == ["pixel", "feature", "fam", "lafm", "final"]
+    torch.testing.assert_close(found["feature"], feature)
+    torch.testing.assert_close(found["fam"], fam)
+    torch.testing.assert_close(found["final"], median_filter(lafm, 3))
+
+
+def test_the_shortest_chain_is_the_pixel_distance(visits: Visits, evidence: Evidence) -> None:
+    found = score_series(visits, evidence, Recipe(score=Pixel(), fusion=None))
+
+    assert list(found) == ["pixel", "final"]
+    assert torch.equal(found["final"], found["pixel"])
+
+
+@pytest.mark.parametrize(
+    ("fusion", "function"), [(Lafm(), fuse_over_time), (Support(), support_over_time)]
+)
+def test_fusions_stand_for_their_functions(fusion: Fusion, function: object) -> None:
+    scores, ages = torch.rand(3, 1, 5, 5), torch.arange(3.0)
+
+    assert torch.equal(fuse(scores, ages, fusion), function(scores, ages))
+    assert fuse(scores, ages, None) is scores
+
+
+def test_fam_needs_a_method_with_features(visits: Visits) -> None:
+    with pytest.raises(ValueError, match="FAM needs a method with features"):
+        score_stages(visits, visits.images, None, Fam())
+
+
+def test_a_score_of_differences_needs_a_healthy_image(visits: Visits) -> None:
+    with pytest.raises(ValueError, match="gives no healthy image to compare with"):
+        score_series(visits, Evidence(score=torch.rand(3, 2, 12, 10)), Recipe())
