@@ -171,9 +171,7 @@ def tiny_bundle() -> ModelBundle:
         for parameter in model.unet.parameters():
             if not parameter.any():  # what starts at zero would hide what lies before it
                 parameter.normal_(std=0.2)
-    return ModelBundle(
-        name="tiny", method="sdm", config=asdict(config), weights=model.state_dict()
-    )
+    return ModelBundle(name="tiny", method="sdm", config=asdict(config), weights=model.state_dict())
 
 
 @pytest.fixture(scope="session")

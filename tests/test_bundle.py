@@ -116,7 +116,7 @@ def test_unreadable_metadata_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_model_is_named_with_what_can_be_given(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no model 'nowhere': give a .safetensors file"):
+    with pytest.raises(FileNotFoundError, match=r"no model 'nowhere': give a .safetensors file"):
         load_bundle("nowhere")
     with pytest.raises(FileNotFoundError, match="no model"):
         load_bundle(tmp_path)
@@ -127,9 +127,7 @@ def test_an_address_without_a_hash_is_refused() -> None:
         load_bundle("https://example.org/model.safetensors")
 
 
-def test_embedded_models_are_found_by_name(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_embedded_models_are_found_by_name(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "FOLDER", saved.parent)
 
     assert catalogue.embedded() == ["tiny"]
@@ -145,7 +143,7 @@ def test_weights_that_do_not_fit_are_refused(tiny_bundle: ModelBundle) -> None:
 def test_a_configuration_of_another_version_is_refused(tiny_bundle: ModelBundle) -> None:
     newer = replace(tiny_bundle, config={**tiny_bundle.config, "wormholes": 3})
 
-    with pytest.raises(ValueError, match="'tiny': this version does not know it: .*wormholes"):
+    with pytest.raises(ValueError, match=r"'tiny': this version does not know it: .*wormholes"):
         newer.build()
 
 

@@ -238,7 +238,7 @@ def test_a_healthy_image_of_another_shape_is_refused(
 
 
 def test_scores_without_one_age_a_visit_are_not_fused() -> None:
-    with pytest.raises((ValueError, IndexError)):
+    with pytest.raises(ValueError, match="got 2 for 3 visits; give one age per visit"):
         nf.fuse_scores(np.random.rand(3, 1, 4, 4), np.arange(2.0), Lafm())
 
 

@@ -52,7 +52,9 @@ def test_the_published_recipe_is_the_thesis() -> None:
 def test_recipes_that_differ_in_the_cut_only_share_their_healthy_scores() -> None:
     recipe = Recipe.published()
 
-    assert replace(recipe, threshold=Fixed(), floor=0.9, rescale=False).score_key == recipe.score_key
+    assert (
+        replace(recipe, threshold=Fixed(), floor=0.9, rescale=False).score_key == recipe.score_key
+    )
     assert replace(recipe, fusion=None).score_key != recipe.score_key
     assert replace(recipe, median=3).score_key != recipe.score_key
     assert Recipe(options={"draws": 2}).score_key != Recipe().score_key

@@ -42,6 +42,7 @@ MODULES = {  # the longest name that fits decides
     "results": "nouns",
     "recipe": "nouns",
     "intensity": "nouns",
+    "catalogue": "nouns",
     "reading": "nouns",
     "registration": "nouns",
     "synthetic": "nouns",
@@ -54,6 +55,10 @@ MODULES = {  # the longest name that fits decides
     "methods.*": "methods",
     "bundle": "bundle",
     "device": "bundle",
+    "planes": "bundle",
+    "preparation": "systems glue",
+    "scoring": "systems glue",
+    "cutting": "systems glue",
     "detect": "doors",
     "impute": "doors",
     "cohort": "doors",
@@ -78,28 +83,34 @@ ROOMS = {
     "methods table": Room(ours="methods_table recipe", libraries="torch"),
     "methods": Room(ours="methods_table diffusion networks scores recipe", libraries="torch"),
     "bundle": Room(
-        ours="bundle methods_table intensity",
+        ours="bundle methods_table intensity catalogue",
         libraries="numpy torch safetensors",
         libraries_inside="pooch",
     ),
+    # Where a recipe's choices meet the functions they stand for, for doors and training alike.
+    "systems glue": Room(
+        ours="systems_glue nouns methods_table scores segmentation bundle", libraries="numpy torch"
+    ),
     "doors": Room(
-        ours="doors nouns bundle methods_table scores segmentation",
+        ours="doors nouns bundle methods_table scores systems_glue",
         libraries="numpy torch",
         libraries_inside="dask distributed",
     ),
     "training": Room(
-        ours="training methods methods_table bundle nouns", libraries="numpy torch lightning"
+        ours="training methods methods_table bundle nouns systems_glue",
+        libraries="numpy torch lightning safetensors",
     ),
     "evaluation": Room(
-        ours="evaluation nouns doors bundle",  # load_bundle is a door that lives in bundle.py
+        # load_bundle is a door that lives in bundle.py
+        ours="evaluation nouns doors bundle systems_glue methods.method",
         libraries="numpy scipy torch skimage sklearn monai.metrics",
         libraries_inside="matplotlib",
     ),
     "cli": Room(
         ours="cli",
         ours_inside="nouns diffusion scores networks segmentation methods methods_table bundle"
-        " doors training evaluation root",
-        libraries_inside="numpy torch matplotlib",
+        " systems_glue doors training evaluation root",
+        libraries_inside="numpy torch matplotlib napari tifffile",
     ),
     "plugin": Room(
         ours="plugin nouns",
@@ -270,6 +281,16 @@ def test_every_import_is_allowed_by_the_table() -> None:
             "may not import plugin",
         ),
         ("detect", "from napari_followup import __version__", None),
+        ("detect", "from napari_followup.preparation import prepare", None),
+        ("training.calibrate", "from napari_followup.scoring import score_series", None),
+        ("scoring", "from napari_followup.scores.pixel import pixel_distance", None),
+        ("scoring", "from napari_followup.methods.sdm import SDM", "may not import methods"),
+        ("preparation", "from napari_followup.detect import detect", "may not import doors"),
+        ("cutting", "from napari_followup.training import fit", "may not import training"),
+        ("bundle", "from napari_followup.scoring import fuse", "may not import systems glue"),
+        ("plugin.forms", "from napari_followup.catalogue import embedded", None),
+        ("plugin.forms", "def f():\n    import napari_followup.planes", None),
+        ("plugin.forms", "def f():\n    import napari_followup.scoring", "may not import systems"),
         ("detect", "import lightning", "room doors may not import lightning"),
     ],
 )

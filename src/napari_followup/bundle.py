@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ class ModelBundle:
         """Channels of the images."""
         return int(self.config["modalities"])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Short hash of the weights, to tell two models of one name apart."""
         digest = hashlib.sha256()

@@ -27,6 +27,7 @@ UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
     "it always splits, on a healthy series too"
 )
+NO_FLOOR = "the model knows no healthy scores for this recipe, so its floor was left out"
 NEARLY = (
     "the line of healthy subjects was taken from the same recipe with other draws or "
     "sampling steps; calibrate the model for the exact one"
@@ -60,8 +61,7 @@ def segment(
         Its threshold and floor.
     known, exact
         Healthy scores from the bundle, and whether they are of this very recipe; without them a
-        healthy threshold becomes
-        Yen's, and the remark says so.
+        healthy threshold becomes Yen's and a floor is left out, and the remark says so.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def segment(
     if not asked:
         return cut
     if known is None:
-        return replace(cut, notes=(UNKNOWN,))
+        return replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
     if recipe.floor is not None:
         floor = known.height(recipe.floor)
         cut = replace(cut, mask=cut.mask & mask_at(score, floor), floor=floor)

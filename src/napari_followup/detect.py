@@ -236,6 +236,10 @@ def fuse_scores(
     ValueError
         If there is not one age per visit.
     """
+    if np.shape(ages) != scores.shape[:1]:
+        raise ValueError(
+            f"ages: got {np.size(ages)} for {len(scores)} visits; give one age per visit"
+        )
     present = np.isfinite(scores).all(axis=(1, 2, 3))
     fused = np.full(scores.shape, np.nan, np.float32)
     values = torch.from_numpy(np.ascontiguousarray(scores[present], np.float32))

@@ -139,7 +139,7 @@ def test_principal_components_stand_in_for_the_model(tiny_bundle: ModelBundle) -
     alone, fused = baseline_rows(fit_components(planes, 5))
     found = evaluate_detection(CASES, tiny_bundle, [alone, fused])
 
-    assert [each.name for each in found] == ["PCA(3) residual + Yen", "PCA(3) residual + LAFM"]
+    assert [each.name for each in found] == ["PCA(5) residual + Yen", "PCA(5) residual + LAFM"]
     assert found[0].auroc > 0.9
 
 

@@ -20,7 +20,7 @@ def test_truth_is_what_changed_visibly_and_the_original_stays(kind: str) -> None
     change = np.abs(sick.images[:, 0].astype(float) - before[:, 0])
     assert truth.any()
     assert (change[truth] > 0.99 / 255).all()
-    assert (change[~truth] == 0).all()
+    assert (change[~truth] < 1.01 / 255).all()
 
 
 def test_faint_disc_is_a_quarter_darker_and_stays_in_its_place() -> None:

@@ -27,7 +27,7 @@ def test_presets_are_configurations_of_their_method(name: str) -> None:
 
 
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="no method 'magic'; this version knows .*sdm"):
+    with pytest.raises(ValueError, match=r"no method 'magic'; this version knows .*sdm"):
         method_class("magic")
 
 

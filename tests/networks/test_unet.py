@@ -53,7 +53,9 @@ def test_step_and_code_both_matter() -> None:
 def test_a_fresh_network_predicts_zero() -> None:
     unet = UNet(1, 1, (8,), features=16, code_features=0)
 
-    found = unet(torch.randn(1, 1, 4, 4), unet.project_steps(torch.tensor([1])), unet.project_code(None))
+    found = unet(
+        torch.randn(1, 1, 4, 4), unet.project_steps(torch.tensor([1])), unet.project_code(None)
+    )
 
     assert not found.any()
 

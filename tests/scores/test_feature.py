@@ -31,7 +31,9 @@ def test_distance_agrees_with_the_cosine_of_pooled_features() -> None:
 
     pool = torch.nn.AvgPool2d(3, 1, 1, count_include_pad=False)
     ours, theirs = (pool(encoder.features(each, (2,))[0]) for each in (images, healthy))
-    slow = 1 - torch.einsum("bcyx,bcyx->byx", ours, theirs) / (ours.norm(dim=1) * theirs.norm(dim=1))
+    slow = 1 - torch.einsum("bcyx,bcyx->byx", ours, theirs) / (
+        ours.norm(dim=1) * theirs.norm(dim=1)
+    )
     expected = F.interpolate(slow[:, None], size=(32, 24), mode="bilinear")[:, 0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 

@@ -323,7 +323,7 @@ def _figures(name: str, found: Sequence[_Found]) -> DetectionFigures:
         auroc=images[0],
         auprc=images[1],
         pixel_auprc=areas(pixels[0], pixels[1])[1],
-        l1_ratio=float(inside / outside),
+        l1_ratio=float(inside / outside) if outside else float("inf"),
         patients={kind: len(dices) for kind, dices in table.items()} | {HEALTHY: len(healthy)},
         notes=tuple(dict.fromkeys(note for each in found for note in each.notes)),
     )

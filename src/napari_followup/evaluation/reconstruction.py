@@ -64,11 +64,10 @@ def usual_options(recipe: Recipe, level: int = 250) -> dict[str, dict[str, Any]]
     """Name ways to reconstruct: from `level` by one draw and several; as `recipe` says."""
     default = dict(recipe.options)
     draws = default.get("draws", 1)
-    return {
-        f"level {level}, one draw": default | {"noise_levels": (level,), "draws": 1},
-        f"level {level}, {draws} draws": default | {"noise_levels": (level,)},
-        "recipe itself": default,
-    }
+    found = {f"level {level}, one draw": default | {"noise_levels": (level,), "draws": 1}}
+    if draws > 1:
+        found[f"level {level}, {draws} draws"] = default | {"noise_levels": (level,)}
+    return found | {"recipe itself": default}
 
 
 def evaluate_reconstruction(

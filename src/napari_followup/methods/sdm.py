@@ -205,11 +205,7 @@ class SDM(nn.Module):
         ValueError
             If a noise level lies beyond the schedule.
         """
-        if max(options.noise_levels) > self.config.steps:
-            raise ValueError(
-                f"noise_levels: got {options.noise_levels}, this model knows steps 1 to "
-                f"{self.config.steps}"
-            )
+        self._check_levels(options.noise_levels)
         code = self.unet.project_code(self.encoder(planes))
         walks = options.draws * (2 if options.start == "infer" else 1)
         calls = walks * sum(min(lv, options.sampling_steps) for lv in options.noise_levels)
@@ -268,6 +264,12 @@ class SDM(nn.Module):
         """Prepare `stage`: the feature extractor starts as a copy of the encoder (Sec. 3.2.1)."""
         if stage == "features":
             self.extractor.load_state_dict(self.encoder.state_dict())
+
+    def _check_levels(self, levels: tuple[int, ...]) -> None:
+        if max(levels) > self.config.steps:
+            raise ValueError(
+                f"noise_levels: got {levels}, this model knows steps 1 to {self.config.steps}"
+            )
 
     def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
         return self.abars[steps].to(like)[:, None, None, None]

@@ -88,7 +88,7 @@ def fuse_over_time(
 
 
 def support_over_time(
-    scores: Tensor, ages: Tensor, *, sigma: float = 2.5, gain: float = 0.5, reach: int = 1
+    scores: Tensor, ages: Tensor, *, sigma: float = 2.5, gain: float = 0.3, reach: int = 1
 ) -> Tensor:
     """Raise a visit's scores where others show something at the same place, or nearly.
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -112,10 +112,14 @@ class _Averaging(WeightAveraging):
 
 
 class _Watch(Callback):
-    """Report every batch; stop at the end of the budget, or with a checkpoint when told to."""
+    """Report every batch, write checkpoints, stop at the end of the budget or when told to.
 
-    def __init__(self, on_loss: OnLoss | None, last: Path) -> None:
-        self.on_loss, self.last = on_loss, last
+    Lightning's own checkpoints are not used: the one it adds when training stops says that the
+    training is over, and holds averaged weights in the place of the current ones.
+    """
+
+    def __init__(self, on_loss: OnLoss | None, last: Path, every: int) -> None:
+        self.on_loss, self.last, self.every = on_loss, last, every
         self.stopped = False
 
     def on_train_batch_end(
@@ -125,8 +129,10 @@ class _Watch(Callback):
         if self.on_loss:
             told = self.on_loss(module.global_step, module.progress, float(outputs["loss"]))
             self.stopped = told is False
-        if self.stopped:
-            trainer.save_checkpoint(self.last)
+        if self.stopped or module.global_step % self.every == 0:
+            partial = self.last.with_suffix(".partial")
+            trainer.save_checkpoint(partial)
+            partial.replace(self.last)
         trainer.should_stop = self.stopped or module.progress >= 1
 
 
@@ -178,8 +184,9 @@ def fit_stage(
         method.load_state_dict(saved.averaged)
         return True
     start = saved.step if saved else 0
-    module, watch = _Stage(method, stage, plan, first), _Watch(on_loss, out / LAST)
-    callbacks = [_Averaging(plan.ema_decay), _checkpoints(plan, out), watch]
+    module = _Stage(method, stage, plan, first)
+    watch = _Watch(on_loss, out / LAST, plan.checkpoint_every)
+    callbacks = [_Averaging(plan.ema_decay), watch]  # in this order: averaged, then written
     training = DataLoader(RandomPlanes(planes[0], plan.batch, plan.seed, start), batch_size=None)
     seen = cast("Dataset[Tensor]", planes[1][:: max(1, len(planes[1]) // 512)])
     validation = DataLoader(seen, batch_size=plan.batch)
@@ -190,17 +197,6 @@ def fit_stage(
         ckpt_path = str(saved.path) if saved else None
         trainer.fit(module, training, validation, ckpt_path=ckpt_path, weights_only=True)
     return not watch.stopped
-
-
-def _checkpoints(plan: TrainingPlan, out: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        dirpath=out,
-        save_last=True,
-        save_top_k=0,
-        every_n_train_steps=plan.checkpoint_every,
-        save_on_train_epoch_end=False,
-        enable_version_counter=False,
-    )
 
 
 def _trainer(
@@ -220,6 +216,7 @@ def _trainer(
         callbacks=callbacks,
         logger=pl.loggers.CSVLogger(out, name="losses", version=f"from-{start}"),
         log_every_n_steps=50,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )

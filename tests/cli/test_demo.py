@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+Run = Callable[..., int]
+
+
+def test_demo_prints_a_table_and_writes_three_files(
+    run: Run, model: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo"
+
+    assert run("demo", "--model", model, "--recipe", recipe, "--out", out, "--seed", 2) == 0
+
+    assert sorted(path.name for path in out.iterdir()) == [
+        "layers.npz",
+        "montage.png",
+        "visits.csv",
+    ]
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].startswith("| visit |")
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 12
+    assert "Mean Dice over visits with an anomaly: " in text
+    with np.load(out / "layers.npz", allow_pickle=False) as file:
+        assert file["truth"].shape == file["mask"].shape == (10, 1, 64, 64)
+        said = json.loads(str(file["provenance"]))
+    assert (said["seed"], said["anomaly"], said["model"]) == (2, "growing_circle", "tiny")
+
+
+def test_the_same_seed_gives_the_same_patient(
+    run: Run, model: Path, recipe: Path, tmp_path: Path
+) -> None:
+    rows = []
+    for name in ("one", "two"):
+        out = tmp_path / name
+        assert run("demo", "--model", model, "--recipe", recipe, "--out", out) == 0
+        with (out / "visits.csv").open(newline="") as file:
+            rows.append(list(csv.DictReader(file)))
+
+    assert rows[0] == rows[1]
+
+
+def test_other_kinds_can_be_chosen_and_unknown_ones_are_named(
+    run: Run, model: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("demo", "--model", model, "--recipe", recipe, "--out", tmp_path / "demo")
+
+    assert run(*words, "--kind", "transient_circle") == 0
+    assert capsys.readouterr().out.count("–") == 9  # a Dice at one visit only
+    assert run(*words, "--kind", "hole") == 2
+    assert "kind: got 'hole'" in capsys.readouterr().err
+
+
+def test_view_opens_the_layers_in_napari(
+    run: Run, model: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: dict[str, Any] = {}
+
+    class Viewer:
+        def __init__(self, title: str) -> None:
+            self.dims = SimpleNamespace()
+
+        def add_image(self, data: Any, name: str, **settings: Any) -> None:
+            added[name] = data.shape
+
+        add_labels = add_image
+
+    fake = SimpleNamespace(Viewer=Viewer, run=lambda: added.setdefault("shown", True))
+    monkeypatch.setitem(sys.modules, "napari", fake)
+
+    words = ("--model", model, "--recipe", recipe, "--out", tmp_path / "demo", "--view")
+    assert run("demo", *words) == 0
+
+    assert added.pop("shown")
+    assert set(added) == {"starman with growing_circle", "healthy", "score", "truth", "mask"}
+    assert set(added.values()) == {(10, 1, 64, 64)}

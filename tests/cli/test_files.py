@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.cli.files import (
+    detection_rows,
+    file_stem,
+    write_csv,
+    write_detection,
+    write_maps,
+    write_tiff,
+)
+from napari_followup.detect import detect
+from napari_followup.reading import read_stack
+from napari_followup.recipe import Recipe
+from napari_followup.results import Detection
+from napari_followup.stack import VisitStack
+
+
+@pytest.fixture
+def found(tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe) -> Detection:
+    return detect(tiny_series, tiny_bundle, tiny_recipe, seed=4)
+
+
+def test_names_become_file_names_and_differ() -> None:
+    taken: set[str] = set()
+    names = ["patient 7", "a/b", "A/b", "..", "patient 7", "Ä1"]
+
+    stems = [file_stem(name, taken) for name in names]
+
+    assert stems == ["patient_7", "a_b", "A_b-2", "subject", "patient_7-2", "Ä1"]
+
+
+def test_maps_keep_their_values_and_say_how_they_came_about(tmp_path: Path) -> None:
+    path = write_maps(tmp_path / "x.npz", {"mask": np.eye(3, dtype=bool)}, {"seed": 1})
+
+    with np.load(path, allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["mask"], np.eye(3, dtype=bool))
+        assert json.loads(str(file["provenance"])) == {"seed": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_tiff_is_read_back_with_ages_and_spacing(tmp_path: Path, tiny_series: VisitStack) -> None:
+    stack = tiny_series.with_images(tiny_series.images, spacing=(3.0, 2.0, 1.0))
+
+    path = write_tiff(tmp_path / "x.tif", stack.images[:, 0], stack, {"seed": 1})
+
+    again = read_stack(path)
+    np.testing.assert_array_equal(again.images, stack.images)
+    assert again.ages.tolist() == stack.ages.tolist()
+    assert again.spacing == (3.0, 2.0, 1.0)
+
+
+def test_a_detection_becomes_one_npz_with_every_stage(tmp_path: Path, found: Detection) -> None:
+    (path,) = write_detection(tmp_path, "tiny", found)
+
+    with np.load(path, allow_pickle=False) as file:
+        np.testing.assert_array_equal(file["mask"], found.mask)
+        np.testing.assert_array_equal(file["score_pixel"], found.scores["pixel"])
+        np.testing.assert_array_equal(file["healthy"], found.healthy)
+        said = json.loads(str(file["provenance"]))
+    assert (said["seed"], said["model"], said["threshold"]) == (4, "tiny", found.threshold)
+
+
+def test_tiffs_stand_beside_it_when_asked_for(tmp_path: Path, found: Detection) -> None:
+    import tifffile
+
+    paths = write_detection(tmp_path, "tiny", found, tiff=True)
+
+    assert [path.name for path in paths] == [
+        "tiny.npz",
+        "tiny_mask.tif",
+        "tiny_score.tif",
+        "tiny_healthy.tif",
+    ]
+    with tifffile.TiffFile(paths[1]) as file:
+        assert file.series[0].axes == "TZYX"
+        np.testing.assert_array_equal(file.asarray(), found.mask)
+        assert json.loads(file.shaped_metadata[0]["provenance"])["seed"] == 4
+    np.testing.assert_allclose(read_stack(paths[3]).images, found.healthy, rtol=1e-6)
+
+
+def test_the_table_has_a_row_a_visit(tmp_path: Path, found: Detection) -> None:
+    path = write_csv(tmp_path / "visits.csv", detection_rows(found, "patient.npz"))
+
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["age"]) for row in rows] == found.stack.ages.tolist()
+    assert [int(row["flagged_pixels"]) for row in rows] == found.mask.sum(axis=(1, 2, 3)).tolist()
+    assert json.loads(rows[0]["recipe"]) == found.provenance["recipe"]
+    assert {row["model"] for row in rows} == {"tiny"}
+
+
+def test_no_rows_no_table(tmp_path: Path) -> None:
+    assert not write_csv(tmp_path / "visits.csv", []).exists()

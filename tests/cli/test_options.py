@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_followup.cli.options import countdown, duration, read_data, recipe_named
+from napari_followup.recipe import Recipe, Yen
+
+
+def test_recipes_have_two_names() -> None:
+    assert recipe_named("default") == Recipe.default()
+    assert recipe_named("published") == Recipe.published()
+
+
+def test_a_recipe_comes_from_toml(recipe: Path) -> None:
+    found = recipe_named(str(recipe))
+
+    assert found.threshold == Yen(pixel_too=False)
+    assert found.options == {"noise_levels": (10,), "draws": 1, "sampling_steps": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("median = 4", "odd number of pixels"),
+        ("colour = 1", "no colour"),
+        ("median = ", "recipe.toml' is no recipe"),
+        ('score = {kind = "Guess"}', "knows no 'Guess'"),
+        ('options = "many"', "is no recipe"),
+    ],
+)
+def test_a_wrong_recipe_is_named(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=problem):
+        recipe_named(str(path))
+
+
+def test_a_recipe_that_is_not_there_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match=r"got 'mine'; give default, published or a .toml"):
+        recipe_named("mine")
+
+
+def test_data_of_several_files_come_together(series: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", images=np.ones((2, 3, 8, 8)), axes="svyx")
+
+    assert len(read_data([str(series), str(tmp_path / "two.npz")])) == 3
+
+
+def test_countdown_speaks_at_the_end_and_not_at_every_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    tell = countdown("patient", every=60.0)
+    for done in (1, 2, 3):
+        tell(done, 3)
+
+    assert capsys.readouterr().err == "patient 3 of 3, 0:00 left\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (3661, "1:01:01"), (59.6, "1:00")]
+)
+def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

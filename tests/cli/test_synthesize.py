@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_followup.reading import read_stack, read_stacks
+from napari_followup.synthetic import add_anomaly, starmen
+
+Run = Callable[..., int]
+
+
+def test_one_series_is_read_back_as_it_was_made(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "one.npz"
+
+    assert run("synthesize", "--out", path, "--visits", 4, "--seed", 3) == 0
+
+    (expected,) = starmen(1, visits=4, seed=3)
+    found = read_stack(path)
+    np.testing.assert_array_equal(found.images, expected.images)
+    np.testing.assert_allclose(found.ages, expected.ages)
+    with np.load(path, allow_pickle=False) as file:
+        assert "truth" not in file
+        assert json.loads(str(file["provenance"]))["seed"] == 3
+
+
+def test_a_sick_cohort_brings_its_truth(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "sick.npz"
+
+    assert run("synthesize", "--out", path, "--kind", "darker_line", "--subjects", 3) == 0
+
+    assert [stack.subject for stack in read_stacks(path)] == [f"starmen-000{n}" for n in range(3)]
+    expected = [add_anomaly(stack, "darker_line", seed=n) for n, stack in enumerate(starmen(3))]
+    with np.load(path, allow_pickle=False) as file:
+        for number, (stack, truth) in enumerate(expected):
+            np.testing.assert_array_equal(file["images"][number], stack.images[:, 0, 0])
+            np.testing.assert_array_equal(file["truth"][number], truth[:, 0])
+
+
+@pytest.mark.parametrize("subjects", [1, 2])
+def test_tiffs_hold_ages_and_stand_beside_their_truth(
+    subjects: int, run: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "sick.tif"
+    words = ("--kind", "growing_circle", "--subjects", subjects, "--visits", 3)
+
+    assert run("synthesize", "--out", path, *words) == 0
+
+    stacks = read_stacks(path)
+    assert len(stacks) == subjects
+    for stack, expected in zip(stacks, starmen(subjects, visits=3), strict=True):
+        np.testing.assert_allclose(stack.ages, expected.ages)
+    truth = tifffile.imread(tmp_path / "sick_truth.tif")
+    assert truth.shape == (*(() if subjects == 1 else (subjects,)), 3, 64, 64)
+    assert truth.any()
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--out", "x.png"), "out: got 'x.png'"),
+        (("--out", "x.npz", "--kind", "hole"), "kind: got 'hole'"),
+        (("--out", "x.npz", "--subjects", "0"), "a subject and a visit"),
+    ],
+)
+def test_wrong_wishes_are_named(
+    words: tuple[str, ...],
+    text: str,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert run("synthesize", *words) == 2
+    assert text in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.*"))
