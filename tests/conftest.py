@@ -159,7 +159,7 @@ def tiny_bundle() -> ModelBundle:
         dropout=0.0,
         encoder_depth=18,
         encoder_width=8,
-        encoder_norm="group",
+        encoder_stem_norm="group",
         encoder_pool=False,
         steps=20,
         prediction="clean",

@@ -239,7 +239,8 @@ class Recipe:
         """Choices that shape the score, as text: recipes alike here share healthy scores."""
         values = self.as_dict()
         return json.dumps(
-            {n: values[n] for n in ("options", "score", "fusion", "median")}, sort_keys=True
+            {n: _as_floats(values[n]) for n in ("options", "score", "fusion", "median")},
+            sort_keys=True,
         )
 
     @classmethod
@@ -271,6 +272,16 @@ def _names(kind: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _as_floats(value: Any) -> Any:
+    """Value with every number a float, so that 2 and 2.0 read alike."""
+    if isinstance(value, dict):
+        return {name: _as_floats(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_as_floats(item) for item in value]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else value
 
 
 def _tagged(choice: Any) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from napari_followup.networks.encoders import SemanticEncoder
 def test_features_of_each_stage_are_half_as_large_as_the_ones_before(
     pool: bool, sides: tuple[int, ...]
 ) -> None:
-    encoder = SemanticEncoder(2, 5, depth=18, width=8, norm="group", pool=pool).eval()
+    encoder = SemanticEncoder(2, 5, depth=18, width=8, stem_norm="group", pool=pool).eval()
 
     found = encoder.features(torch.randn(1, 2, 32, 32), (1, 2, 3, 4))
 
@@ -19,7 +19,7 @@ def test_features_of_each_stage_are_half_as_large_as_the_ones_before(
 
 
 def test_only_the_levels_asked_for_come_back() -> None:
-    encoder = SemanticEncoder(1, 5, depth=18, width=8, norm="group").eval()
+    encoder = SemanticEncoder(1, 5, depth=18, width=8, stem_norm="group").eval()
     images = torch.randn(2, 1, 16, 24)
 
     every = encoder.features(images, (1, 2, 3, 4))
@@ -31,7 +31,7 @@ def test_only_the_levels_asked_for_come_back() -> None:
 
 
 def test_code_is_a_linear_map_of_the_mean_over_the_plane() -> None:
-    encoder = SemanticEncoder(1, 5, depth=18, width=8, norm="group").eval()
+    encoder = SemanticEncoder(1, 5, depth=18, width=8, stem_norm="group").eval()
     images = torch.randn(3, 1, 32, 16)
 
     last = encoder.features(images, (4,))[0]
@@ -40,7 +40,7 @@ def test_code_is_a_linear_map_of_the_mean_over_the_plane() -> None:
 
 
 def test_a_finer_code_averages_over_the_parts_of_the_plane() -> None:
-    encoder = SemanticEncoder(1, 5, depth=18, width=8, norm="group", pool=False, grid=2).eval()
+    encoder = SemanticEncoder(1, 5, depth=18, width=8, stem_norm="group", pool=False, grid=2).eval()
     images = torch.randn(3, 1, 64, 64)
 
     last = encoder.features(images, (4,))[0]

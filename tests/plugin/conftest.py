@@ -165,7 +165,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         code_features=8,
         encoder_depth=18,
         encoder_width=8,
-        encoder_norm="group",
+        encoder_stem_norm="group",
         encoder_pool=False,
         prediction="clean",
     )

@@ -24,7 +24,9 @@ def test_distance_of_even_planes_worked_by_hand() -> None:
 
 
 def test_distance_agrees_with_the_cosine_of_pooled_features() -> None:
-    encoder = SemanticEncoder(1, 4, depth=18, width=8, norm="group").eval().requires_grad_(False)
+    encoder = (
+        SemanticEncoder(1, 4, depth=18, width=8, stem_norm="group").eval().requires_grad_(False)
+    )
     images, healthy = torch.rand(2, 1, 32, 24), torch.rand(2, 1, 32, 24)
 
     found = feature_distance(images, healthy, encoder.features, (2,))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -19,7 +18,7 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.process import add_noise, clean_from_noise
-from napari_followup.diffusion.sampling import decode, draw_noise, encode, noised_to
+from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
 from napari_followup.methods.method import Evidence, OnStep, Visits
 from napari_followup.networks.encoders import SemanticEncoder
@@ -39,12 +38,13 @@ class SDMConfig:
     channels: tuple[int, ...] = (32, 64, 96)
     attention: tuple[int, ...] = (1, 2)  # levels at 1/2 and 1/4 of the plane
     unshuffle: int = 1
+    residual_resampling: bool = True  # not in the text, but in the 2.5 M parameters of its code
     condition_features: int = 128
     code_features: int = 512
     dropout: float = 0.1
     encoder_depth: int = 50
     encoder_width: int = 64
-    encoder_norm: Literal["batch", "group"] = "batch"
+    encoder_stem_norm: Literal["batch", "group"] = "batch"
     encoder_pool: bool = True
     encoder_grid: int = 1  # parts of the plane, each way, that the code tells apart
     steps: int = 1000
@@ -72,11 +72,12 @@ THESIS = SDMConfig()
 COMPACT = SDMConfig(
     channels=(64, 96, 96),
     unshuffle=4,
+    residual_resampling=False,
     dropout=0.0,
     code_features=256,
     encoder_depth=18,
     encoder_width=16,
-    encoder_norm="group",
+    encoder_stem_norm="group",
     encoder_pool=False,
     encoder_grid=4,
     prediction="clean",
@@ -133,6 +134,7 @@ class SDM(nn.Module):
             code_features=config.code_features,
             dropout=config.dropout,
             unshuffle=config.unshuffle,
+            residual_resampling=config.residual_resampling,
         )
         if any(side % self.unet.multiple for side in config.image_size):
             raise ValueError(
@@ -144,7 +146,7 @@ class SDM(nn.Module):
             config.code_features,
             depth=config.encoder_depth,
             width=config.encoder_width,
-            norm=config.encoder_norm,
+            stem_norm=config.encoder_stem_norm,
             pool=config.encoder_pool,
             grid=config.encoder_grid,
         )
@@ -222,21 +224,24 @@ class SDM(nn.Module):
 
         drawn = []
         for level in options.noise_levels:
-            walk = partial(
-                decode,
-                level=level,
-                sampling_steps=options.sampling_steps,
-                abars=self.abars,
-                denoise=denoise,
-            )
             for _ in range(options.draws):
-                if options.start == "infer":
-                    noised = encode(planes, level, options.sampling_steps, self.abars, denoise)
-                else:
-                    noise = draw_noise(tuple(planes.shape), generator, planes)
-                    noised = noised_to(planes, level, self.abars, noise)
-                drawn.append(walk(noised))
+                noised = self._start(planes, level, options, generator, denoise)
+                drawn.append(decode(noised, level, options.sampling_steps, self.abars, denoise))
         return torch.stack(drawn)
+
+    def _start(
+        self,
+        planes: Tensor,
+        level: int,
+        options: SDMOptions,
+        generator: torch.Generator,
+        denoise: Denoise,
+    ) -> Tensor:
+        """Planes at `level`: noise added, or their own stochastic subcode (Sec. 3.1.3)."""
+        if options.start == "infer":
+            return encode(planes, level, options.sampling_steps, self.abars, denoise)
+        noise = draw_noise(tuple(planes.shape), generator, planes)
+        return noised_to(planes, level, self.abars, noise)
 
     def examine(
         self, visits: Visits, options: SDMOptions, generator: torch.Generator, on_step: OnStep

@@ -6,6 +6,8 @@ come in as ready scales and shifts, so that they are computed once and not at ev
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,13 +40,27 @@ class AdaGroupNorm(nn.Module):
         return torch.addcmul((1 + code_scale) * step_shift + code_shift, scale, self.norm(h))
 
 
+Resample = Literal["down", "up"]
+
+
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution; adaptive norm, SiLU, dropout, convolution; and the way around."""
+    """Norm, SiLU, convolution; adaptive norm, SiLU, dropout, convolution; and the way around.
+
+    With `resample` the planes are halved (average pool) or doubled (nearest) on both ways.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, features: int, *, dropout: float = 0.0, groups: int = 8
+        self,
+        inputs: int,
+        outputs: int,
+        features: int,
+        *,
+        dropout: float = 0.0,
+        groups: int = 8,
+        resample: Resample | None = None,
     ) -> None:
         super().__init__()
+        self.resample = _resampler(resample)
         self.norm = nn.GroupNorm(groups, inputs)
         self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.adaptive = AdaGroupNorm(outputs, features, groups)
@@ -53,11 +69,21 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, step: Tensor, code: Tensor) -> Tensor:
-        """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y, x)."""
-        h = self.convolution(F.silu(self.norm(x)))
+        """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y', x')."""
+        h = self.convolution(self.resample(F.silu(self.norm(x))))
         h = F.silu(self.adaptive(h, step, code))
-        changed: Tensor = self.skip(x) + self.last(self.dropout(h))
+        changed: Tensor = self.skip(self.resample(x)) + self.last(self.dropout(h))
         return changed
+
+
+def _resampler(resample: Resample | None) -> nn.Module:
+    match resample:
+        case "down":
+            return nn.AvgPool2d(2)
+        case "up":
+            return nn.Upsample(scale_factor=2.0, mode="nearest")
+        case None:
+            return nn.Identity()
 
 
 class SelfAttention(nn.Module):

@@ -31,7 +31,7 @@ class SemanticEncoder(nn.Module):
         18 or 50.
     width
         Channels of the first stage; ResNets have 64.
-    norm
+    stem_norm
         ``"batch"`` as in the source, or ``"group"`` for the first layer only: MONAI's ResNet
         gives its residual blocks batch norm whatever it is told.
     pool
@@ -49,7 +49,7 @@ class SemanticEncoder(nn.Module):
         *,
         depth: int = 50,
         width: int = 64,
-        norm: str = "batch",
+        stem_norm: str = "batch",
         pool: bool = True,
         grid: int = 1,
     ) -> None:
@@ -65,7 +65,7 @@ class SemanticEncoder(nn.Module):
             no_max_pool=not pool,
             feed_forward=False,
             bias_downsample=False,
-            norm="batch" if norm == "batch" else ("group", {"num_groups": 8}),
+            norm="batch" if stem_norm == "batch" else ("group", {"num_groups": 8}),
         )
         self.grid = grid
         channels = 8 * width * (1 if depth == 18 else 4)

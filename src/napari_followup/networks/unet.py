@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.networks.blocks import AdaGroupNorm, ResidualBlock, SelfAttention, zeroed
+from napari_followup.networks.blocks import (
+    AdaGroupNorm,
+    Resample,
+    ResidualBlock,
+    SelfAttention,
+    zeroed,
+)
 from napari_followup.networks.embedding import NumberEmbedding
 
 __all__ = ["UNet"]
@@ -50,6 +56,9 @@ class UNet(nn.Module):
         Share of features dropped inside every residual block while training.
     unshuffle
         Factor by which planes are folded into channels at the door.
+    residual_resampling
+        Whether a residual block of its own goes from level to level, as in the source's code, or a
+        plain pool and repeat.
     """
 
     def __init__(
@@ -63,6 +72,7 @@ class UNet(nn.Module):
         code_features: int = 512,
         dropout: float = 0.1,
         unshuffle: int = 1,
+        residual_resampling: bool = False,
     ) -> None:
         super().__init__()
         self.unshuffle, self.features = unshuffle, features
@@ -72,6 +82,9 @@ class UNet(nn.Module):
         def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
             block = ResidualBlock(wide_in, wide_out, features, dropout=dropout)
             return _Stage(block, SelfAttention(wide_out) if attends else None)
+
+        def resampling(wide: int, resample: Resample) -> ResidualBlock:
+            return ResidualBlock(wide, wide, features, dropout=dropout, resample=resample)
 
         folded = unshuffle**2
         self.stem = nn.Conv2d(inputs * folded, channels[0], 3, padding=1)
@@ -85,6 +98,9 @@ class UNet(nn.Module):
             for skipped in (channels[level], widths[level]):
                 self.up.append(stage(width + skipped, channels[level], level in attention))
                 width = channels[level]
+        between = levels[:-1] if residual_resampling else []
+        self.shrink = nn.ModuleList([resampling(channels[i], "down") for i in between])
+        self.grow = nn.ModuleList([resampling(channels[i + 1], "up") for i in reversed(between)])
         self.head = nn.Sequential(
             nn.GroupNorm(8, width),
             nn.SiLU(),
@@ -97,7 +113,13 @@ class UNet(nn.Module):
         return self.unshuffle << (len(self.down) - 1)
 
     def _norms(self) -> list[AdaGroupNorm]:
-        return [stage.block.adaptive for stage in (*self.down, *self.middle, *self.up)]
+        """Adaptive norms, in the order in which `forward` comes to them."""
+        down = _woven(self.down, self.shrink, every=1)
+        up = _woven(self.up, self.grow, every=2)
+        blocks = [
+            part.block if isinstance(part, _Stage) else part for part in (*down, *self.middle, *up)
+        ]
+        return [block.adaptive for block in blocks]
 
     def project_steps(self, steps: Tensor) -> list[Tensor]:
         """(b,) diffusion steps -> each block's (b, 2 c) scale and shift."""
@@ -118,14 +140,32 @@ class UNet(nn.Module):
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle) if self.unshuffle > 1 else x)
         skips = []
         for level, stage in enumerate(self.down):
-            skips.append(F.avg_pool2d(h, 2) if level else h)
-            h = stage(skips[-1], *next(conditions))
+            if level and self.shrink:
+                h = self.shrink[level - 1](h, *next(conditions))
+            elif level:
+                h = F.avg_pool2d(h, 2)
+            skips.append(h)
+            h = stage(h, *next(conditions))
             skips.append(h)
         for stage in self.middle:
             h = stage(h, *next(conditions))
         for count, stage in enumerate(self.up):
             if count and count % 2 == 0:  # two blocks a level
-                h = F.interpolate(h, scale_factor=2.0, mode="nearest")
+                if self.grow:
+                    h = self.grow[count // 2 - 1](h, *next(conditions))
+                else:
+                    h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = stage(torch.cat([h, skips.pop()], dim=1), *next(conditions))
-        h = self.head(h)
+        with torch.autocast(h.device.type, enabled=False):  # the image itself in full precision
+            h = self.head(h.float())
         return F.pixel_shuffle(h, self.unshuffle) if self.unshuffle > 1 else h
+
+
+def _woven(stages: nn.ModuleList, between: nn.ModuleList, *, every: int) -> list[nn.Module]:
+    """Stages with one of `between`, where there are any, before every `every`-th but the first."""
+    woven: list[nn.Module] = []
+    for count, stage in enumerate(stages):
+        if between and count and count % every == 0:
+            woven.append(between[count // every - 1])
+        woven.append(stage)
+    return woven

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, save_bundle
+from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.methods import method_class, method_presets
 from napari_followup.recipe import Recipe
 from napari_followup.results import Cancelled
@@ -25,6 +25,7 @@ from napari_followup.training.samples import healthy_planes, split_subjects
 
 __all__ = ["train"]
 
+MULTIPLE, LARGEST = 16, 128  # pixels; every preset's U-Net can halve multiples of 16
 OnLoss = Callable[[str, int, float, float], "bool | None"]
 """Called with stage, batch number, progress in [0, 1] and loss; returns False to stop."""
 
@@ -36,6 +37,7 @@ def train(
     plan: TrainingPlan,
     *,
     preset: str = "compact",
+    image_size: tuple[int, int] | None = None,
     name: str | None = None,
     about: str = "",
     device: str = "cpu",
@@ -56,7 +58,10 @@ def train(
     plan
         Length, batch, learning rate, seed.
     preset
-        One of the method's presets; image size and number of modalities follow the series.
+        One of the method's presets; the number of modalities follows the series.
+    image_size
+        ``(y, x)`` in pixels that planes are resampled to; when none is given, the size of the
+        series, brought to a multiple of 16 and to at most 128 pixels a side.
     name, about
         What the bundle is called, and a line on where the data come from.
     device
@@ -79,7 +84,7 @@ def train(
     out = Path(out)
     torch.manual_seed(plan.seed)
     training, validation = split_subjects(stacks, plan.held_out, plan.seed)
-    config = _config(method, preset, stacks[0])
+    config = _config(method, preset, stacks[0], image_size)
     model = method_class(method)(config).to(memory_format=torch.channels_last)
     planes = tuple(
         healthy_planes(part, config.image_size, config.value_range)
@@ -98,15 +103,24 @@ def train(
         card=_card(training, validation, plan, preset, about),
     )
     bundle = healthy_scores(bundle, validation, Recipe.default(), device=device)
-    save_bundle(bundle, out / f"{bundle.name}.safetensors")
-    return bundle
+    return load_bundle(save_bundle(bundle, out / f"{bundle.name}.safetensors"))
 
 
-def _config(method: str, preset: str, example: VisitStack) -> Any:
+def _config(
+    method: str, preset: str, example: VisitStack, image_size: tuple[int, int] | None
+) -> Any:
     presets = method_presets(method)
     if preset not in presets:
         raise ValueError(f"method {method!r} has no preset {preset!r}; it has {', '.join(presets)}")
-    return replace(presets[preset], modalities=example.shape[1])
+    size = image_size or _size_like(example.shape[-2:])
+    return replace(presets[preset], modalities=example.shape[1], image_size=size)
+
+
+def _size_like(plane: tuple[int, ...]) -> tuple[int, int]:
+    """Shape of `plane` with its longer side at most `LARGEST` and both multiples of `MULTIPLE`."""
+    shrink = min(1.0, LARGEST / max(plane))
+    height, width = (max(1, round(side * shrink / MULTIPLE)) * MULTIPLE for side in plane)
+    return height, width
 
 
 def _run_stage(
