@@ -39,6 +39,13 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser.add_argument("--preset", default="compact", help="compact or thesis (default: compact)")
     parser.add_argument("--steps", type=int, help="length in batches")
     parser.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("Y", "X"),
+        help="pixels that planes are resampled to (default: as the series, 128 at most)",
+    )
     parser.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
     parser.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its height (default: 1e-3)"
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 plan,
                 preset=args.preset,
+                image_size=tuple(args.image_size) if args.image_size else None,
                 name=args.name,
                 about=args.about,
                 device=device,

@@ -7,13 +7,14 @@ the same widths at a fraction of the cost. Conditions are projected by `project_
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.networks.blocks import (
     AdaGroupNorm,
-    Resample,
     ResidualBlock,
     SelfAttention,
     zeroed,
@@ -79,12 +80,10 @@ class UNet(nn.Module):
         self.step_embedding = NumberEmbedding(features)
         self.code_embedding = nn.Linear(code_features, features) if code_features else None
 
-        def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
-            block = ResidualBlock(wide_in, wide_out, features, dropout=dropout)
-            return _Stage(block, SelfAttention(wide_out) if attends else None)
+        block = partial(ResidualBlock, features=features, dropout=dropout)
 
-        def resampling(wide: int, resample: Resample) -> ResidualBlock:
-            return ResidualBlock(wide, wide, features, dropout=dropout, resample=resample)
+        def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
+            return _Stage(block(wide_in, wide_out), SelfAttention(wide_out) if attends else None)
 
         folded = unshuffle**2
         self.stem = nn.Conv2d(inputs * folded, channels[0], 3, padding=1)
@@ -98,9 +97,9 @@ class UNet(nn.Module):
             for skipped in (channels[level], widths[level]):
                 self.up.append(stage(width + skipped, channels[level], level in attention))
                 width = channels[level]
-        between = levels[:-1] if residual_resampling else []
-        self.shrink = nn.ModuleList([resampling(channels[i], "down") for i in between])
-        self.grow = nn.ModuleList([resampling(channels[i + 1], "up") for i in reversed(between)])
+        steps = channels if residual_resampling else ()
+        self.shrink = nn.ModuleList([block(w, w, resample="down") for w in steps[:-1]])
+        self.grow = nn.ModuleList([block(w, w, resample="up") for w in steps[:0:-1]])
         self.head = nn.Sequential(
             nn.GroupNorm(8, width),
             nn.SiLU(),
