@@ -17,7 +17,7 @@ from napari_followup.recipe import (
 from napari_followup.segmentation.masks import confirmed_by
 from napari_followup.segmentation.threshold import yen_threshold
 
-KNOWN = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.4, 0.6), subjects=2)
+KNOWN = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.4, 0.6), maxima=(0.6, 0.6))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_hysteresis_keeps_whole_regions(score: np.ndarray) -> None:
     even = np.full((1, 1, 1, 6), 0.0, np.float32)
     even[..., :3], even[..., 1], even[..., 5] = 0.5, 0.7, 0.5
 
-    cut = segment(even, even, Recipe(threshold=HealthyHysteresis(low=0.9, high=0.99)), KNOWN)
+    cut = segment(even, even, Recipe(threshold=HealthyHysteresis(low=0.9, high=1.0)), KNOWN)
 
     assert cut.mask.ravel().tolist() == [True, True, True, False, False, False]
 

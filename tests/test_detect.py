@@ -173,7 +173,7 @@ def test_the_healthy_line_comes_from_the_bundle(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     recipe = replace(tiny_recipe, threshold=HealthyQuantile(q=0.9))
-    known = HealthyScores(shares=(1.0, 0.1), heights=(0.0, 0.37), subjects=2)
+    known = HealthyScores(shares=(1.0, 0.1), heights=(0.0, 0.37), maxima=(0.37, 0.4))
 
     found = nf.detect(tiny_series, tiny_bundle.with_healthy(recipe.score_key, known), recipe)
     unknown = nf.detect(tiny_series, tiny_bundle, recipe)

@@ -10,13 +10,15 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -28,6 +30,7 @@ __all__ = ["FORMAT", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle
 
 FORMAT = 1  # rises when a file can no longer be read by older versions
 KEY = "napari_followup"
+TAIL = tuple(np.logspace(0, -6, 121).tolist())  # shares of pixels above
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,17 @@ class HealthyScores:
 
     shares: tuple[float, ...]  # share of pixels above, falling
     heights: tuple[float, ...]  # score that this share of pixels exceeds
-    subjects: int
+    maxima: tuple[float, ...]  # highest score of each subject, rising
+
+    @classmethod
+    def of(cls, scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
+        """Sum up healthy scores, one array of any shape a subject; NaN is left out."""
+        finite = [subject[np.isfinite(subject)] for subject in scores]
+        pooled = np.concatenate(finite)
+        shares = tuple(share for share in TAIL if share * pooled.size >= 1)
+        heights = np.quantile(pooled, [1 - share for share in shares])
+        maxima = sorted(float(subject.max()) for subject in finite)
+        return cls(shares=shares, heights=tuple(heights.tolist()), maxima=tuple(maxima))
 
     def height(self, q: float) -> float:
         """Score below which a share of healthy pixels lies.
@@ -57,6 +70,10 @@ class HealthyScores:
         low, high = logs[place - 1], logs[place]
         part = float(((wanted - low) / (high - low)).clamp(0, 1)) if high != low else 1.0
         return self.heights[place - 1] + part * (self.heights[place] - self.heights[place - 1])
+
+    def patient_height(self, q: float) -> float:
+        """Score that a share `q` of healthy subjects reaches nowhere."""
+        return float(torch.quantile(torch.tensor(self.maxima, dtype=torch.float64), q))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -98,7 +98,8 @@ def _cut(
         case HealthyQuantile(q=q):
             height = _known(known).height(q)
         case HealthyHysteresis(low=low, high=high):
-            height, floor = _known(known).height(low), _known(known).height(high)
+            floor = _known(known).patient_height(high)
+            height = min(_known(known).height(low), floor)
             return Cut(mask=grown_mask(score, height, floor), threshold=height, floor=floor)
         case Fixed(value=height):
             pass

@@ -129,20 +129,19 @@ class HealthyQuantile:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthyHysteresis:
-    """Regions that reach one healthy height somewhere, out to where they fall below a lower one.
+    """Regions that somewhere pass a high healthy line, out to where they fall below a low one.
 
-    The high line keeps healthy images clean, the low line follows a lesion to its rim; both are
-    quantiles of healthy pixels, from the bundle, and need no label.
+    The high line keeps healthy images clean. It goes by patients and not by pixels, so that one
+    unusual healthy subject cannot raise it. The low line follows a lesion to its rim. Both come
+    from the bundle and need no label.
     """
 
-    low: float = 0.999
-    high: float = 0.99995
+    low: float = 0.9995  # share of healthy pixels that lie below the low line
+    high: float = 0.95  # share of healthy patients that stay below the high line everywhere
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise ValueError(
-                f"low and high must rise inside [0, 1], got {self.low} and {self.high}"
-            )
+        _check_share("low", self.low)
+        _check_share("high", self.high)
 
 
 @dataclass(frozen=True, kw_only=True)

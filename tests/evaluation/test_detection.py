@@ -107,7 +107,7 @@ def test_figures_repeat_with_the_seed(tiny_bundle: ModelBundle, tiny_recipe: Rec
 
 
 def test_ceilings_draw_their_own_healthy_line(tiny_bundle: ModelBundle) -> None:
-    known = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), subjects=2)
+    known = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))
     recipes = {
         "line": Recipe(threshold=HealthyQuantile(q=0.99)),
         "two lines": Recipe(threshold=HealthyHysteresis(low=0.9, high=0.99), floor=0.5),

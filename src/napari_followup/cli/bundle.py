@@ -83,8 +83,9 @@ def _show(args: argparse.Namespace) -> None:
     print(f"healthy scores for {len(bundle.healthy)} recipes:")
     for key, scores in bundle.healthy.items():
         print(
-            f"  {scores.subjects} subjects, 1 pixel in 10 000 above "
-            f"{scores.height(0.9999):.4f}: {key}"
+            f"  {len(scores.maxima)} subjects; "
+            f"1 pixel in 10 000 above {scores.height(0.9999):.4f}, "
+            f"1 subject in 20 above {scores.patient_height(0.95):.4f}: {key}"
         )
 
 

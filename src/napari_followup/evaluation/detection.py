@@ -191,21 +191,13 @@ def _truth(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.
 
 
 def _own_line(row: Row, bundle: ModelBundle, calibration: Sequence[Case]) -> HealthyScores | None:
-    """Heights that this row's healthy scores keep under, for the quantiles its recipe asks for."""
-    line = row.recipe.threshold
-    asked = {row.recipe.floor}
-    if isinstance(line, HealthyQuantile):
-        asked.add(line.q)
-    if isinstance(line, HealthyHysteresis):
-        asked |= {line.low, line.high}
-    quantiles = sorted(q for q in asked if q is not None)
-    if not quantiles or not calibration:
+    """Scores that this row gives healthy patients, where its recipe asks for them."""
+    asks = isinstance(row.recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    if not calibration or not (asks or row.recipe.floor is not None):
         return None
     plain = replace(row, recipe=replace(row.recipe, threshold=Yen(pixel_too=False), floor=None))
     found = [d.score for case in calibration for _, d in _detect(case, [plain], bundle, "cpu", 1)]
-    heights = np.nanquantile(np.concatenate([score.ravel() for score in found]), [0, *quantiles])
-    shares = (1.0, *(1 - q for q in quantiles))
-    return HealthyScores(shares=shares, heights=tuple(heights.tolist()), subjects=len(calibration))
+    return HealthyScores.of(found)
 
 
 def evaluate_detection(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.methods import method_class
@@ -15,9 +13,7 @@ from napari_followup.recipe import Recipe
 from napari_followup.scoring import score_series
 from napari_followup.stack import VisitStack
 
-__all__ = ["healthy_scores", "summary_of"]
-
-TAIL = tuple(float(share) for share in np.logspace(0, -6, 121))  # shares of pixels above
+__all__ = ["healthy_scores"]
 
 
 def healthy_scores(
@@ -53,14 +49,4 @@ def healthy_scores(
             generator = torch.Generator().manual_seed(seed + index)
             evidence = method.examine(visits, options, generator, lambda done, total: None)
             found.append(score_series(visits, evidence, recipe)["final"].cpu().numpy().ravel())
-    return bundle.with_healthy(recipe.score_key, summary_of(found))
-
-
-def summary_of(scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
-    """Upper tail of healthy scores, one array a subject."""
-    pooled = np.concatenate(scores)
-    shares = tuple(share for share in TAIL if share * pooled.size >= 1)
-    heights = np.quantile(pooled, [1 - share for share in shares])
-    return HealthyScores(
-        shares=shares, heights=tuple(float(h) for h in heights), subjects=len(scores)
-    )
+    return bundle.with_healthy(recipe.score_key, HealthyScores.of(found))
