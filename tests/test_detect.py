@@ -88,12 +88,12 @@ def test_a_missing_visit_stays_missing(
     "images",
     [
         np.arange(2 * 30 * 22, dtype=np.uint16).reshape(2, 30, 22),
-        np.full((1, 16, 16), 7, np.uint8),
+        np.arange(256, dtype=np.uint8).reshape(1, 16, 16),
         -np.random.default_rng(0).random((3, 16, 16)),
         np.random.default_rng(0).random((2, 3, 9, 40)).astype(np.float32),
         np.random.default_rng(0).random((2, 16, 16)) > 0.5,
     ],
-    ids=["other size", "one constant visit", "negative", "volume", "boolean"],
+    ids=["other size", "one visit", "negative", "volume", "boolean"],
 )
 @pytest.mark.parametrize("score", [Pixel(tolerance=0.5), Fam()])
 def test_any_series_of_the_right_modalities_goes_through(
@@ -179,7 +179,7 @@ def test_the_healthy_line_comes_from_the_bundle(
     unknown = nf.detect(tiny_series, tiny_bundle, recipe)
 
     assert found.threshold == pytest.approx(0.37)
-    assert found.provenance["notes"] == []
+    assert not any("Yen's" in note for note in found.provenance["notes"])
     assert "Yen's threshold" in unknown.provenance["notes"][0]
 
 
@@ -277,3 +277,41 @@ def test_a_gpu_scores_like_the_cpu(
 
     np.testing.assert_allclose(there.score, here.score, atol=0.03)
     assert torch.is_grad_enabled()
+
+
+def test_constant_images_are_refused(tiny_bundle: ModelBundle, tiny_recipe: Recipe) -> None:
+    flat = nf.VisitStack.from_array(np.full((3, 16, 16), 7.0))
+
+    with pytest.raises(ValueError, match="the same value everywhere"):
+        nf.detect(flat, tiny_bundle, tiny_recipe)
+
+
+def test_one_constant_visit_among_others_is_fine(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    images = np.array(tiny_series.images, np.float32)
+    images[0] = 0
+
+    nf.detect(tiny_series.with_images(images), tiny_bundle, tiny_recipe)
+
+
+def test_a_run_that_marks_much_says_that_the_images_are_foreign(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    everything = replace(tiny_recipe, threshold=Fixed(value=0.0))
+    nothing = replace(tiny_recipe, threshold=Fixed(value=1e9))
+
+    said = nf.detect(tiny_series, tiny_bundle, everything).provenance["notes"]
+    silent = nf.detect(tiny_series, tiny_bundle, nothing).provenance["notes"]
+
+    assert "do not look like" in said[-1]
+    assert silent == []
+
+
+def test_arrays_and_names_are_told_from_series_and_models(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle
+) -> None:
+    with pytest.raises(TypeError, match="got ndarray; give one VisitStack"):
+        nf.detect(np.zeros((3, 16, 16)), tiny_bundle)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"load_bundle\('starmen'\)"):
+        nf.detect(tiny_series, "starmen")  # type: ignore[arg-type]

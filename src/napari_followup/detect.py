@@ -35,6 +35,8 @@ from napari_followup.stack import VisitStack
 
 __all__ = ["detect", "examine", "fuse_scores", "judge", "reconstruct", "score_pair"]
 
+STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
+
 OnStep = Callable[[int, int], "bool | None"]
 
 
@@ -68,7 +70,7 @@ def detect(
     Returns
     -------
     Detection
-        Maps ``(visit, z, y, x)`` in the order of ``stack``.
+        Maps ``(visit, z, y, x)`` in the order of ``stack``, whose visits stand by age.
 
     Raises
     ------
@@ -78,6 +80,7 @@ def detect(
     Cancelled
         If `on_step` returned False.
     """
+    _check_types(stack, bundle)
     recipe = recipe or Recipe.default()
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
@@ -128,7 +131,10 @@ def judge(
         threshold=threshold,
         floor=floor,
         provenance=_provenance(
-            bundle, seed, recipe=recipe.as_dict(), notes=[*prepared.notes, *cut.notes]
+            bundle,
+            seed,
+            recipe=recipe.as_dict(),
+            notes=[*prepared.notes, *cut.notes, *_remarks(cut.mask, prepared.observed)],
         ),
     )
 
@@ -156,6 +162,7 @@ def reconstruct(
     Reconstruction
         In the shape and intensity units of ``stack.images``.
     """
+    _check_types(stack, bundle)
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
     wanted = Recipe.default().options if options is None else options
@@ -344,6 +351,30 @@ def _counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, 
             raise Cancelled("stopped before the end; nothing was kept")
 
     return step
+
+
+def _check_types(stack: object, bundle: object) -> None:
+    """Catch what is easily mistaken for a series and for a model."""
+    if not isinstance(stack, VisitStack):
+        raise TypeError(
+            f"stack: got {type(stack).__name__}; give one VisitStack, for an array "
+            "VisitStack.from_array(images, ages=ages), for a cohort one series at a time"
+        )
+    if not isinstance(bundle, ModelBundle):
+        raise TypeError(
+            f"bundle: got {type(bundle).__name__}; give what load_bundle({bundle!r:.40}) returns"
+        )
+
+
+def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
+    """Say what a mask tells of the whole run."""
+    share = float(mask[observed].mean())
+    if share < STRANGE:
+        return []
+    return [
+        f"{100 * share:.0f} % of all pixels are marked: these images do not look like those the "
+        "model was trained on, so neither scores nor mask mean much"
+    ]
 
 
 def _presented(

@@ -102,13 +102,14 @@ def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Pre
     Raises
     ------
     ValueError
-        If the series has another number of modalities than the model.
+        If the series has another number of modalities than the model, or no contrast at all.
     """
     if stack.shape[1] != bundle.modalities:
         raise ValueError(
             f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
             f"trained on {bundle.modalities}; choose the modalities, or another model"
         )
+    _check_contrast(stack)
     scalings = tuple(
         fit_scaling(stack, bundle.value_range, modality=m) for m in range(bundle.modalities)
     )
@@ -150,6 +151,20 @@ def visits_of(
     tensor = torch.from_numpy(scaled).to(device)
     planes = resize_planes(tensor.flatten(1, 2), image_size).unflatten(1, tensor.shape[1:3])
     return Visits(images=planes, ages=torch.from_numpy(stack.ages[stack.is_observed]).to(device))
+
+
+def _check_contrast(stack: VisitStack) -> None:
+    observed = np.flatnonzero(stack.is_observed)
+    for modality, name in enumerate(stack.modalities):
+        extremes = [
+            (np.min(visit), np.max(visit))
+            for visit in (np.asarray(stack.images[index, modality]) for index in observed)
+        ]
+        if min(low for low, _ in extremes) == max(high for _, high in extremes):
+            raise ValueError(
+                f"{stack.subject!r}: modality {name!r} has the same value everywhere, so there is "
+                "nothing to examine; check what was loaded"
+            )
 
 
 def _notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
