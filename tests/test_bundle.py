@@ -41,6 +41,7 @@ def test_a_bundle_comes_back_as_it_was_saved(tiny_bundle: ModelBundle, saved: Pa
     assert loaded.value_range == (0.0, 1.0)
     assert loaded.modalities == 1
     assert loaded.fingerprint == tiny_bundle.fingerprint
+    assert repr(loaded) == f"ModelBundle('tiny', sdm, version 1, 16 x 16, {loaded.fingerprint})"
     assert loaded.build().config == tiny_bundle.build().config
     assert [path.name for path in saved.parent.iterdir()] == ["tiny.safetensors"]
 

@@ -27,3 +27,4 @@ def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
     np.testing.assert_array_equal(anew.mask, score >= 0.9)
     assert not anew.mask[1].any()
     assert not found.mask.any()
+    assert repr(found) == "Detection('tiny', 0 of 4 visits marked, 0 pixels, threshold inf)"

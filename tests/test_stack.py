@@ -274,3 +274,22 @@ def test_cohort_axes_may_stand_in_any_order() -> None:
 def test_unfit_cohort_is_refused(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
         VisitStack.from_cohort(np.zeros((2, 3, 4, 5)), **settings)
+
+
+def test_a_stack_introduces_itself_in_a_line() -> None:
+    images = np.zeros((3, 2, 4, 5), np.float32)
+    images[1] = np.nan
+
+    known = VisitStack.from_array(images, ages=[57.2, 60, 65.4], subject="patient-07")
+    bare = VisitStack.from_array(images[:1, :1])
+
+    assert repr(known) == (
+        "VisitStack('patient-07', 3 visits (1 missing), 1 modality, 2 x 4 x 5, ages 57.2 to 65.4)"
+    )
+    assert repr(bare) == "VisitStack('subject', 1 visit, 1 modality, 1 x 4 x 5, no ages)"
+
+
+def test_the_package_lists_what_is_public() -> None:
+    import napari_followup
+
+    assert dir(napari_followup) == sorted(napari_followup.__all__)

@@ -88,6 +88,13 @@ class ModelBundle:
     card: Mapping[str, Any] = field(default_factory=dict)  # data, training, figures, licence
     version: str = "1"
 
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"ModelBundle({self.name!r}, {self.method}, version {self.version}, "
+            f"{height} x {width}, {self.fingerprint})"
+        )
+
     @property
     def image_size(self) -> tuple[int, int]:
         """``(y, x)`` in pixels, of the planes the model was trained on."""

@@ -70,6 +70,13 @@ class Detection:
     floor: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shown = int(self.mask.any(axis=(1, 2, 3)).sum())
+        return (
+            f"Detection({self.stack.subject!r}, {shown} of {self.stack.n_visits} visits marked, "
+            f"{int(self.mask.sum())} pixels, threshold {self.threshold:.3g})"
+        )
+
     def at_threshold(self, threshold: float) -> Detection:
         """Segment anew: every pixel whose fused score reaches `threshold`.
 

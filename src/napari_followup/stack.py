@@ -66,6 +66,17 @@ class VisitStack:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        visits, modalities, z, y, x = self.shape
+        ages = f"ages {self.ages[0]:.4g} to {self.ages[-1]:.4g}" if self.ages_known else "no ages"
+        missing = visits - int(self.is_observed.sum())
+        counts = [
+            f"{visits} visit{'s' * (visits != 1)}" + (f" ({missing} missing)" if missing else ""),
+            f"{modalities} modalit{'y' if modalities == 1 else 'ies'}",
+            f"{z} x {y} x {x}",
+        ]
+        return f"VisitStack({self.subject!r}, {', '.join(counts)}, {ages})"
+
     @classmethod
     def from_array(
         cls,

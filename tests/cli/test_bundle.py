@@ -43,7 +43,7 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
 
     found = load_bundle(out)
     scores = found.healthy[recipe_named(str(recipe)).score_key]
-    assert scores.subjects == 1
+    assert len(scores.maxima) == 1
     assert not load_bundle(model).healthy
     assert found.fingerprint == load_bundle(model).fingerprint
     assert f"above {scores.height(0.9999):.4f}" in capsys.readouterr().out

@@ -76,6 +76,7 @@ def test_view_opens_the_layers_in_napari(
 
     fake = SimpleNamespace(Viewer=Viewer, run=lambda: added.setdefault("shown", True))
     monkeypatch.setitem(sys.modules, "napari", fake)
+    monkeypatch.setenv("DISPLAY", ":0")
 
     words = ("--model", model, "--recipe", recipe, "--out", tmp_path / "demo", "--view")
     assert run("demo", *words) == 0
@@ -83,3 +84,34 @@ def test_view_opens_the_layers_in_napari(
     assert added.pop("shown")
     assert set(added) == {"starman with growing_circle", "healthy", "score", "truth", "mask"}
     assert set(added.values()) == {(10, 1, 64, 64)}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a screen")
+def test_view_without_a_screen_says_so_and_leaves_the_results(
+    run: Run,
+    model: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from napari_followup.reading import read_stack
+
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    out = tmp_path / "demo"
+
+    assert run("demo", "--model", model, "--recipe", recipe, "--out", out, "--view") == 0
+
+    assert "--view: there is no screen here" in capsys.readouterr().out
+    stack = read_stack(out / "layers.npz")
+    assert (stack.shape, stack.subject) == ((10, 1, 1, 64, 64), "starman with growing_circle")
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    run: Run, model: Path, recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("demo", "--model", model, "--recipe", recipe, "--out", model) == 2
+    said = capsys.readouterr()
+    assert "is a file; give a folder" in said.err
+    assert not said.out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,3 +124,104 @@ def test_cohort_files_are_examined_subject_by_subject(
 
     subjects = {row["subject"] for row in rows_of(tmp_path / "out")}
     assert subjects == {"subject-0001", "subject-0002"}
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    path = tmp_path / "plain.tif"
+    pixels = np.random.rand(3, 16, 16).astype("float32")
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    return path
+
+
+def test_ages_can_be_given_to_a_series_without(
+    run: Run, plain: Path, words: list[object], tmp_path: Path
+) -> None:
+    assert run("detect", plain, *words, "--ages", "61,62.5,64") == 0
+    assert [row["age"] for row in rows_of(tmp_path / "out")] == ["61.0", "62.5", "64.0"]
+
+
+@pytest.mark.parametrize(
+    ("ages", "text"),
+    [("61,62", "ages: got 2 for the 3 visits"), ("61;62", "years with commas between")],
+)
+def test_wrong_ages_are_named(
+    ages: str,
+    text: str,
+    run: Run,
+    plain: Path,
+    words: list[object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("detect", plain, *words, "--ages", ages) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_ages_are_for_one_series_that_has_none(
+    run: Run,
+    plain: Path,
+    series: Path,
+    words: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("detect", plain, series, *words, "--ages", "61,62,63") == 2
+    assert "ages: given for one series, got 2" in capsys.readouterr().err
+    assert run("detect", series, *words, "--ages", "61,62,63,64") == 2
+    assert "has ages of its own" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_form_of_the_results_can_be_chosen(
+    run: Run, plain: Path, series: Path, words: list[object], tmp_path: Path
+) -> None:
+    assert run("detect", plain, *words, "--npz") == 0
+    assert not list((tmp_path / "out").glob("*.tif"))
+    assert run("detect", series, *words, "--tiff") == 0
+    assert (tmp_path / "out" / "tiny_mask.tif").exists()
+
+
+def test_how_a_file_was_taken_is_said(
+    run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = tmp_path / "four.tif"
+    pixels = np.random.rand(2, 3, 16, 16).astype("float32")
+    tifffile.imwrite(four, pixels, photometric="minisblack")
+
+    assert run("detect", four, *words) == 0
+    assert "taken as volumes of 3 planes" in capsys.readouterr().out
+    assert run("detect", four, *words, "--axes", "svyx") == 0
+    assert "taken as a cohort of 2 subjects" in capsys.readouterr().out
+
+
+def test_notes_and_the_folder_are_printed(
+    run: Run, plain: Path, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_followup.reading import read_stack
+
+    assert run("detect", plain, *words) == 0
+
+    notes = json.loads(str(np.load(tmp_path / "out" / "plain.npz")["provenance"]))["notes"]
+    lines = capsys.readouterr().out.splitlines()
+    assert notes
+    assert lines[1:-1] == [f"  {note}" for note in notes]
+    assert lines[-1].startswith(f"Written to {tmp_path / 'out'}: 1 series")
+    assert not read_stack(tmp_path / "out" / "plain.npz").ages_known
+
+
+def test_a_file_is_named_once_and_a_failed_run_leaves_no_folder(
+    run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+
+    assert run("detect", tmp_path / "text.npz", *words) == 2
+
+    assert capsys.readouterr().err.splitlines()[0].count("text.npz") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_place_of_the_folder_is_said_before_any_work(
+    run: Run, series: Path, words: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("detect", series, *words, "--out", series) == 2
+    assert f"out: '{series}' is a file; give a folder" in capsys.readouterr().err

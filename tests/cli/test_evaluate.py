@@ -105,3 +105,29 @@ def test_too_little_to_measure_is_the_users_error(
 ) -> None:
     assert run("evaluate", "detection", *words, *more) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("question", ["detection", "reconstruction"])
+def test_sick_series_are_refused(
+    question: str,
+    run: Run,
+    words: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sick = tmp_path / "sick.npz"
+    assert run("synthesize", "--out", sick, "--kind", "darker_line", "--subjects", 2) == 0
+
+    assert run("evaluate", question, sick, *words[3:]) == 2
+    assert "'sick.npz': these series are marked as sick" in capsys.readouterr().err
+
+
+def test_a_made_up_cohort_can_be_evaluated_by_its_split(
+    run: Run, words: list[object], tmp_path: Path
+) -> None:
+    cohort = tmp_path / "made.npz"
+    made = ("--subjects", 8, "--visits", 2, "--validation-share", 0.5)
+    assert run("synthesize", "--out", cohort, *made) == 0
+
+    more = ("--patients", 1, "--rows", "default")
+    assert run("evaluate", "detection", cohort, *words[1:], *more) == 0

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,8 +95,36 @@ def test_the_table_has_a_row_a_visit(tmp_path: Path, found: Detection) -> None:
         rows = list(csv.DictReader(file))
     assert [float(row["age"]) for row in rows] == found.stack.ages.tolist()
     assert [int(row["flagged_pixels"]) for row in rows] == found.mask.sum(axis=(1, 2, 3)).tolist()
-    assert json.loads(rows[0]["recipe"]) == found.provenance["recipe"]
-    assert {row["model"] for row in rows} == {"tiny"}
+    assert {(row["source"], row["model"], row["model_version"]) for row in rows} == {
+        ("patient.npz", "tiny", "1")
+    }
+    assert all(len(value) < 40 for row in rows for value in row.values())
+
+
+def test_numbers_of_the_table_have_six_digits(found: Detection) -> None:
+    stack = found.stack.with_images(found.stack.images, ages=found.stack.ages + 1 / 3)
+
+    rows = detection_rows(replace(found, stack=stack), "patient.npz")
+
+    assert rows[0]["age"] == 60.3333
+    assert rows[0]["image_score"] == float(f"{found.image_score[0]:.6g}")
+
+
+def test_recipes_of_the_table_go_by_name_or_hash(found: Detection) -> None:
+    known = found.provenance | {"recipe": Recipe.published().as_dict()}
+
+    assert detection_rows(replace(found, provenance=known), "x")[0]["recipe"] == "published"
+    assert re.fullmatch("[0-9a-f]{12}", detection_rows(found, "x")[0]["recipe"])
+
+
+def test_images_of_a_result_are_read_back(tmp_path: Path, found: Detection) -> None:
+    (path,) = write_detection(tmp_path, "tiny", found)
+
+    again = read_stack(path)
+
+    np.testing.assert_array_equal(again.images, found.stack.images)
+    assert (again.subject, again.unit, again.ages_known) == ("tiny", "pixel", True)
+    assert again.ages.tolist() == found.stack.ages.tolist()
 
 
 def test_no_rows_no_table(tmp_path: Path) -> None:

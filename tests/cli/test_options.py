@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.cli.options import countdown, duration, read_data, recipe_named
+from napari_followup.cli.options import (
+    check_out,
+    countdown,
+    counted,
+    duration,
+    read_data,
+    recipe_named,
+)
 from napari_followup.recipe import Recipe, Yen
 
 
@@ -48,6 +55,25 @@ def test_data_of_several_files_come_together(series: Path, tmp_path: Path) -> No
     np.savez(tmp_path / "two.npz", images=np.ones((2, 3, 8, 8)), axes="svyx")
 
     assert len(read_data([str(series), str(tmp_path / "two.npz")])) == 3
+
+
+def test_a_folder_is_looked_at_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+
+    check_out(tmp_path / "new" / "folder")
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
+            check_out(wrong)
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(PermissionError, match="nothing may be written into"):
+        check_out(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(n, "visit") for n in (0, 1, 2)] == ["0 visits", "1 visit", "2 visits"]
 
 
 def test_countdown_speaks_at_the_end_and_not_at_every_step(

@@ -64,7 +64,13 @@ def test_tiffs_hold_ages_and_stand_beside_their_truth(
     [
         (("--out", "x.png"), "out: got 'x.png'"),
         (("--out", "x.npz", "--kind", "hole"), "kind: got 'hole'"),
-        (("--out", "x.npz", "--subjects", "0"), "a subject and a visit"),
+        (("--out", "x.npz", "--subjects", "0"), "subjects: got 0; starmen need 1 or more"),
+        (("--out", "x.npz", "--visits", "0"), "visits: got 0; starmen need 1 or more"),
+        (("--out", "x.npz", "--validation-share", "0.2"), "0.2 of 1 subject; give"),
+        (("--out", "x.npz", "--subjects", "9", "--validation-share", "2"), "2.0 of 9 subjects"),
+        (("--out", "x.tif", "--validation-share", "0.2"), "a TIFF cannot hold it"),
+        (("--out", "folder.npz"), "is a folder; give a file"),
+        (("--out", "file/x.npz"), "out: 'file' is a file"),
     ],
 )
 def test_wrong_wishes_are_named(
@@ -76,7 +82,25 @@ def test_wrong_wishes_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("folder.npz").mkdir()
+    Path("file").write_text("")
 
     assert run("synthesize", *words) == 2
     assert text in capsys.readouterr().err
     assert not list(tmp_path.glob("x.*"))
+
+
+def test_a_cohort_can_be_split(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cohort.npz"
+    words = ("--subjects", 5, "--visits", 1, "--validation-share", 0.2)
+
+    assert run("synthesize", "--out", path, *words) == 0
+
+    assert capsys.readouterr().out.splitlines() == [
+        "5 healthy subjects, 1 visit each: 4 train, 1 val",
+        str(path),
+    ]
+    assert [len(read_stacks(path, split=word)) for word in ("train", "val")] == [4, 1]
+    assert read_stacks(path, split="val")[0].subject == "starmen-0004"

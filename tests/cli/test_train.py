@@ -24,6 +24,7 @@ class Trainer:
         self.bundle = bundle
         self.given: dict[str, Any] = {}
         self.interrupted_at = 0
+        self.steps = 4
 
     def __call__(
         self, method: str, stacks: Any, out: Path, plan: TrainingPlan, **more: Any
@@ -32,7 +33,7 @@ class Trainer:
         for step in range(1, 5):
             if step == self.interrupted_at:
                 os.kill(os.getpid(), signal.SIGINT)
-            if more["on_loss"]("denoise", step, step / 4, 0.5 / step) is False:
+            if more["on_loss"]("denoise", step, step / self.steps, 0.5 / step) is False:
                 raise Cancelled("stopped")
         return self.bundle
 
@@ -78,6 +79,7 @@ def test_progress_tells_loss_and_time_left(
     assert run("train", "sdm", cohort, "--out", tmp_path, "--steps", 4) == 0
 
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("denoise")]
+    assert lines.pop(0).startswith("denoise: the network learns")
     assert lines[0] == "denoise batch 1   25%  loss 0.5000  ? left"
     assert lines[-1] == "denoise batch 4  100%  loss 0.1250  0:00 left"
 
@@ -121,3 +123,64 @@ def test_without_lightning_it_says_what_to_install(
 
     assert run("train", "sdm", cohort, "--out", tmp_path, "--steps", 1) == 2
     assert "pip install 'napari-followup[train]'" in capsys.readouterr().err
+
+
+def test_progress_ends_at_a_hundred_per_cent(
+    run: Run, trainer: Trainer, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer.steps = 3
+
+    assert run("train", "sdm", cohort, "--out", tmp_path, "--minutes", 1) == 0
+
+    assert "denoise batch 4  100%  loss 0.1250  0:00 left" in capsys.readouterr().out
+
+
+def test_the_last_line_says_what_to_do_with_the_model(
+    run: Run, trainer: Trainer, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losses = tmp_path / "denoise" / "losses" / "from-0" / "metrics.csv"
+    losses.parent.mkdir(parents=True)
+    losses.write_text("loss,step,validation_loss\n0.5,1,\n,2,0.25\n0.4,3,\n")
+
+    assert run("train", "sdm", cohort, "--out", tmp_path, "--steps", 4) == 0
+
+    model = tmp_path / "tiny.safetensors"
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"{model}: {trainer.bundle.fingerprint}, validation loss 0.2500; now try it: "
+        f"napari-followup detect SERIES --model {model} --out results"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--preset", "huge"), "preset: got 'huge'; sdm has "),
+        (("--out", "cohort.npz"), "out: 'cohort.npz' is a file; give a folder"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_printed(
+    words: tuple[str, ...],
+    text: str,
+    run: Run,
+    trainer: Trainer,
+    cohort: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(cohort.parent)
+
+    assert run("train", "sdm", cohort, "--out", "run", "--steps", 4, *words) == 2
+    said = capsys.readouterr()
+    assert text in said.err
+    assert not said.out
+    assert not trainer.given
+
+
+def test_sick_series_are_not_learned_from(
+    run: Run, trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sick = tmp_path / "sick.npz"
+    assert run("synthesize", "--out", sick, "--kind", "darker_line", "--subjects", 2) == 0
+
+    assert run("train", "sdm", sick, "--out", tmp_path / "run", "--steps", 4) == 2
+    assert "these series are marked as sick" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading import npz
-from napari_followup.reading.npz import read_npz, write_npz
+from napari_followup.reading.npz import marked_sick, read_npz, write_npz
 from napari_followup.stack import VisitStack
 
 IMAGES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (subject, visit, y, x)
@@ -137,8 +137,47 @@ def test_file_without_images_says_what_it_has(tmp_path: Path) -> None:
 def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     path = save(tmp_path, images=IMAGES[0], subject=np.array([{"name": "ann"}], dtype=object))
 
-    with pytest.raises(ValueError, match=r"no readable \.npz file"):
+    with pytest.raises(
+        ValueError, match=r"no readable \.npz file: it holds Python objects"
+    ) as told:
         read_npz(path)
+    assert "allow_pickle" not in str(told.value)
+
+
+def test_text_under_the_name_of_an_archive_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+
+    with pytest.raises(ValueError, match=r"is no readable \.npz file, whatever its name") as told:
+        read_npz(tmp_path / "text.npz")
+    assert "pickle" not in str(told.value)
+
+
+def test_a_result_without_images_is_called_a_result(tmp_path: Path) -> None:
+    path = save(tmp_path, mask=IMAGES > 0, score=IMAGES, provenance="{}")
+
+    with pytest.raises(ValueError, match="is a result of napari-followup, not a series"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize(
+    ("marks", "sick"),
+    [
+        ({}, False),
+        ({"kind": "healthy"}, False),
+        ({"kind": "hole"}, True),
+        ({"truth": IMAGES[0] > 0}, True),
+    ],
+)
+def test_sick_series_are_known_by_truth_or_kind(
+    tmp_path: Path, marks: dict[str, Any], sick: bool
+) -> None:
+    assert marked_sick(save(tmp_path, images=IMAGES[0], **marks)) is sick
+
+
+def test_a_file_that_cannot_be_read_bears_no_mark(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no archive")
+
+    assert not marked_sick(tmp_path / "text.npz")
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.9, 0.99])

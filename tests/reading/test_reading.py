@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_followup.reading import read_stack, read_stacks, write_npz
+from napari_followup.reading import read_healthy, read_stack, read_stacks, write_npz
 from napari_followup.stack import VisitStack
 
 PLANES = np.arange(5 * 4 * 6, dtype=np.uint8).reshape(5, 4, 6)
@@ -92,3 +92,29 @@ def test_unfit_content_names_the_file(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"'a\.npz': ages: got 2 for the 5 visits"):
         read_stack(tmp_path / "a.npz")
+
+
+def test_healthy_series_are_read_and_sick_ones_refused(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", VisitStack.from_array(PLANES))
+    assert [stack.subject for stack in read_healthy(tmp_path)] == ["subject"]
+
+    np.savez(tmp_path / "b.npz", images=PLANES, truth=PLANES > 0)
+    with pytest.raises(ValueError, match=r"'b\.npz': these series are marked as sick"):
+        read_healthy(tmp_path)
+
+
+def test_a_tiff_with_its_truth_beside_it_is_sick(tmp_path: Path) -> None:
+    for name in ("a.tif", "a_truth.tif"):
+        tifffile.imwrite(tmp_path / name, PLANES, metadata={"axes": "TYX"})
+
+    with pytest.raises(ValueError, match=r"'a\.tif': these series are marked as sick"):
+        read_healthy(tmp_path / "a.tif")
+
+
+def test_results_in_a_folder_are_left_out(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", VisitStack.from_array(PLANES))
+    maps = {"mask": PLANES > 0, "score": PLANES, "provenance": "{}"}
+    np.savez(tmp_path / "result.npz", images=PLANES, **maps)
+
+    assert len(read_stacks(tmp_path)) == 1
+    assert len(read_stacks(tmp_path / "result.npz")) == 1

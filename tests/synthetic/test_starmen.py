@@ -108,8 +108,8 @@ def test_noise_stays_in_range_and_changes_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"subjects": 0}, "a subject and a visit, got 0 and 10"),
-        ({"subjects": 1, "visits": 0}, "a subject and a visit, got 1 and 0"),
+        ({"subjects": 0}, "subjects: got 0; starmen need 1 or more"),
+        ({"subjects": 1, "visits": 0}, "visits: got 0; starmen need 1 or more"),
         ({"subjects": 1, "noise": -1.0}, "0 or more, got -1"),
     ],
 )

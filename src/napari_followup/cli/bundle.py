@@ -11,6 +11,7 @@ from napari_followup.cli.options import (
     add_device,
     add_recipe,
     add_seed,
+    counted,
     read_data,
     recipe_named,
 )
@@ -80,10 +81,10 @@ def _show(args: argparse.Namespace) -> None:
     }
     for name, value in facts.items():
         print(f"{name}: {value}")
-    print(f"healthy scores for {len(bundle.healthy)} recipes:")
+    print(f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:")
     for key, scores in bundle.healthy.items():
         print(
-            f"  {len(scores.maxima)} subjects; "
+            f"  {counted(len(scores.maxima), 'subject')}; "
             f"1 pixel in 10 000 above {scores.height(0.9999):.4f}, "
             f"1 subject in 20 above {scores.patient_height(0.95):.4f}: {key}"
         )
@@ -101,5 +102,5 @@ def _calibrate(args: argparse.Namespace) -> None:
     device = str(choose_device(args.device))
     calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)
     height = calibrated.healthy[recipe.score_key].height(0.9999)
-    path = save_bundle(calibrated, args.out)
-    print(f"{path}: 1 pixel in 10 000 of {len(stacks)} healthy subjects scores above {height:.4f}")
+    path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
+    print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from napari_followup.cli.options import (
     add_model,
     add_recipe,
     add_seed,
+    check_out,
     recipe_named,
 )
 
@@ -39,7 +42,10 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "(.npz) and a table (CSV).",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("napari-followup-demo"), help="folder for the results"
+        "--out",
+        type=Path,
+        default=Path("napari-followup-demo"),
+        help="folder for the results (default: napari-followup-demo)",
     )
     parser.add_argument(
         "--kind", default="growing_circle", help="anomaly (default: growing_circle)"
@@ -58,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.detect import detect
     from napari_followup.synthetic import add_anomaly, starmen
 
+    check_out(args.out)
     start = time.monotonic()
     (healthy,) = starmen(1, seed=args.seed)
     named = healthy.with_images(
@@ -73,26 +80,48 @@ def run(args: argparse.Namespace) -> int:
     )
     rows = _rows(found, truth, args)
     print(_table(rows))
+    written = _write(args, found, truth, rows)
+    print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")
+    if args.view and _has_screen():
+        _view(found, truth)
+    elif args.view:
+        print(
+            "--view: there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set); look at "
+            "montage.png, or open layers.npz in napari where there is one"
+        )
+    return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    found: Detection,
+    truth: NDArray[np.bool_],
+    rows: list[dict[str, Any]],
+) -> list[Path]:
+    """Write montage, layers and table."""
     args.out.mkdir(parents=True, exist_ok=True)
     said = found.provenance | {"command": args.command_line, "anomaly": args.kind}
     maps = {
-        "images": stack.images,
-        "ages": stack.ages,
+        "images": found.stack.images,
+        "ages": found.stack.ages,
+        "subject": found.stack.subject,
         "truth": truth,
         "mask": found.mask,
         "score": found.score,
     }
     maps |= {f"score_{name}": values for name, values in found.scores.items()}
     maps |= {} if found.healthy is None else {"healthy": found.healthy}
-    written = [
+    return [
         write_montage(args.out / "montage.png", found, truth, said),
         write_maps(args.out / "layers.npz", maps, said),
         write_csv(args.out / "visits.csv", rows),
     ]
-    print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")
-    if args.view:
-        _view(found, truth)
-    return 0
+
+
+def _has_screen() -> bool:
+    """Whether a window can be tried: without a screen Qt ends the whole process on Linux."""
+    wanted = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return sys.platform != "linux" or any(os.environ.get(name) for name in wanted)
 
 
 def _rows(
@@ -103,7 +132,7 @@ def _rows(
     rows = detection_rows(found, f"demo --kind {args.kind} --seed {args.seed}")
     dices = dice_by_visit(found.mask, truth)
     for visit, row in enumerate(rows):
-        row |= {"truth_pixels": int(truth[visit].sum()), "dice": float(dices[visit])}
+        row |= {"truth_pixels": int(truth[visit].sum()), "dice": round(float(dices[visit]), 6)}
     return rows
 
 
@@ -133,7 +162,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     dices = [row["dice"] for row in rows if row["truth_pixels"]]
-    mean = f"{100 * sum(dices) / len(dices):.1f} %" if dices else "–"
+    mean = "–"
+    if dices:
+        mean = f"{100 * sum(dices) / len(dices):.1f} % (visits with a few pixels count as much)"
     return f"{table(head, lines)}\n\nMean Dice over visits with an anomaly: {mean}"
 
 

@@ -16,6 +16,8 @@ from napari_followup.cli.options import (
     add_model,
     add_recipe,
     add_seed,
+    check_out,
+    counted,
     recipe_named,
 )
 
@@ -38,11 +40,26 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         description="Writes SUBJECT.npz a subject (and TIFFs for a TIFF) and visits.csv. A series "
         "that fails is named on stderr and does not stop the others; the exit code is then 1.",
     )
+    output = parser.add_mutually_exclusive_group()
+    for form, text in ((True, "TIFFs beside the .npz"), (False, "the .npz alone")):
+        output.add_argument(
+            "--tiff" if form else "--npz",
+            dest="tiff",
+            action="store_const",
+            const=form,
+            help=f"write {text} (default: as the input)",
+        )
     parser.add_argument(
         "series", nargs="+", metavar="SERIES", help=".npz or TIFF files, or folders"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    parser.add_argument(
+        "--ages", type=_ages, metavar="61,62.5,...", help="ages of a single series that has none"
+    )
+    parser.add_argument(
+        "--axes", help="one letter an axis, s(ubject) v(isit) m(odality) z y x, such as svyx"
+    )
     add_model(parser)
     add_recipe(parser)
     add_device(parser)
@@ -58,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipe, bundle = recipe_named(args.recipe), load_bundle(args.model)
     choose_device(args.device)  # a wrong one is the user's error, not each file's
-    args.out.mkdir(parents=True, exist_ok=True)
+    check_out(args.out)
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     failed = 0
@@ -68,45 +85,91 @@ def run(args: argparse.Namespace) -> int:
             if isinstance(stack, Exception):
                 raise stack
             found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
-            is_tiff = source.suffix.lower() in (".tif", ".tiff")
+            is_tiff = source.suffix.lower() in (".tif", ".tiff") if args.tiff is None else args.tiff
+            args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
             write_detection(args.out, file_stem(stack.subject, taken), found, tiff=is_tiff)
         except FAILURES as error:
             if args.debug:
                 raise
             failed += 1
-            print(f"napari-followup: error: {source}: {error}", file=sys.stderr)
+            text = str(error).removeprefix(f"{source.name!r}: ")  # as reading names it
+            print(f"napari-followup: error: {source}: {text}", file=sys.stderr)
             continue
         rows += detection_rows(found, str(source))
-        write_csv(
-            args.out / "visits.csv", rows
-        )  # each time anew: what is done is kept if the run dies
+        # Each time anew: what is done is kept if the run dies.
+        write_csv(args.out / "visits.csv", rows)
         print(f"{_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
+        for note in _notes(found):
+            print(f"  {note}", flush=True)
     if not rows:
         raise ValueError("nothing could be examined")
+    print(f"Written to {args.out}: {len(taken)} series, one row a visit in visits.csv")
     return int(failed > 0)
 
 
+def _ages(text: str) -> list[float]:
+    """Ages from one word."""
+    try:
+        return [float(age) for age in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"got {text!r}; give years with commas between, such as 61,62.5"
+        ) from error
+
+
 def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
+    """Every series, with the ages given for it if there is one alone."""
+    if args.ages is None:
+        yield from _read(args)
+        return
+    found = list(_read(args))
+    if len(found) > 1:
+        raise ValueError(f"ages: given for one series, got {len(found)}; examine them one by one")
+    for source, stack in found:
+        if isinstance(stack, Exception):
+            yield source, stack
+        elif stack.ages_known:
+            raise ValueError(f"ages: {source.name!r} has ages of its own; leave --ages out")
+        else:
+            yield source, stack.with_images(stack.images, ages=args.ages, ages_known=True)
+
+
+def _read(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
     """Every series with the file it comes from, or what went wrong when the file was read."""
-    from napari_followup.reading import READERS, read_stacks
+    from napari_followup.reading import files_in, read_stacks
 
     for given in map(Path, args.series):
-        files = [given]
-        if given.is_dir():
-            inside = sorted(f for f in given.iterdir() if f.suffix.lower() in READERS)
-            files = inside or files  # an empty folder is an error of its own
+        try:
+            files = files_in(given) if given.is_dir() else [given]
+        except FAILURES as error:
+            yield given, error
+            continue
         for file in files:
             try:
-                for stack in read_stacks(file, split=args.split):
+                stacks = read_stacks(file, split=args.split, axes=args.axes)
+                if len(stacks) > 1:
+                    print(f"{file}: taken as a cohort of {len(stacks)} subjects", flush=True)
+                for stack in stacks:
                     yield file, stack
             except FAILURES as error:
                 yield file, error
+
+
+def _notes(found: Detection) -> list[str]:
+    """List what the user should know: how the series was taken, and what the result says."""
+    stack, notes = found.stack, []
+    if stack.shape[2] > 1:
+        notes.append(
+            f"taken as volumes of {stack.shape[2]} planes, examined plane by plane; if it is a "
+            "cohort (subject, visit, y, x), say --axes svyx"
+        )
+    return [*notes, *found.provenance["notes"]]
 
 
 def _line(found: Detection) -> str:
     shown = int(found.mask.any(axis=(1, 2, 3)).sum())
     highest = found.image_score[found.stack.is_observed].max()
     return (
-        f"{found.stack.subject}: {found.stack.n_visits} visits, {shown} of them marked, "
+        f"{found.stack.subject}: {counted(found.stack.n_visits, 'visit')}, {shown} of them marked, "
         f"highest score {highest:.3f} at threshold {found.threshold:.3f}"
     )

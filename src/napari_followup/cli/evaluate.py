@@ -12,7 +12,9 @@ from napari_followup.cli.options import (
     add_model,
     add_recipe,
     add_seed,
+    check_out,
     countdown,
+    counted,
     read_data,
     recipe_named,
 )
@@ -47,13 +49,14 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--extra", action="store_true", help="other anomalies, which nothing was chosen for"
     )
     detection.add_argument(
-        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="which to compare"
+        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="to compare (default: all)"
     )
     detection.add_argument(
         "--training-split",
         default="train",
         metavar="SPLIT",
-        help="healthy subjects of DATA that the principal components and the ceilings learn from",
+        help="healthy subjects of DATA that the principal components and the ceilings learn from "
+        "(default: train)",
     )
     reconstruction = questions.add_parser(
         "reconstruction", parents=[shared], help="healthy images, met or not"
@@ -82,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.bundle import load_bundle
     from napari_followup.evaluation.report import write_report
 
+    if args.out:
+        check_out(args.out)
     bundle = load_bundle(args.model)
     name, title, text, figures, more = args.action(args, bundle)
     print(text)
@@ -176,8 +181,7 @@ def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any,
         stacks, bundle, options, device=args.device, seed=args.seed, on_step=countdown("subject")
     )
     settings = "\n".join(f"{name}: {values}" for name, values in options.items())
-    text = (
-        f"{reconstruction_table([*figures, THESIS])}\n\n{len(stacks)} healthy subjects.\n{settings}"
-    )
+    who = counted(len(stacks), "healthy subject")
+    text = f"{reconstruction_table([*figures, THESIS])}\n\n{who}.\n{settings}"
     more = {"subjects": len(stacks)}
     return "reconstruction", "Reconstruction of healthy images", text, [*figures, THESIS], more

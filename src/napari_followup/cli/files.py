@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +81,9 @@ def write_tiff(
 
 
 def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = False) -> list[Path]:
-    """Mask, score, healthy images and every stage of the score of one patient.
+    """Images, mask, score, healthy images and every stage of the score of one patient.
+
+    `read_stack` takes the images back from the ``.npz``.
 
     Parameters
     ----------
@@ -96,18 +99,24 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
     list of Path
         The files.
     """
+    import numpy as np
+
     stack = found.stack
     maps = {
         "mask": found.mask,
         "score": found.score,
         "image_score": found.image_score,
-        "ages": stack.ages,
+        "images": np.asarray(stack.images),
+        "axes": "vmzyx",
         "is_observed": stack.is_observed,
         "spacing": stack.spacing,
         "affine": stack.affine,
+        "unit": stack.unit,
         "subject": stack.subject,
+        "modalities": stack.modalities,
         **{f"score_{name}": values for name, values in found.scores.items()},
     }
+    maps |= {"ages": stack.ages} if stack.ages_known else {}
     maps |= {} if found.healthy is None else {"healthy": found.healthy}
     said = found.provenance | {"threshold": found.threshold, "floor": found.floor}
     written = [write_maps(folder / f"{stem}.npz", maps, said)]
@@ -121,6 +130,7 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     """One row a visit for the CSV."""
     stack, said = found.stack, found.provenance
+    recipe = _recipe_name(said["recipe"])
     pixel = 1.0
     for size in stack.spacing:
         pixel *= size
@@ -129,22 +139,39 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
             "source": source,
             "subject": stack.subject,
             "visit": visit + 1,
-            "age": float(stack.ages[visit]),
+            "age": _short(stack.ages[visit]),
             "observed": bool(stack.is_observed[visit]),
-            "image_score": float(found.image_score[visit]),
+            "image_score": _short(found.image_score[visit]),
             "flagged_pixels": int(found.mask[visit].sum()),
-            "flagged_size": float(found.mask[visit].sum() * pixel),
+            "flagged_size": _short(found.mask[visit].sum() * pixel),
             "unit": stack.unit,
-            "threshold": found.threshold,
+            "threshold": _short(found.threshold),
             "model": said["model"],
+            "model_version": said["model_version"],
             "model_fingerprint": said["model_fingerprint"],
+            "recipe": recipe,
             "seed": said["seed"],
             "version": said["version"],
-            "recipe": json.dumps(said["recipe"]),
-            "notes": "; ".join(said["notes"]),
         }
         for visit in range(stack.n_visits)
     ]
+
+
+def _short(value: Any) -> float:
+    """Six digits: more than the measurement has, few enough to read."""
+    return float(f"{value:.6g}")
+
+
+def _recipe_name(settings: Mapping[str, Any]) -> str:
+    """Its name, or a short hash of its settings, which stand in full in the ``.npz``."""
+    from napari_followup.recipe import Recipe
+
+    text = json.dumps(settings, sort_keys=True)
+    known = {"default": Recipe.default(), "published": Recipe.published()}
+    for name, recipe in known.items():
+        if text == json.dumps(recipe.as_dict(), sort_keys=True):
+            return name
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

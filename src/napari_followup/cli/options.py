@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,7 +20,9 @@ __all__ = [
     "add_model",
     "add_recipe",
     "add_seed",
+    "check_out",
     "countdown",
+    "counted",
     "duration",
     "read_data",
     "recipe_named",
@@ -63,7 +67,6 @@ def recipe_named(name: str) -> Recipe:
         If the file is no recipe.
     """
     import tomllib
-    from pathlib import Path
 
     from napari_followup.recipe import Recipe
 
@@ -79,10 +82,32 @@ def recipe_named(name: str) -> Recipe:
 
 
 def read_data(paths: Sequence[str], split: str | None = None) -> list[VisitStack]:
-    """Series of all files and folders together; `split` chooses among those of cohort files."""
-    from napari_followup.reading import read_stacks
+    """Healthy series of all files and folders; `split` chooses among those of cohort files."""
+    from napari_followup.reading import read_healthy
 
-    return [stack for path in paths for stack in read_stacks(path, split=split)]
+    return [stack for path in paths for stack in read_healthy(path, split=split)]
+
+
+def check_out(path: Path) -> None:
+    """Refuse a folder that cannot be made or written into, before any computing.
+
+    Raises
+    ------
+    NotADirectoryError
+        If a file stands in its place.
+    PermissionError
+        If nothing may be written there.
+    """
+    nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"out: {str(nearest)!r} is a file; give a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"out: nothing may be written into {str(nearest)!r}; give another")
+
+
+def counted(number: int, noun: str) -> str:
+    """Say how many: 1 visit, 2 visits."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,13 +13,26 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from napari_followup.cli.options import Subcommands, add_device, add_seed, duration, read_data
+from napari_followup.cli.options import (
+    Subcommands,
+    add_device,
+    add_seed,
+    check_out,
+    counted,
+    duration,
+    read_data,
+)
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
     from napari_followup.training.plan import TrainingPlan
 
 __all__ = ["add_parser", "run"]
+
+STAGES = {
+    "denoise": "the network learns to give back healthy images from noisy ones",
+    "features": "the features that images are compared by learn from the same healthy images",
+}
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
@@ -37,6 +52,16 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
     parser.add_argument("--preset", default="compact", help="compact or thesis (default: compact)")
+    _add_plan(parser)
+    parser.add_argument("--name", help="what the model is called (default: the method)")
+    parser.add_argument("--about", default="", help="a line on where the data come from")
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    """Length, batches and checkpoints."""
     parser.add_argument("--steps", type=int, help="length in batches")
     parser.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
     parser.add_argument(
@@ -51,15 +76,20 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--learning-rate", type=float, default=1e-3, help="at its height (default: 1e-3)"
     )
     parser.add_argument(
-        "--held-out", type=float, default=0.1, help="share of subjects kept for validation"
+        "--held-out",
+        type=float,
+        default=0.1,
+        help="share of subjects kept for validation (default: 0.1)",
     )
-    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="N", help="batches")
-    parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
-    parser.add_argument("--name", help="what the model is called (default: the method)")
-    parser.add_argument("--about", default="", help="a line on where the data come from")
-    add_device(parser)
-    add_seed(parser)
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--checkpoint-every", type=int, default=500, metavar="N", help="batches (default: 500)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["float32", "bf16"],
+        default="float32",
+        help="of the arithmetic (default: float32)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,13 +98,13 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.results import Cancelled
 
     plan = _plan(args)
+    _check_preset(args.method, args.preset)
+    check_out(args.out)
     device, stacks = str(choose_device(args.device)), read_data(args.data, args.split)
     train = _trainer()
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
-    print(
-        f"{len(stacks)} subjects, {visits} images; {args.preset} {args.method} on {device}",
-        flush=True,
-    )
+    given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}"
+    print(f"{given}; {args.preset} {args.method} on {device}", flush=True)
     with _stop_at_interrupt() as stopped:
         try:
             bundle = train(
@@ -95,8 +125,31 @@ def run(args: argparse.Namespace) -> int:
                 f"{args.command_line}"
             )
             return 130
-    print(f"{args.out / (bundle.name + '.safetensors')}: {bundle.fingerprint}")
+    path = args.out / f"{bundle.name}.safetensors"
+    loss = _validation_loss(args.out)
+    known = "" if loss is None else f", validation loss {loss:.4f}"
+    try_it = shlex.join(["napari-followup", "detect", "SERIES", "--model", str(path)])
+    print(f"{path}: {bundle.fingerprint}{known}; now try it: {try_it} --out results")
     return 0
+
+
+def _check_preset(method: str, preset: str) -> None:
+    from napari_followup.methods import method_presets
+
+    presets = method_presets(method)
+    if preset not in presets:
+        raise ValueError(f"preset: got {preset!r}; {method} has {', '.join(presets)}")
+
+
+def _validation_loss(out: Path) -> float | None:
+    """Last one of the first stage, as its tables of losses have it; none in a short training."""
+    tables = (out / "denoise" / "losses").glob("from-*/metrics.csv")
+    for path in sorted(tables, key=lambda path: path.stat().st_mtime, reverse=True):
+        with path.open(newline="", encoding="utf-8") as file:
+            losses = [row.get("validation_loss") for row in csv.DictReader(file)]
+        if known := [float(loss) for loss in losses if loss]:
+            return known[-1]
+    return None
 
 
 def _plan(args: argparse.Namespace) -> TrainingPlan:
@@ -157,9 +210,11 @@ def _progress(
         now = time.monotonic()
         if name != stage:
             stage, start, first = name, now, progress
+            print(f"{name}: {STAGES.get(name, 'the next phase')}", flush=True)
+        progress = min(progress, 1.0)  # the last batch may end after its time
         if now - said >= every or progress >= 1:
             said, gained = now, progress - first
-            left = duration((now - start) / gained * (1 - min(progress, 1))) if gained > 0 else "?"
+            left = duration((now - start) / gained * (1 - progress)) if gained > 0 else "?"
             print(f"{name} batch {step}  {progress:4.0%}  loss {loss:.4f}  {left} left", flush=True)
         return not stopped()
 

@@ -74,7 +74,7 @@ def make_cases(
     if patients < 1 or len(stacks) <= sick:
         raise ValueError(
             f"patients: {len(kinds)} kinds of {patients} need more than {sick} subjects, got "
-            f"{len(stacks)}; take fewer patients a kind, or more data"
+            f"{len(stacks)}; {_remedy(len(stacks), len(kinds))}"
         )
     rest = len(stacks) - sick
     cases = [
@@ -84,6 +84,13 @@ def make_cases(
         first = rest + place * patients
         cases += [_sick_case(stacks[n], kind, n, seed) for n in range(first, first + patients)]
     return cases
+
+
+def _remedy(subjects: int, kinds: int) -> str:
+    most = (subjects - 1) // max(kinds, 1)
+    if most < 1:
+        return f"give at least {kinds + 1} subjects"
+    return f"at most {most} of a kind (patients={most}, or --patients {most}), or more data"
 
 
 def _healthy_case(stack: VisitStack, number: int) -> Case:

@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_followup.reading.npz import read_npz, write_npz
+from napari_followup.reading.npz import is_result, marked_sick, read_npz, write_npz
 from napari_followup.reading.tiff import read_tiff
 from napari_followup.stack import VisitStack
 
-__all__ = ["read_stack", "read_stacks", "write_npz"]
+__all__ = ["files_in", "read_healthy", "read_stack", "read_stacks", "write_npz"]
 
 READERS: dict[str, Callable[..., list[VisitStack]]] = {
     ".npz": read_npz,
@@ -70,7 +70,8 @@ def read_stacks(
     Returns
     -------
     list of VisitStack
-        In the file's order; a folder's files in the order of their names, subfolders left out.
+        In the file's order; a folder's files in the order of their names, subfolders and results
+        of `detect` left out.
 
     Raises
     ------
@@ -82,8 +83,40 @@ def read_stacks(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder {str(path)!r}; check its name")
-    files = _files_in(path) if path.is_dir() else [path]
+    files = files_in(path) if path.is_dir() else [path]
     return [stack for file in files for stack in _read(file, axes, split)]
+
+
+def read_healthy(
+    path: str | os.PathLike[str], *, split: str | None = None, axes: str | None = None
+) -> list[VisitStack]:
+    """Read series to learn from or to measure with: `read_stacks`, but for files marked as sick.
+
+    Parameters
+    ----------
+    path, split, axes
+        As for `read_stacks`.
+
+    Returns
+    -------
+    list of VisitStack
+        As from `read_stacks`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_stacks`, and if a file holds a truth, has one beside it, or names an anomaly.
+    """
+    stacks = read_stacks(path, split=split, axes=axes)
+    path = Path(path)
+    for file in files_in(path) if path.is_dir() else [path]:
+        beside = file.with_name(f"{file.stem}_truth{file.suffix}")
+        if beside.exists() or (file.suffix.lower() == ".npz" and marked_sick(file)):
+            raise ValueError(
+                f"{file.name!r}: these series are marked as sick (the file holds, or has beside "
+                "it, a truth or the name of an anomaly); give healthy series"
+            )
+    return stacks
 
 
 def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
@@ -97,11 +130,18 @@ def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
         raise ValueError(f"{file.name!r}: {error}") from error
 
 
-def _files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Files of a folder that may be series, in the order of their names.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     files = sorted(
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in READERS and not file.name.startswith(".")
+        if file.suffix.lower() in READERS and not file.name.startswith(".") and not is_result(file)
     )
     if not files:
         raise ValueError(

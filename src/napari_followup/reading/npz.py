@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from napari_followup.stack import VisitStack
 
-__all__ = ["read_npz", "write_npz"]
+__all__ = ["is_result", "marked_sick", "read_npz", "write_npz"]
 
 GEOMETRY = ("axes", "spacing", "affine", "unit")
 KEYS = ("images", "age", "ages", "is_observed", "subject", "split", "modalities", *GEOMETRY)
+RESULT = {"mask", "score", "provenance"}  # what every result of ours holds, and no series
+STARTS = (b"PK", b"\x93NUMPY")  # of .npz and .npy files
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError)
 
 
@@ -112,18 +114,53 @@ def write_npz(path: str | os.PathLike[str], stack: VisitStack) -> None:
         draft.unlink(missing_ok=True)
 
 
+def is_result(path: Path) -> bool:
+    """Whether an ``.npz`` file is a result of ours, by its table of contents alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name in RESULT} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def marked_sick(path: Path) -> bool:
+    """Whether an ``.npz`` file says that its series are not healthy: by a truth, or a kind."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            kind = str(archive["kind"]) if "kind" in archive.files else "healthy"
+            return "truth" in archive.files or kind != "healthy"
+    except (*DAMAGE, AttributeError):
+        return False  # reading it says what is wrong
+
+
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays of the file under the keys we know."""
     with path.open("rb") as file:
+        start = file.read(8)
+        file.seek(0)
+        if not start.startswith(STARTS):
+            what = "is no readable .npz file, whatever its name" if start else "is an empty file"
+            raise ValueError(
+                f"{what}; copy it again, or save one with numpy.savez(path, images=..., ages=...)"
+            )
         try:
             archive = np.load(file, allow_pickle=False)
             found = list(getattr(archive, "files", []))
             data = {key: archive[key] for key in KEYS if key in found}
         except DAMAGE as error:
+            if "pickle" in str(error):
+                raise ValueError(
+                    "is no readable .npz file: it holds Python objects, which are never loaded; "
+                    "save plain arrays"
+                ) from error
             raise ValueError(
-                f"is no readable .npz file ({error}); it may be cut short, then copy it again, or "
-                "hold Python objects, then save plain arrays"
+                f"is no readable .npz file ({error}); it may be cut short: copy it again"
             ) from error
+    if "images" not in data and set(found) >= RESULT:
+        raise ValueError(
+            "is a result of napari-followup, not a series; open the series it was made from, and "
+            f"its maps ({', '.join(found)}) with numpy.load(path)"
+        )
     if "images" not in data:
         raise ValueError(
             f"has no array 'images' (it has: {', '.join(found) or 'no names at all'}); save one "

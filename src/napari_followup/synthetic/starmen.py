@@ -110,7 +110,8 @@ def starmen_arrays(
         If there is less than one subject or visit, or `noise` is negative.
     """
     if subjects < 1 or visits < 1:
-        raise ValueError(f"starmen need a subject and a visit, got {subjects} and {visits}")
+        name, given = ("subjects", subjects) if subjects < 1 else ("visits", visits)
+        raise ValueError(f"{name}: got {given}; starmen need 1 or more")
     if noise < 0:
         raise ValueError(f"noise is a standard deviation, 0 or more, got {noise}")
     rng = np.random.default_rng(seed)
