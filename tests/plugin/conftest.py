@@ -25,6 +25,8 @@ class Doors:
         self.steps = 3
         self.pause = 0.0  # seconds a step
         self.error: Exception | None = None
+        self.notes: list[str] = []
+        self.floor: float | None = None
         self.threads: set[int] = set()
 
     def load_bundle(self, name: str) -> Any:
@@ -48,12 +50,17 @@ class Doors:
             healthy=healthy,
             image_score=image_score,
             threshold=0.5,
-            provenance={**said, "recipe": recipe.as_dict(), "notes": []},
+            floor=self.floor,
+            provenance={**said, "recipe": recipe.as_dict(), "notes": list(self.notes)},
         )
 
     def reconstruct(self, stack: Any, bundle: Any, **settings: Any) -> Reconstruction:
         healthy, _ = self._run(stack, bundle, None, settings)
-        return Reconstruction(stack=stack, healthy=healthy, provenance={"model": bundle.name})
+        return Reconstruction(
+            stack=stack,
+            healthy=healthy,
+            provenance={"model": bundle.name, "notes": list(self.notes)},
+        )
 
     def score_pair(self, stack: Any, healthy: Any, bundle: Any, score: Any, **_: Any) -> Any:
         assert healthy.shape == stack.shape

@@ -144,6 +144,7 @@ def test_the_steps_can_be_chained_by_hand(doors: Any, series: np.ndarray) -> Non
     names = [layer[1]["name"] for layer in (healthy, *scores, fused)]
     assert names == ["scan healthy", "scan pixel", "scan fam", "scan fam fused"]
     expected = np.abs(series - np.median(series, axis=0))
+    assert [layer[1]["visible"] for layer in (*scores, fused)] == [False, True, True]
     np.testing.assert_allclose(scores[0][0], expected, atol=1e-6)
     np.testing.assert_allclose(
         fused[0], 2 * expected + np.array([4, 3, 2, 1])[:, None, None], atol=1e-5

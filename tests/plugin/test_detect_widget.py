@@ -55,7 +55,8 @@ def test_a_click_brings_layers_that_lie_on_the_image(
         assert json.dumps(provenance)
     assert widget.error == ""
     assert widget.detection.image_score.shape == (4,)
-    assert widget.job.status.text() == "something abnormal at 1 of 4 visits"
+    assert widget.results.verdict.text() == "scan: something stands out at 1 of 4 visits"
+    assert widget.job.status.text() == ""
     assert source.data is series
 
 
@@ -81,7 +82,7 @@ def test_the_real_door_answers_a_click(
 
     assert widget.error == ""
     assert len(viewer.layers) == 4
-    assert "no healthy scores" in widget.job.status.text()
+    assert "no healthy scores" in widget.results.notes.text()
 
 
 def test_stop_ends_a_run_within_a_second_and_adds_nothing(
@@ -264,6 +265,127 @@ def test_the_threshold_slider_segments_the_finished_score_at_once(
     assert widget.detection.threshold == 0.5
 
 
+def test_the_verdict_follows_the_threshold_slider(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    results = widget.results
+    results.threshold.slider.setValue(0.0)
+    assert results.verdict.text() == "scan: something stands out at 4 of 4 visits"
+    assert results.plot.points.is_marked.tolist() == [True] * 4
+    assert results.plot.points.line == 0
+
+    results.threshold.back.click()
+    assert results.verdict.text() == "scan: something stands out at 1 of 4 visits"
+    assert results.plot.points.is_marked.tolist() == [False, False, False, True]
+    assert results.plot.points.line == 0.5
+
+
+def test_results_are_shown_only_beside_their_series(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, Image(series, name="other"), image_of(series))
+    widget.layer = viewer.layers["scan"]
+    finish(qtbot, widget)
+    assert not widget.results.isHidden()
+    widget.layer = viewer.layers["other"]
+    assert widget.results.isHidden()
+    widget.layer = viewer.layers["scan"]
+    assert not widget.results.isHidden()
+    viewer.layers.remove("scan mask")
+    assert widget.results.isHidden()
+
+
+def test_a_run_whose_series_is_no_longer_chosen_names_it(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, Image(series, name="other"), image_of(series))
+    widget.layer = viewer.layers["scan"]
+    doors.pause = 0.05
+    widget.run()
+    widget.layer = viewer.layers["other"]
+    finish(qtbot, widget, lambda: None)
+    assert widget.results.isHidden()
+    assert widget.job.status.text() == "scan: something stands out at 1 of 4 visits"
+
+    widget.layer = viewer.layers["scan"]
+    assert not widget.results.isHidden()
+    assert widget.job.status.text() == ""
+
+
+def test_results_are_hidden_while_the_next_ones_are_made(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.run()
+    assert widget.results.isHidden()
+    finish(qtbot, widget, widget.stop)
+
+    assert not widget.results.isHidden()  # the layers of the run before are still there
+
+
+def test_a_subject_without_a_result_has_no_timeline(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    about = {"axes": "svyx"}
+    cohort = np.stack([series, np.full_like(series, np.nan)])
+    viewer, widget = open_widget(NAME, Image(cohort, name="many", metadata={"followup": about}))
+    finish(qtbot, widget)
+    viewer.dims.set_current_step(0, 1)
+
+    assert widget.detection is None
+    assert widget.results.plot.points is None
+    assert not widget.results.threshold.isEnabled()
+    assert "subject-0001 was left out" in widget.results.notes.text()
+
+
+def test_notes_stand_under_the_verdict_and_wrap(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    doors.notes = ["the images are unlike those of the training", "ages were made up"]
+    finish(qtbot, widget)
+    notes = widget.results.notes
+
+    assert notes.text().splitlines() == doors.notes
+    assert notes.wordWrap()
+    assert not notes.isHidden()
+    doors.notes = []
+    finish(qtbot, widget)
+    assert notes.isHidden()
+
+
+def test_a_floor_is_said_and_drawn_until_the_slider_moves(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    doors.floor = 0.75
+    finish(qtbot, widget)
+    results = widget.results
+    assert results.threshold.floor.text() == "a region must reach 0.75"
+    assert not results.threshold.floor.isHidden()
+    assert results.plot.points.line == 0.75
+
+    results.threshold.slider.setValue(0.25)
+    assert results.threshold.floor.isHidden()
+    assert results.plot.points.line == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_rescaled_score_has_no_line_in_the_plot(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    widget.recipe = Recipe(rescale=True, floor=0.9)
+    doors.floor = 0.75
+    finish(qtbot, widget)
+
+    assert widget.results.plot.points.line is None
+    assert widget.results.threshold.floor.text() == "a pixel must reach 0.75"
+
+
 def test_the_threshold_slider_outlives_its_mask(
     open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
 ) -> None:
@@ -301,6 +423,7 @@ def test_a_bare_layer_of_four_axes_is_asked_about(
     finish(qtbot, widget)
     assert widget.error == ""
     assert viewer.layers["many mask"].data.shape == (2, 4, 16, 16)
+    assert viewer.layers["many mask"].axis_labels == ("subject", "visit", "y", "x")
     assert len(widget.detections) == 2
     viewer.dims.set_current_step(0, 1)
     assert widget.detection is widget.detections[1]
@@ -359,6 +482,7 @@ def test_bad_ages_are_said(
     finish(qtbot, widget)
 
     assert said in widget.error
+    assert not doors.loaded  # said before the model is loaded
 
 
 def test_no_layer_is_said(open_widget: Open, doors: Any, qtbot: Any) -> None:
@@ -396,11 +520,20 @@ def test_an_error_nobody_foresaw_is_said_and_the_last_result_stays(
     assert len(viewer.layers) == 4
 
 
-@pytest.mark.parametrize("images", [np.full((3, 16, 16), 7.0), np.random.rand(1, 16, 16)])
-def test_constant_images_and_single_visits_are_examined(
-    open_widget: Open, tiny_model: Path, qtbot: Any, images: np.ndarray
+def test_constant_images_are_refused_and_said(
+    open_widget: Open, tiny_model: Path, qtbot: Any
 ) -> None:
-    viewer, widget = open_widget(NAME, Image(images, name="scan", contrast_limits=(0, 8)))
+    images = np.full((3, 16, 16), 7.0)
+    _, widget = open_widget(NAME, Image(images, name="scan", contrast_limits=(0, 8)))
+    widget.model = str(tiny_model)
+    finish(qtbot, widget)
+
+    assert "the same value everywhere" in widget.error
+
+
+def test_single_visits_are_examined(open_widget: Open, tiny_model: Path, qtbot: Any) -> None:
+    images = np.random.default_rng(0).random((1, 16, 16))
+    viewer, widget = open_widget(NAME, Image(images, name="scan"))
     widget.model = str(tiny_model)
     finish(qtbot, widget)
 
@@ -420,6 +553,16 @@ def test_the_visit_is_said_in_the_canvas(
     viewer.add_image(np.zeros((8, 8)), name="no series")
     assert overlay.text == ""
     assert not overlay.visible
+
+
+def test_typed_ages_are_said_in_the_canvas(
+    open_widget: Open, doors: Any, series: np.ndarray
+) -> None:
+    viewer, widget = open_widget(NAME, Image(series, name="bare"))
+    viewer.dims.set_current_step(0, 2)
+    assert viewer.canvas.overlays.text.text == "visit 3 of 4"
+    widget.set_ages([70, 71, 72.5, 74])
+    assert viewer.canvas.overlays.text.text == "visit 3 of 4, age 72.5"
 
 
 def test_the_text_of_somebody_else_is_left_alone(
@@ -472,12 +615,16 @@ def test_presets_fill_the_form_and_the_form_names_the_preset(
     assert widget.recipe.options["sampling_steps"] == 9
 
     widget.preset.setCurrentText("published")
-    widget.preset.activated.emit(1)
     assert widget.recipe == Recipe.published()
     widget.form.median.setValue(3)
     assert widget.preset.currentText() == "as set below"
     widget.form.median.setValue(5)
     assert widget.preset.currentText() == "published"
+    widget.form.options_form.noise_levels.setText("none")
+    widget.form.changed.emit()
+    assert widget.preset.currentText() == "as set below"
+    widget.preset.setCurrentText("default")
+    assert widget.recipe.options["sampling_steps"] == 9
 
 
 def test_a_script_opens_the_first_widget_without_its_name(open_widget: Open, doors: Any) -> None:

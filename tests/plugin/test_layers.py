@@ -209,3 +209,12 @@ def test_a_lazy_layer_is_not_loaded_as_a_whole() -> None:
 
 def test_one_visit_is_a_series() -> None:
     assert series_of(source_of(Image(np.ones((1, 8, 8))))).stack.n_visits == 1
+
+
+def test_labels_that_say_nothing_become_those_of_the_chosen_axes() -> None:
+    bare = Image(np.zeros((2, 3, 8, 8)))
+    named = Image(np.zeros((2, 3, 8, 8)), axis_labels=("who", "when", "row", "column"))
+
+    labels = ("subject", "visit", "y", "x")
+    assert source_of(bare, axes="svyx").geometry["axis_labels"] == labels
+    assert source_of(named, axes="svyx").geometry["axis_labels"] == named.axis_labels

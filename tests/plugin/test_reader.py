@@ -94,14 +94,45 @@ def test_a_tiff_cut_short_is_left_to_others(tmp_path: Path, length: int) -> None
 
 def test_other_files_are_left_to_others(tmp_path: Path) -> None:
     volume, colour = tmp_path / "volume.tif", tmp_path / "photo.tif"
-    points, text = tmp_path / "points.npz", tmp_path / "broken.npz"
     tifffile.imwrite(volume, IMAGES, photometric="minisblack", metadata={"axes": "ZYX"})
     tifffile.imwrite(colour, np.zeros((3, 8, 8, 3), np.uint8), photometric="rgb")
-    np.savez(points, points=IMAGES)
-    text.write_text("no archive")
 
-    for path in (volume, colour, points, text, tmp_path / "absent.tif", tmp_path / "photo.png"):
+    for path in (volume, colour, tmp_path / "absent.tif", tmp_path / "photo.png"):
         assert get_reader(str(path)) is None
+
+
+@pytest.mark.parametrize("length", [0, 10, 400])
+def test_an_npz_file_that_cannot_be_read_says_why(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "cut.npz"
+    np.savez(path, images=IMAGES)
+    path.write_bytes(path.read_bytes()[:length])
+
+    reader = get_reader(str(path))
+    assert reader is not None
+    with pytest.raises(ValueError, match=r"'cut.npz': is (an empty|no readable .npz) file"):
+        reader(str(path))
+
+
+def test_an_npz_file_of_something_else_says_what_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "points.npz"
+    np.savez(path, points=IMAGES)
+
+    reader = get_reader(path)
+    assert reader is not None
+    with pytest.raises(ValueError, match=r"has no array 'images' \(it has: points\)"):
+        reader(path)
+
+
+def test_the_viewer_passes_the_reason_on(tmp_path: Path) -> None:
+    from napari.components import ViewerModel
+    from npe2 import PluginManager
+
+    PluginManager.instance().discover()  # as the application does; a bare model does not
+    path = tmp_path / "points.npz"
+    np.savez(path, points=IMAGES)
+
+    with pytest.raises(ValueError, match="has no array 'images'"):
+        ViewerModel().open(path, plugin="napari-followup")
 
 
 def test_a_list_of_files_is_left_to_others(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtWidgets import QStyleOptionComboBox
 
 from napari_followup.plugin.series_input import LayerCombo, SeriesInput
 
@@ -58,6 +59,25 @@ def test_results_are_not_chosen_unless_wished(viewer: ViewerModel, qtbot: Any) -
         assert combo.currentText() == expected
 
 
+def test_a_long_name_loses_its_middle_and_is_whole_in_the_tool_tip(
+    viewer: ViewerModel, qtbot: Any
+) -> None:
+    name = "a patient of a long name seen in many visits score"
+    combo = LayerCombo(viewer)
+    qtbot.addWidget(combo)
+    viewer.add_layer(image(name))
+    combo.resize(150, 24)
+    option = QStyleOptionComboBox()
+    combo.initStyleOption(option)
+    shown = combo.shown_text(option)
+
+    assert shown.startswith("a p")
+    assert shown.endswith("ore")
+    assert "…" in shown
+    assert combo.toolTip() == name
+    assert not combo.grab().isNull()
+
+
 def test_no_layer_is_kept_alive(viewer: ViewerModel, qtbot: Any) -> None:
     series = series_of(viewer, qtbot)
     layer = weakref.ref(viewer.add_layer(image("a")))
@@ -102,6 +122,8 @@ def test_what_is_found_follows_what_is_typed(viewer: ViewerModel, qtbot: Any) ->
     assert series.found.text() == "2 visits, ages 61.0 to 62.0 years"
     series.ages_edit.setText("61")
     assert series.found.text() == "2 visits, but 1 ages"
+    with pytest.raises(ValueError, match="ages: got 1 for the 2 visits of 'a'"):
+        series.source()
     series.ages_edit.setText("61, old")
     assert "cannot read" in series.found.text()
 

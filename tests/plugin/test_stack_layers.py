@@ -5,6 +5,7 @@ import pytest
 from napari.layers import Image, Labels
 
 from napari_followup.plugin.layers import series_of, source_of
+from napari_followup.plugin.result_layers import MASK_COLORS
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
 from napari_followup.stack import VisitStack
 
@@ -87,3 +88,5 @@ def test_a_truth_lies_on_the_images(depth: int) -> None:
     assert kind == "labels"
     assert labels.data.shape == image.data.shape
     assert labels.scale.tolist() == image.scale.tolist()
+    mask = Labels(labels.data, colormap=MASK_COLORS)
+    assert not np.allclose(labels.get_color(1), mask.get_color(1))

@@ -38,6 +38,16 @@ def test_the_steps_are_chained_by_hand(
     assert [layer.name for layer in widget.step.layers] == names[-1:]
 
 
+def test_notes_of_a_step_are_said(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(CHAIN[0], Image(series, name="scan"))
+    doors.notes = ["ages were made up"]
+    finish(qtbot, widget)
+
+    assert widget.step.job.status.text().splitlines() == ["made 'scan healthy'", *doors.notes]
+
+
 def test_the_real_steps_are_chained_by_hand(
     open_widget: Open, kept: SimpleNamespace, tiny_model: Path, series: np.ndarray, qtbot: Any
 ) -> None:

@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.plugin.timeline_plot import BOTTOM, LEFT, RIGHT, TOP, Points, TimelinePlot
+from napari_followup.plugin.timeline_plot import (
+    BOTTOM,
+    LEFT,
+    MARKED,
+    RIGHT,
+    TOP,
+    Points,
+    TimelinePlot,
+)
 
 pytestmark = pytest.mark.viewer
 
@@ -49,6 +57,48 @@ def test_a_visit_is_described() -> None:
     assert drawn.describe(0) == "visit 1, age 62.0: image score 0.5"
     assert drawn.describe(1) == "visit 2, age 60.0: missing"
     assert drawn.describe(2) == "visit 3, age 64.0: image score 0.25, imputed"
+
+
+def test_a_marked_visit_is_said_and_the_line_fits_in() -> None:
+    drawn = Points(
+        ages=AGES,
+        values=np.array([0.5, 1.0, 0.25]),
+        is_observed=np.ones(3, bool),
+        is_marked=np.array([False, True, False]),
+        line=2.0,
+    )
+
+    assert drawn.describe(1) == "visit 2, age 60.0: image score 1, marked"
+    assert drawn.describe(0).endswith("image score 0.5")
+    assert drawn.top == pytest.approx(2.2)
+
+
+def test_points_of_many_visits_do_not_touch() -> None:
+    many = Points(ages=np.arange(80.0), values=np.ones(80), is_observed=np.ones(80, bool))
+
+    assert 2 * many.radius(SIZE[0]) < 200 / 79
+    assert points([1, 1, 1]).radius(SIZE[0]) == 4.5
+
+
+def test_marked_visits_and_the_line_have_colors_of_their_own(qtbot: Any) -> None:
+    plot = TimelinePlot()
+    qtbot.addWidget(plot)
+    plot.resize(*SIZE)
+    observed = np.ones(3, bool)
+    plot.show_points(
+        AGES,
+        np.array([0.5, 0.5, 1.0]),
+        observed,
+        is_marked=np.array([False, False, True]),
+        line=0.8,
+    )
+    drawn, places = plot.grab().toImage(), plot.points.place(plot.width(), plot.height())
+    colors = [drawn.pixelColor(round(x), round(y)).name() for x, y in places]
+
+    assert colors[2] == MARKED.name()
+    assert colors[0] == colors[1] != MARKED.name()
+    plot.clear()
+    assert plot.points is None
 
 
 def test_a_click_on_a_point_tells_its_visit(qtbot: Any) -> None:

@@ -147,12 +147,14 @@ def fam_layers(
         "healthy": healthy.name,
         "score": repr(score),
     }
-    stages = next(each for each in found if each is not None)
+    *others, last = next(each for each in found if each is not None)
+    maps = {
+        stage: [None if each is None else each[stage] for each in found]
+        for stage in (*others, last)
+    }
     return [
-        score_layer(
-            source, series, [None if each is None else each[stage] for each in found], stage, said
-        )
-        for stage in stages
+        score_layer(source, series, values, stage, said, visible=stage == last)
+        for stage, values in maps.items()
     ]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QFrame,
@@ -192,23 +192,21 @@ class DetectWidget(QWidget):
         self.job.say(text, is_error=True)
         self.finished.emit()
 
-    def _on_preset(self, index: int) -> None:
-        if PRESETS[index] != "as set below":
-            self.form.recipe = _preset(PRESETS[index])
+    def _on_preset(self, name: str) -> None:
+        if name != "as set below":
+            self.form.recipe = _preset(name)
         else:
             self.advanced.expand()
 
     def _on_form(self) -> None:
-        try:
-            recipe = self.recipe
-        except ValueError:
-            return  # said when the run begins
-        match = [name for name in PRESETS[:2] if _preset(name) == recipe]
-        self.preset.setCurrentText(match[0] if match else PRESETS[2])
+        with QSignalBlocker(self.preset):  # the form has changed, not the choice of a preset
+            self.preset.setCurrentText(_preset_of(self.form))
 
     def _on_series(self) -> None:
-        if self.error and not self.job.is_running:
-            self.job.say("")  # the complaint was about what was chosen before
+        if not self.job.is_running:
+            self.job.say("")  # what was said was about what was chosen before
+        self.results.follow(None if self.job.is_running else self.layer)
+        self._visit_text.know(self.layer, self.series.visits)
 
     def _on_removed(self, layer: Any) -> None:
         if self.job.is_running and layer is self._layer():
@@ -223,19 +221,21 @@ class DetectWidget(QWidget):
             return
         shown = show_layers(viewer, layers, update=self.settings.update_existing)
         self.results.show_found(found, layer, shown)
-        self.job.say(summary(found))
+        self.job.say("" if layer is self.layer else summary(found))  # else the panel says it
 
     def _on_started(self) -> None:
         self.button.setEnabled(False)
+        self.results.follow(None)
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
+        self.results.follow(self.layer)
         self.error = self.job.error
         self.finished.emit()
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.run)
-        self.preset.activated.connect(self._on_preset)
+        self.preset.currentTextChanged.connect(self._on_preset)
         self.form.changed.connect(self._on_form)
         self.series.layer_removed.connect(self._on_removed)
         self.series.changed.connect(self._on_series)
@@ -244,6 +244,7 @@ class DetectWidget(QWidget):
         self.job.ended.connect(self._on_ended)
         self.reset_button.clicked.connect(self.reset)
         self.destroyed.connect(self._visit_text.end)
+        self._on_series()
 
 
 def _lay_out(widget: DetectWidget) -> None:
@@ -277,6 +278,15 @@ def _preset(name: str) -> Recipe:
         return Recipe.published()
     steps = Preferences.load().sampling_steps
     return with_options(Recipe.default(), sampling_steps=steps) if steps else Recipe.default()
+
+
+def _preset_of(form: RecipeForm) -> str:
+    """Name of the preset that a form shows; what cannot be read is said when a run begins."""
+    try:
+        recipe = form.recipe
+    except ValueError:
+        return PRESETS[2]
+    return next((name for name in PRESETS[:2] if _preset(name) == recipe), PRESETS[2])
 
 
 def _remembered_recipe(text: str) -> Recipe:

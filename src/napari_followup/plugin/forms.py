@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QDoubleSpinBox, QFormLayout, QLabel, QLayout, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QPaintEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QLayout,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
+    QVBoxLayout,
+    QWidget,
+)
 
-__all__ = ["NumberBox", "add_row", "column_of", "new_form"]
+__all__ = ["ElidingCombo", "NumberBox", "add_row", "column_of", "new_form"]
 
 LABEL_WIDTH = 104  # pixels; the longest label is "sampling steps"
 
@@ -36,6 +49,35 @@ def column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
         else:
             layout.addLayout(part)
     layout.addStretch()
+
+
+class ElidingCombo(QComboBox):
+    """Names too long for the box lose their middle: that of a result differs in its last word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        view = self.view()
+        if view is not None:
+            view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the box with as much of the name as fits."""
+        painter, option = QStylePainter(self), QStyleOptionComboBox()
+        self.initStyleOption(option)
+        option.currentText = self.shown_text(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+        painter.end()
+
+    def shown_text(self, option: QStyleOptionComboBox) -> str:
+        """Name as it fits into the box."""
+        style, part = self.style(), QStyle.SubControl.SC_ComboBoxEditField
+        assert style is not None  # every widget has one
+        field = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, self)
+        mode = Qt.TextElideMode.ElideMiddle
+        return self.fontMetrics().elidedText(self.currentText(), mode, field.width() - 4)
 
 
 class NumberBox(QDoubleSpinBox):

@@ -7,6 +7,7 @@ keeps what a run needs of a layer, so that the layer may go away meanwhile; resu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +19,13 @@ from napari_followup.stack import VisitStack
 
 __all__ = [
     "KEY",
+    "NAMES",
     "LayerTuple",
     "Series",
     "Source",
     "about",
     "axes_choices",
+    "check_ages",
     "parse_ages",
     "result_layer",
     "series_of",
@@ -46,6 +49,14 @@ WORDS = {
     "c": "m",
 }
 WORDS |= {letter: letter for letter in "zyx"}
+NAMES = {
+    "s": "subject",
+    "v": "visit",
+    "m": "modality",
+    "z": "z",
+    "y": "y",
+    "x": "x",
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,7 +174,7 @@ def source_of(
         data=layer.data[0] if getattr(layer, "multiscale", False) else layer.data,
         axes=axes,
         ages=ages,
-        geometry=_geometry(layer),
+        geometry=_geometry(layer, axes),
         display={
             name: getattr(layer, name)
             for name in ("colormap", "contrast_limits")
@@ -173,6 +184,25 @@ def source_of(
         spacing=spacing,
         unit=unit,
     )
+
+
+def check_ages(source: Source) -> None:
+    """Refuse ages of another number than the visits, before anything is loaded for a run.
+
+    Raises
+    ------
+    ValueError
+        If a source has ages, but not one a visit, or rows of them but not one a subject.
+    """
+    if source.ages is None:
+        return
+    _row(source.ages, 0, source.n_subjects, "ages")
+    visits, given = source.data.shape[source.axes.index("v")], np.shape(source.ages)[-1]
+    if given != visits:
+        raise ValueError(
+            f"ages: got {given} for the {visits} visits of {source.name!r}; give one age in years "
+            "per visit or none at all"
+        )
 
 
 def series_of(source: Source, subject: int = 0) -> Series:
@@ -261,8 +291,10 @@ def result_layer(
     return data, {**source.geometry, **named, **attributes}, kind
 
 
-def _geometry(layer: Any) -> dict[str, Any]:
+def _geometry(layer: Any, axes: str) -> dict[str, Any]:
     geometry = {name: getattr(layer, name) for name in GEOMETRY}
+    if all(re.fullmatch(r"(axis )?-?\d+", label) for label in layer.axis_labels):
+        geometry["axis_labels"] = tuple(NAMES[letter] for letter in axes)  # napari's said nothing
     return geometry | {"affine": np.array(layer.affine.affine_matrix)}
 
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 
 from napari_followup.catalogue import embedded
+from napari_followup.plugin.forms import ElidingCombo
 
 __all__ = ["ModelCombo"]
 
 CHOOSE = "choose a file …"
+ABOUT = "Embedded models, those of the model folder in the preferences, or a file"
 
 
-class ModelCombo(QComboBox):
+class ModelCombo(ElidingCombo):
     """Models by name or file; `chosen` is what `load_bundle` takes."""
 
     def __init__(self, folder: str = "", model: str = "") -> None:
         super().__init__()
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
-        self.setToolTip("Embedded models, those of the model folder in the preferences, or a file")
         self._before = 0
+        self.currentIndexChanged.connect(self._on_index)
         self.activated.connect(self._on_activated)
         self.fill(folder, model)
 
@@ -54,6 +54,10 @@ class ModelCombo(QComboBox):
         self._before = 0
         if model and (self.findData(model) >= 0 or Path(model).is_file()):
             self.chosen = model
+
+    def _on_index(self, _: int) -> None:
+        name = self.chosen or self.currentText()
+        self.setToolTip(f"{name}\n{ABOUT}")
 
     def _on_activated(self, index: int) -> None:
         if self.itemData(index) != CHOOSE:

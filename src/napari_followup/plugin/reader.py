@@ -1,7 +1,8 @@
-"""Open series and cohorts in napari: the ``.npz`` and TIFF files that say they are one.
+"""Open series and cohorts in napari: ``.npz`` files, and the TIFF files that say they are one.
 
-Every other file is left to napari's own readers. What a file says is found without reading its
-pixels, for napari asks about every file that is opened.
+Every other TIFF is left to napari's own readers. What it says is found without reading its pixels,
+for napari asks about every file that is opened. Napari itself reads no ``.npz``, so that every such
+file is taken: the error about one that is cut short or foreign says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import re
 import struct
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ __all__ = ["get_reader", "read_layers"]
 
 PathLike = str | os.PathLike[str]
 
+TIFFS = (".tif", ".tiff")
 SAMPLES, DESCRIPTION = 277, 270  # tags of a TIFF page: values a pixel, text
 # Classic TIFF and BigTIFF: number of tags, one tag, offset of the first page in the header.
 LAYOUTS = {42: ("H", "HHL4s", 4), 43: ("Q", "HHQ8s", 8)}
@@ -32,9 +33,9 @@ def get_reader(
     """Answer napari with the function that reads this file, or nothing if it is no series."""
     if not isinstance(path, str | os.PathLike):
         return None
-    checks = {".npz": _holds_images, ".tif": _has_visits, ".tiff": _has_visits}
-    is_ours = checks.get(Path(path).suffix.lower())
-    return read_layers if is_ours is not None and is_ours(Path(path)) else None
+    suffix = Path(path).suffix.lower()
+    is_ours = suffix == ".npz" or (suffix in TIFFS and _has_visits(Path(path)))
+    return read_layers if is_ours else None
 
 
 def read_layers(path: PathLike) -> list[LayerTuple]:
@@ -50,15 +51,6 @@ def read_layers(path: PathLike) -> list[LayerTuple]:
 
     stacks = read_stacks(path)
     return stack_layers(stacks[0]) if len(stacks) == 1 else cohort_layers(stacks, Path(path).stem)
-
-
-def _holds_images(path: Path) -> bool:
-    """Whether an .npz file has an array of that name, by its table of contents alone."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return "images.npy" in archive.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
 
 
 def _has_visits(path: Path) -> bool:

@@ -84,6 +84,8 @@ def score_layer(
     values: Sequence[NDArray[Any] | None],
     result: str,
     provenance: dict[str, Any],
+    *,
+    visible: bool = True,
 ) -> LayerTuple:
     """Make a score map of all subjects an image that glows over the source."""
     data = to_layer_axes(source, series, values)
@@ -96,6 +98,8 @@ def score_layer(
         provenance,
         colormap="inferno",
         blending="additive",
+        opacity=0.7,
+        visible=visible,
         contrast_limits=(0.0, top if top > 0 else 1.0),
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_followup.plugin.cursor import go_to_visit, position
 from napari_followup.plugin.layers import KEY, Series, about
@@ -21,7 +23,10 @@ __all__ = ["ResultPanel", "summary"]
 
 
 class ResultPanel(QWidget):
-    """Threshold slider and timeline of the last detection; hidden before there is one."""
+    """Verdict, threshold slider and timeline of the last detection.
+
+    Hidden unless its series is chosen, and its results are still in the viewer.
+    """
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -30,17 +35,21 @@ class ResultPanel(QWidget):
         self._made: Found | None = None  # as the recipe segmented it
         self._layer: Any = lambda: None
         self._mask: Any = lambda: None
+        self._shown: list[Any] = []  # references to the layers that the panel is about
+        self._chosen: Any = lambda: None
         self._subject = 0
+        self.verdict, self.notes = _text(), _text()
         self.threshold = ThresholdBar()
         self.plot = TimelinePlot()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.threshold)
-        layout.addWidget(self.plot)
+        for part in (self.verdict, self.notes, self.threshold, self.plot):
+            layout.addWidget(part)
         self.threshold.moved.connect(self._on_moved)
         self.threshold.reset.connect(self._on_reset)
         self.plot.visit_clicked.connect(self._on_visit)
         unwrapped(viewer).dims.events.current_step.connect(self._on_step)
+        unwrapped(viewer).layers.events.removed.connect(self._on_removed)
         self.hide()
 
     @property
@@ -54,23 +63,52 @@ class ResultPanel(QWidget):
         self._layer = weakref.ref(source_layer)
         masks = [layer for layer in layers if about(layer).get("result") == "mask"]
         self._mask = weakref.ref(masks[0]) if masks else lambda: None
+        self._shown = [weakref.ref(layer) for layer in masks or layers]
         self._subject = next(n for n, each in enumerate(found.detections) if each is not None)
+        self.notes.setText("\n".join(found.notes))
+        self.notes.setVisible(bool(found.notes))
         self._show_subject()
         self._on_step()
-        self.show()
+        self.follow(source_layer)
+
+    def follow(self, layer: Any) -> None:
+        """Show the panel if it is about this layer."""
+        self._chosen = (lambda: None) if layer is None else weakref.ref(layer)
+        self._show_or_hide()
+
+    def _show_or_hide(self) -> None:
+        viewer, chosen = self._viewer(), self._chosen()
+        is_about_it = self.found is not None and chosen is not None and chosen is self._layer()
+        left = [] if viewer is None else [each for each in self._shown if each() in viewer.layers]
+        self.setVisible(is_about_it and bool(left or not self._shown))
 
     def _show_subject(self) -> None:
         assert self.found is not None  # a subject is shown only once something was found
         detection, series = self.detection, self.found.series[self._subject]
         self.threshold.setEnabled(detection is not None)
+        self._show_verdict()
         if detection is None or series is None:
+            self.plot.clear()
             return
         self.threshold.show_score(_highest(self.found), detection.threshold)
+
+    def _show_verdict(self) -> None:
+        assert self.found is not None  # as in `_show_subject`
+        self.verdict.setText(summary(self.found))
+        detection, series = self.detection, self.found.series[self._subject]
+        is_moved = self.found is not self._made
+        self.threshold.show_floor(None if detection is None or is_moved else _floor(detection))
+        if detection is not None and series is not None:
+            self._show_points(detection, series)
+
+    def _show_points(self, detection: Detection, series: Series) -> None:
         stack = detection.stack
         self.plot.show_points(
             _as_layer(series, stack.ages),
             _as_layer(series, detection.image_score),
             _as_layer(series, stack.is_observed),
+            is_marked=_as_layer(series, np.asarray(detection.mask.any(axis=(1, 2, 3)))),
+            line=_line(detection, is_moved=self.found is not self._made),
         )
 
     def _on_moved(self, height: float) -> None:
@@ -84,6 +122,7 @@ class ResultPanel(QWidget):
 
     def _segment(self, found: Found) -> None:
         self.found, mask = found, self._mask()
+        self._show_verdict()
         if mask is not None:
             mask.data = mask_of(found)
             said = about(mask) | {"provenance": found.provenance}
@@ -99,6 +138,10 @@ class ResultPanel(QWidget):
         ):
             go_to_visit(viewer, layer, self.found.source.axes, visit)
 
+    def _on_removed(self, event: Any = None) -> None:
+        if is_alive(self):
+            self._show_or_hide()
+
     def _on_step(self, event: Any = None) -> None:
         viewer, layer = self._viewer(), self._layer()
         if viewer is None or layer is None or self.found is None or not is_alive(self):
@@ -111,12 +154,23 @@ class ResultPanel(QWidget):
 
 
 def summary(found: Found) -> str:
-    """Say what was found in a sentence, and what the user should know."""
+    """Say in a sentence what was found, and where."""
     seen = [each for each in found.detections if each is not None]
     visits = sum(int(each.stack.is_observed.sum()) for each in seen)
     marked = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
-    start = f"{len(seen)} subjects: " if len(found.detections) > 1 else ""
-    return "\n".join([f"{start}something abnormal at {marked} of {visits} visits", *found.notes])
+    start = f"{len(seen)} subjects, " if len(found.detections) > 1 else ""
+    said = f"something stands out at {marked} of" if marked else "nothing stands out at any of"
+    return f"{found.source.name}: {start}{said} {visits} visits"
+
+
+def _text() -> QLabel:
+    """Label that wraps and takes no more than the width there is."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
 
 
 def _highest(found: Found) -> float:
@@ -124,6 +178,24 @@ def _highest(found: Found) -> float:
     return max(float(np.nanmax(each.score)) for each in found.detections if each is not None)
 
 
+def _floor(detection: Detection) -> tuple[str, float] | None:
+    """Give what must reach the floor, a whole region or every pixel, and the floor."""
+    if detection.floor is None:
+        return None
+    threshold = detection.provenance.get("recipe", {}).get("threshold") or {}
+    grows = threshold.get("kind") == "HealthyHysteresis"
+    return ("a region" if grows else "a pixel"), detection.floor
+
+
+def _line(detection: Detection, *, is_moved: bool) -> float | None:
+    """Height that the highest score of a visit must reach; none where the plot has another unit."""
+    if detection.provenance.get("recipe", {}).get("rescale"):
+        return None
+    floor = None if is_moved else detection.floor
+    line = detection.threshold if floor is None else max(floor, detection.threshold)
+    return line if math.isfinite(line) else None
+
+
 def _as_layer(series: Series, values: NDArray[Any]) -> NDArray[Any]:
     """One value a visit, from the order of the stack into that of the layer."""
-    return np.asarray(values)[np.argsort(series.order)]
+    return np.asarray(np.asarray(values)[np.argsort(series.order)])

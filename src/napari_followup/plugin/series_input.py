@@ -11,8 +11,15 @@ from qtpy import compat
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
-from napari_followup.plugin.forms import add_row, new_form
-from napari_followup.plugin.layers import Source, about, axes_choices, parse_ages, source_of
+from napari_followup.plugin.forms import ElidingCombo, add_row, new_form
+from napari_followup.plugin.layers import (
+    Source,
+    about,
+    axes_choices,
+    check_ages,
+    parse_ages,
+    source_of,
+)
 
 __all__ = ["LayerCombo", "SeriesInput", "is_alive", "unwrapped"]
 
@@ -35,7 +42,7 @@ def is_alive(widget: QWidget) -> bool:
     return bool(compat.isalive(widget))  # type: ignore[no-untyped-call]
 
 
-class LayerCombo(QComboBox):
+class LayerCombo(ElidingCombo):
     """The image layers of a viewer, kept up to date; holds none of them alive."""
 
     layer_changed = Signal()
@@ -47,8 +54,6 @@ class LayerCombo(QComboBox):
         self._viewer = weakref.ref(unwrapped(viewer))
         self._results = results
         self._shown: Any = None
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
         events = unwrapped(viewer).layers.events
         for event in (events.inserted, events.reordered, events.renamed):
             event.connect(self.reset_choices)
@@ -94,6 +99,7 @@ class LayerCombo(QComboBox):
         return result in self._results if self._results else result is None
 
     def _on_index(self, index: int = 0) -> None:
+        self.setToolTip(self.currentText())  # the whole name
         layer = self.layer
         shown = None if layer is None else id(layer)
         if shown != self._shown:
@@ -163,7 +169,20 @@ class SeriesInput(QWidget):
             raise ValueError(
                 "there is no image layer; open a series first, or a sample (File, Open Sample)"
             )
-        return source_of(layer, axes=self.axes, ages=parse_ages(self.ages_edit.text()))
+        source = source_of(layer, axes=self.axes, ages=parse_ages(self.ages_edit.text()))
+        check_ages(source)
+        return source
+
+    @property
+    def visits(self) -> dict[str, Any]:
+        """Axes and ages that were chosen and typed; empty where there are none, or wrong ones."""
+        try:
+            source = self.source()
+        except ValueError:
+            return {}
+        if source.ages is None:
+            return {"axes": source.axes}
+        return {"axes": source.axes, "ages": source.ages.tolist(), "ages_known": True}
 
     def _on_layer(self) -> None:
         self.axes_combo.blockSignals(True)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import KEY, LayerTuple
+from napari_followup.plugin.layers import KEY, NAMES, LayerTuple
 from napari_followup.stack import VisitStack
 
 __all__ = ["cohort_layers", "stack_layers", "truth_layer"]
 
-NAMES = {"s": "subject", "v": "visit", "z": "z", "y": "y", "x": "x"}
+TRUTH_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
 
 
 def stack_layers(stack: VisitStack) -> list[LayerTuple]:
@@ -50,7 +50,8 @@ def truth_layer(stack: VisitStack, truth: NDArray[np.bool_], name: str) -> Layer
     """Make a mask ``(visit, z, y, x)`` of a series labels that lie on its image layer."""
     axes = _axes(stack)
     values = truth[:, 0] if "z" not in axes else truth
-    attributes = {"name": name, **_placed([stack], axes), "opacity": 0.5}
+    shown = {"colormap": TRUTH_COLORS, "opacity": 0.8}
+    attributes = {"name": name, **_placed([stack], axes), **shown}
     return values.astype(np.uint8), attributes, "labels"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.layers import LayerTuple, about
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.series_input import unwrapped
@@ -81,7 +81,10 @@ class StepPanel(QWidget):
         viewer = self._viewer()
         if viewer is not None:
             self.layers = show_layers(viewer, layers, update=self.update_existing)
-            self.job.say("\n".join(f"made {layer.name!r}" for layer in self.layers))
+            made = [f"made {layer.name!r}" for layer in self.layers]
+            said = [about(layer).get("provenance", {}).get("notes", ()) for layer in self.layers]
+            notes = dict.fromkeys(note for each in said for note in each)  # each of them once
+            self.job.say("\n".join([*made, *notes]))
 
     def _on_started(self) -> None:
         self.button.setEnabled(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
 __all__ = ["ThresholdBar"]
@@ -25,13 +25,23 @@ class ThresholdBar(QWidget):
         )
         self.back = QPushButton("reset")
         self.back.setToolTip("Back to the mask of the recipe")
-        layout = QHBoxLayout(self)
+        self.floor = QLabel()
+        row = QHBoxLayout()
+        row.addWidget(QLabel("threshold"))
+        row.addWidget(self.slider, stretch=1)
+        row.addWidget(self.back)
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(QLabel("threshold"))
-        layout.addWidget(self.slider, stretch=1)
-        layout.addWidget(self.back)
+        layout.addLayout(row)
+        layout.addWidget(self.floor)
+        self.show_floor(None)
         self.slider.valueChanged.connect(self.moved)
         self.back.clicked.connect(self.reset)
+
+    def show_floor(self, floor: tuple[str, float] | None) -> None:
+        """Say what must reach a second height, and which; nothing where there is none."""
+        self.floor.setText("" if floor is None else f"{floor[0]} must reach {floor[1]:.3g}")
+        self.floor.setVisible(floor is not None)
 
     def show_score(self, highest: float, threshold: float) -> None:
         """Set the range to a new score, and the handle to its threshold; sends nothing."""

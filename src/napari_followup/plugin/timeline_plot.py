@@ -16,7 +16,9 @@ __all__ = ["Points", "TimelinePlot"]
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins in pixels
 REACH = 14.0  # pixels from a point that still hit it
-ACCENT = QColor("#ff9f0a")
+DOT = 4.5  # largest radius of a point
+ACCENT = QColor("#ff9f0a")  # the visit that the viewer shows
+MARKED = QColor("#ff2d55")  # the color of the mask
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -26,6 +28,8 @@ class Points:
     ages: NDArray[np.float64]
     values: NDArray[np.floating[Any]]  # NaN where a visit is missing
     is_observed: NDArray[np.bool_]
+    is_marked: NDArray[np.bool_] | None = None  # whether the mask has anything there
+    line: float | None = None  # what a value must reach to be marked
 
     def place(self, width: float, height: float) -> NDArray[np.float64]:
         """Pixel (x, y) of each visit; one without a value lies on the axis."""
@@ -39,7 +43,16 @@ class Points:
     def top(self) -> float:
         """Value at the upper end of the axis."""
         highest = float(np.nanmax(self.values)) if np.isfinite(self.values).any() else 0.0
+        highest = max(highest, self.line or 0.0)
         return 1.1 * highest if highest > 0 else 1.0
+
+    def radius(self, width: float) -> float:
+        """Size of a point, smaller where many share the width."""
+        return float(np.clip(0.35 * (width - LEFT - RIGHT) / len(self.ages), 1.2, DOT))
+
+    def marks(self, visit: int) -> bool:
+        """Whether the mask has anything at a visit."""
+        return self.is_marked is not None and bool(self.is_marked[visit])
 
     def nearest(self, x: float, width: float, height: float) -> int | None:
         """Find the visit that is hit at a pixel column, if any."""
@@ -51,11 +64,15 @@ class Points:
         value = self.values[visit]
         said = "missing" if np.isnan(value) else f"image score {value:.3g}"
         kind = "" if self.is_observed[visit] or np.isnan(value) else ", imputed"
-        return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {said}{kind}"
+        found = ", marked" if self.marks(visit) else ""
+        return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {said}{kind}{found}"
 
 
 class TimelinePlot(QWidget):
-    """Image score against age: a dot where observed, a ring where imputed, a cross if missing."""
+    """Image score against age: a dot where observed, a ring where imputed, a cross if missing.
+
+    Visits at which the mask has something have its color.
+    """
 
     visit_clicked = Signal(int)
 
@@ -76,9 +93,23 @@ class TimelinePlot(QWidget):
         ages: Sequence[float] | NDArray[Any],
         values: NDArray[Any],
         is_observed: NDArray[np.bool_],
+        *,
+        is_marked: NDArray[np.bool_] | None = None,
+        line: float | None = None,
     ) -> None:
         """Draw other visits, in the order of the layer."""
-        self.points = Points(ages=np.asarray(ages, float), values=values, is_observed=is_observed)
+        self.points = Points(
+            ages=np.asarray(ages, float),
+            values=values,
+            is_observed=is_observed,
+            is_marked=is_marked,
+            line=line,
+        )
+        self.update()
+
+    def clear(self) -> None:
+        """Draw nothing."""
+        self.points = None
         self.update()
 
     def show_visit(self, visit: int | None) -> None:
@@ -111,6 +142,7 @@ class TimelinePlot(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         places = self.points.place(self.width(), self.height())
         self._draw_axes(painter, self.points)
+        self._draw_height(painter, self.points)
         self._draw_line(painter, self.points, places)
         for visit, (x, y) in enumerate(places):
             self._draw_point(painter, self.points, visit, QPointF(x, y))
@@ -142,7 +174,18 @@ class TimelinePlot(QWidget):
         row = QRectF(left - 10, bottom + 4, self.width() - left - RIGHT + 20, 14)
         painter.drawText(row, align.AlignLeft | middle, low)
         painter.drawText(row, align.AlignRight | middle, high if high != low else "")
-        painter.drawText(row.translated(0, 13), align.AlignHCenter | middle, "image score by age")
+        painter.drawText(row.translated(0, 13), align.AlignHCenter | middle, "age")
+        painter.save()
+        painter.translate(0, bottom)
+        painter.rotate(-90)
+        painter.drawText(QRectF(0, 0, bottom - TOP, 14), align.AlignCenter, "score")
+        painter.restore()
+
+    def _draw_height(self, painter: QPainter, points: Points) -> None:
+        if points.line is not None:
+            y = TOP + (1 - points.line / points.top) * (self.height() - TOP - BOTTOM)
+            painter.setPen(QPen(self._color(150), 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QPointF(LEFT, y), QPointF(self.width() - RIGHT, y))
 
     def _draw_line(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
         if self.current is not None and self.current < len(places):
@@ -154,12 +197,13 @@ class TimelinePlot(QWidget):
         painter.drawPolyline(QPolygonF([QPointF(*places[visit]) for visit in order]))
 
     def _draw_point(self, painter: QPainter, points: Points, visit: int, where: QPointF) -> None:
-        color = ACCENT if visit == self.current else self._color()
-        painter.setPen(QPen(color, 1.5))
+        radius = points.radius(self.width())
+        color = MARKED if points.marks(visit) else self._color()
+        painter.setPen(QPen(ACCENT if visit == self.current else color, 1.5))
         if np.isnan(points.values[visit]):
-            for dx in (-4, 4):
-                painter.drawLine(where + QPointF(dx, -4), where + QPointF(-dx, 4))
+            for dx in (-radius, radius):
+                painter.drawLine(where + QPointF(dx, -radius), where + QPointF(-dx, radius))
             return
         background = self.palette().color(self.backgroundRole())
         painter.setBrush(color if points.is_observed[visit] else background)
-        painter.drawEllipse(where, 4.5, 4.5)
+        painter.drawEllipse(where, radius, radius)

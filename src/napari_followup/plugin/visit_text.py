@@ -22,10 +22,18 @@ class VisitText:
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(unwrapped(viewer))
         self._text = ""
+        self._known: Any = lambda: None
+        self._visits: dict[str, Any] = {}
         viewer = unwrapped(viewer)
         viewer.dims.events.current_step.connect(self.refresh)
         viewer.layers.selection.events.active.connect(self.refresh)
         viewer.layers.events.removed.connect(self.refresh)
+        self.refresh()
+
+    def know(self, layer: Any, visits: Mapping[str, Any]) -> None:
+        """Take what was typed about a layer that does not say it itself."""
+        self._known = (lambda: None) if layer is None else weakref.ref(layer)
+        self._visits = dict(visits)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
@@ -34,7 +42,11 @@ class VisitText:
         if viewer is None:
             return
         layer = viewer.layers.selection.active
-        self._write(viewer, "" if layer is None else _line_for(viewer, layer))
+        if layer is None:
+            self._write(viewer, "")
+            return
+        typed = self._visits if layer is self._known() else {}
+        self._write(viewer, _line_for(viewer, layer, about(layer) | typed))
 
     def end(self, *_: object) -> None:
         """Take the line away and follow the viewer no more."""
@@ -55,8 +67,7 @@ class VisitText:
         self._text = text
 
 
-def _line_for(viewer: Any, layer: Any) -> str:
-    said = about(layer)
+def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
     axes = str(said.get("axes", ""))
     if "v" not in axes or len(axes) != layer.ndim:
         return ""
