@@ -37,9 +37,8 @@ def seconds(work: Callable[[], object], repeats: int, device: torch.device) -> l
     return sorted(found)
 
 
-def published_calls(device: torch.device) -> None:
+def published_calls(model: SDM, device: torch.device) -> None:
     """Call the thesis' network as its sampler does; its condition is computed once, as ours is."""
-    model = SDM(THESIS).to(device, memory_format=torch.channels_last).eval()
     images = torch.rand(BATCH, 1, *THESIS.image_size, device=device)
     with inference(device):
         code = model.unet.project_code(model.encoder(images))
@@ -53,7 +52,8 @@ def main() -> None:
     stack, _ = add_anomaly(starmen(1, visits=BATCH)[0], "growing_circle")
     detect(stack, bundle, device=device.type)  # the network is built once a session
     ours = seconds(lambda: detect(stack, bundle, device=device.type), REPEATS, device)
-    theirs = seconds(lambda: published_calls(device), 2, device)
+    thesis = SDM(THESIS).to(device, memory_format=torch.channels_last).eval()
+    theirs = seconds(lambda: published_calls(thesis, device), 2, device)
     print(f"{device.type}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"default recipe: {dict(Recipe.default().options)}")
     print(
