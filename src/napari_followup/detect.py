@@ -80,7 +80,6 @@ def detect(
     Cancelled
         If `on_step` returned False.
     """
-    _check_types(stack, bundle)
     recipe = recipe or Recipe.default()
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
@@ -162,7 +161,6 @@ def reconstruct(
     Reconstruction
         In the shape and intensity units of ``stack.images``.
     """
-    _check_types(stack, bundle)
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
     wanted = Recipe.default().options if options is None else options
@@ -351,19 +349,6 @@ def _counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, 
             raise Cancelled("stopped before the end; nothing was kept")
 
     return step
-
-
-def _check_types(stack: object, bundle: object) -> None:
-    """Catch what is easily mistaken for a series and for a model."""
-    if not isinstance(stack, VisitStack):
-        raise TypeError(
-            f"stack: got {type(stack).__name__}; give one VisitStack, for an array "
-            "VisitStack.from_array(images, ages=ages), for a cohort one series at a time"
-        )
-    if not isinstance(bundle, ModelBundle):
-        raise TypeError(
-            f"bundle: got {type(bundle).__name__}; give what load_bundle({bundle!r:.40}) returns"
-        )
 
 
 def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:

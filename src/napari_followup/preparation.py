@@ -101,9 +101,12 @@ def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Pre
 
     Raises
     ------
+    TypeError
+        If they are no series and no model.
     ValueError
         If the series has another number of modalities than the model, or no contrast at all.
     """
+    _check_types(stack, bundle)
     if stack.shape[1] != bundle.modalities:
         raise ValueError(
             f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
@@ -151,6 +154,19 @@ def visits_of(
     tensor = torch.from_numpy(scaled).to(device)
     planes = resize_planes(tensor.flatten(1, 2), image_size).unflatten(1, tensor.shape[1:3])
     return Visits(images=planes, ages=torch.from_numpy(stack.ages[stack.is_observed]).to(device))
+
+
+def _check_types(stack: object, bundle: object) -> None:
+    """Catch what is easily mistaken for a series and for a model."""
+    if not isinstance(stack, VisitStack):
+        raise TypeError(
+            f"stack: got {type(stack).__name__}; give one VisitStack, for an array "
+            "VisitStack.from_array(images, ages=ages), for a cohort one series at a time"
+        )
+    if not isinstance(bundle, ModelBundle):
+        raise TypeError(
+            f"bundle: got {type(bundle).__name__}; give what load_bundle({bundle!r:.40}) returns"
+        )
 
 
 def _check_contrast(stack: VisitStack) -> None:
