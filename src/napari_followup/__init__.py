@@ -14,21 +14,27 @@ if TYPE_CHECKING:
     from napari_followup import synthetic
     from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
+    from napari_followup.impute import expected_visits, forecast, imputation, impute
     from napari_followup.reading import read_stack, read_stacks
     from napari_followup.recipe import Recipe
-    from napari_followup.results import Cancelled, Detection, Reconstruction
+    from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
     from napari_followup.stack import VisitStack
     from napari_followup.training.train import train
 
 _HOMES = {
     "Cancelled": "results",
     "Detection": "results",
+    "Imputation": "results",
     "ModelBundle": "bundle",
     "Recipe": "recipe",
     "Reconstruction": "results",
     "VisitStack": "stack",
     "detect": "detect",
+    "expected_visits": "impute",
+    "forecast": "impute",
     "fuse_scores": "detect",
+    "imputation": "impute",
+    "impute": "impute",
     "load_bundle": "bundle",
     "read_stack": "reading",
     "read_stacks": "reading",
@@ -42,12 +48,17 @@ _HOMES = {
 __all__ = [
     "Cancelled",
     "Detection",
+    "Imputation",
     "ModelBundle",
     "Recipe",
     "Reconstruction",
     "VisitStack",
     "detect",
+    "expected_visits",
+    "forecast",
     "fuse_scores",
+    "imputation",
+    "impute",
     "load_bundle",
     "read_stack",
     "read_stacks",

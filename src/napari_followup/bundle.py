@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from napari_followup.methods import method_class
 
 __all__ = ["FORMAT", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]
 
-FORMAT = 1  # rises when a file can no longer be read by older versions
+FORMAT = 2  # rises when a file can no longer be read by older versions; 1 has no parts
 KEY = "napari_followup"
 TAIL = tuple(np.logspace(0, -6, 121).tolist())  # shares of pixels above
 
@@ -87,12 +88,15 @@ class ModelBundle:
     healthy: Mapping[str, HealthyScores] = field(default_factory=dict)  # by `Recipe.score_key`
     card: Mapping[str, Any] = field(default_factory=dict)  # data, training, figures, licence
     version: str = "1"
+    parts: Mapping[str, ModelBundle] = field(default_factory=dict)  # further models, by method
 
     def __repr__(self) -> str:
         height, width = self.image_size
         return (
             f"ModelBundle({self.name!r}, {self.method}, version {self.version}, "
-            f"{height} x {width}, {self.fingerprint})"
+            f"{height} x {width}, {self.fingerprint}"
+            + "".join(f", with {part}" for part in self.parts)
+            + ")"
         )
 
     @property
@@ -130,6 +134,51 @@ class ModelBundle:
             If the weights do not fit the configuration, or this version does not know the latter.
         """
         return _build(self, torch.device(device))
+
+    def provenance(self, seed: int, **more: Any) -> dict[str, Any]:
+        """Say what made a result, ready for JSON: this model, this software, a seed, `more`."""
+        return {
+            "software": "napari-followup",
+            "version": version("napari-followup"),
+            "model": self.name,
+            "model_version": self.version,
+            "model_fingerprint": self.fingerprint,
+            "method": self.method,
+            "seed": seed,
+            **more,
+        }
+
+    def part(self, method: str) -> ModelBundle:
+        """Model of another method that came in the same file; this one if it is of that method.
+
+        Raises
+        ------
+        ValueError
+            If the file holds none.
+        """
+        if self.method == method:
+            return self
+        if method not in self.parts:
+            raise ValueError(
+                f"model {self.name!r} ({self.method}) has no {method}; choose a model with one, or "
+                f"train it (napari-followup train {method}) and join the two (bundle join)"
+            )
+        return self.parts[method]
+
+    def with_part(self, part: ModelBundle) -> ModelBundle:
+        """Copy of this model that has `part` beside it, in the place of one of the same method.
+
+        Raises
+        ------
+        ValueError
+            If the two are of one method, or `part` has parts of its own.
+        """
+        if part.method == self.method or part.parts:
+            raise ValueError(
+                f"{part.name!r} ({part.method}) cannot join {self.name!r} ({self.method}): give "
+                "two single models of different methods"
+            )
+        return replace(self, parts={**self.parts, part.method: part})
 
     def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
         """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
@@ -209,13 +258,15 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    named = dict(bundle.weights)
+    for part in bundle.parts.values():
+        named |= {f"{part.method}/{name}": tensor for name, tensor in part.weights.items()}
     weights = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in bundle.weights.items()
+        for name, tensor in named.items()
     }
-    about = {name: getattr(bundle, name) for name in ("name", "method", "version")}
-    about |= {"format": FORMAT, "config": dict(bundle.config), "card": dict(bundle.card)}
-    about["healthy"] = {key: asdict(scores) for key, scores in bundle.healthy.items()}
+    about = _said(bundle) | {"format": FORMAT if bundle.parts else 1}
+    about["parts"] = {method: _said(part) for method, part in bundle.parts.items()}
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     os.close(handle)
     try:
@@ -225,6 +276,14 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
     finally:
         Path(temporary).unlink(missing_ok=True)
     return path
+
+
+def _said(bundle: ModelBundle) -> dict[str, Any]:
+    """Gather what a file says of a model, beside its weights."""
+    about = {name: getattr(bundle, name) for name in ("name", "method", "version")}
+    about |= {"config": dict(bundle.config), "card": dict(bundle.card)}
+    about["healthy"] = {key: asdict(scores) for key, scores in bundle.healthy.items()}
+    return about
 
 
 def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
@@ -257,7 +316,21 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
         raise ValueError(
             f"{path.name}: not a readable model file ({error}); fetch or export it again"
         ) from error
-    return ModelBundle(weights=weights, **about)
+    parts = {
+        method: ModelBundle(weights=_of_part(weights, method), **said)
+        for method, said in about.pop("parts").items()
+    }
+    own = {name: tensor for name, tensor in weights.items() if "/" not in name}
+    return ModelBundle(weights=own, parts=parts, **about)
+
+
+def _of_part(weights: Mapping[str, Tensor], method: str) -> dict[str, Tensor]:
+    start = f"{method}/"
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in weights.items()
+        if name.startswith(start)
+    }
 
 
 def _fetched(source: str) -> Path | None:
@@ -287,6 +360,12 @@ def _about(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
             f"{path.name}: written in format {written}, this version reads up to {FORMAT}; "
             "update napari-followup"
         )
+    parts = {method: _read(path, said) for method, said in about.get("parts", {}).items()}
+    return _read(path, about) | {"parts": parts}
+
+
+def _read(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a model from what a file says of it."""
     names = ("name", "method", "config", "healthy", "card", "version")
     if missing := [name for name in names if name not in about]:
         raise ValueError(f"{path.name}: the model does not say its {', '.join(missing)}")

@@ -7,7 +7,6 @@ chained by hand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,13 +23,13 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.methods import method_class
+from napari_followup.methods import method_class, method_recipe
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.preparation import Prepared, prepare, visits_of
 from napari_followup.recipe import Fusion, Recipe, Score
 from napari_followup.results import Cancelled, Detection, Reconstruction
 from napari_followup.scores.image import image_scores
-from napari_followup.scoring import fuse, score_series, score_stages
+from napari_followup.scoring import examiner, fuse, score_series, score_stages
 from napari_followup.stack import VisitStack
 
 __all__ = ["detect", "examine", "fuse_scores", "judge", "reconstruct", "score_pair"]
@@ -58,8 +57,8 @@ def detect(
     bundle
         The trained model.
     recipe
-        How evidence becomes a mask; `Recipe.default` when none is given, `Recipe.published` for the
-        thesis'.
+        How evidence becomes a mask. When none is given, the one that measures best with the model's
+        method, for an SDM `Recipe.default`; `Recipe.published` is the thesis'.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     seed
@@ -80,11 +79,12 @@ def detect(
     Cancelled
         If `on_step` returned False.
     """
-    recipe = recipe or Recipe.default()
+    recipe = recipe or method_recipe(bundle.method)
+    model, options = examiner(bundle, recipe)
     where = choose_device(device)
-    prepared = prepare(stack, bundle, where)
+    prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references)
     with inference(where):
-        evidence = examine(prepared.visits, bundle, recipe.options, where, seed, on_step)
+        evidence = examine(prepared.visits, model, options, where, seed, on_step)
         return judge(prepared, evidence, bundle, recipe, seed=seed)
 
 
@@ -115,10 +115,11 @@ def judge(
     healthy = (
         None if evidence.healthy is None else prepared.images_back(evidence.healthy.mean(dim=0))
     )
-    image_score = np.full(prepared.stack.n_visits, np.nan, np.float32)
-    image_score[prepared.observed] = image_scores(stages["final"]).float().cpu().numpy()
+    image_score = prepared.spread(image_scores(stages["final"]).float().cpu().numpy())
     maps = {name: prepared.map_back(values) for name, values in stages.items()}
-    cut = segment(maps["final"], maps["pixel"], recipe, *bundle.healthy_for(recipe.score_key))
+    model, _ = examiner(bundle, recipe)
+    known = model.healthy_for(recipe.score_key)
+    cut = segment(maps["final"], maps["pixel"], recipe, *known)
     score, threshold, floor = _presented(maps.pop("final"), cut, recipe)
     return Detection(
         stack=prepared.stack,
@@ -129,8 +130,7 @@ def judge(
         image_score=image_score,
         threshold=threshold,
         floor=floor,
-        provenance=_provenance(
-            bundle,
+        provenance=model.provenance(
             seed,
             recipe=recipe.as_dict(),
             notes=[*prepared.notes, *cut.notes, *_remarks(cut.mask, prepared.observed)],
@@ -154,7 +154,7 @@ def reconstruct(
     stack, bundle, device, seed, on_step
         As for `detect`, and so are the errors.
     options
-        The method's own, by name; those of `Recipe.default` when none are given.
+        The method's own, by name; those of its best recipe when none are given.
 
     Returns
     -------
@@ -163,13 +163,13 @@ def reconstruct(
     """
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
-    wanted = Recipe.default().options if options is None else options
+    wanted = method_recipe(bundle.method).options if options is None else options
     with inference(where):
         evidence = examine(prepared.visits, bundle, wanted, where, seed, on_step)
         if evidence.healthy is None:
             raise ValueError(f"method {bundle.method!r} gives no healthy images")
         healthy = prepared.images_back(evidence.healthy.mean(dim=0))
-    said = _provenance(bundle, seed, options=dict(wanted), notes=list(prepared.notes))
+    said = bundle.provenance(seed, options=dict(wanted), notes=list(prepared.notes))
     return Reconstruction(stack=stack, healthy=healthy, provenance=said)
 
 
@@ -299,7 +299,7 @@ def examine(
         found = []
         for index, part in enumerate(parts):
             generator = torch.Generator().manual_seed(seed + index)
-            counted = _counting(on_step, index, len(parts))
+            counted = counting(on_step, index, len(parts))
             with fast_networks(device):
                 found.append(method.examine(part, settings, generator, counted))
         return _joined(found)
@@ -341,8 +341,21 @@ def _joined(found: list[Evidence]) -> Evidence:
     )
 
 
-def _counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
-    """Make an `on_step` for one of several parts that counts over all and raises to stop."""
+def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
+    """Make an `on_step` for one of several parts that counts over all and raises to stop.
+
+    Parameters
+    ----------
+    on_step
+        Called with the calls done and to do over all parts; return False to stop.
+    index, parts
+        Which of how many parts of equal length.
+
+    Returns
+    -------
+    callable
+        Takes the calls done and to do in this part; raises `Cancelled`.
+    """
 
     def step(done: int, total: int) -> None:
         if on_step is not None and on_step(index * total + done, parts * total) is False:
@@ -371,16 +384,3 @@ def _presented(
         return score, cut.threshold, cut.floor
     floor = None if cut.floor is None else (cut.floor - low) / (high - low)
     return (score - low) / (high - low), (cut.threshold - low) / (high - low), floor
-
-
-def _provenance(bundle: ModelBundle, seed: int, **more: Any) -> dict[str, Any]:
-    return {
-        "software": "napari-followup",
-        "version": version("napari-followup"),
-        "model": bundle.name,
-        "model_version": bundle.version,
-        "model_fingerprint": bundle.fingerprint,
-        "method": bundle.method,
-        "seed": seed,
-        **more,
-    }

@@ -27,9 +27,10 @@ class Prepared:
     """A series in a model's range and size, and the way back."""
 
     stack: VisitStack
-    visits: Visits  # observed visits only
+    visits: Visits  # those in use
     scalings: tuple[Scaling, ...]  # one a modality
     notes: tuple[str, ...]
+    in_use: NDArray[np.bool_]  # (visit,): observed, and where asked for imputed ones
 
     @property
     def observed(self) -> NDArray[np.intp]:
@@ -37,52 +38,71 @@ class Prepared:
         return np.flatnonzero(self.stack.is_observed)
 
     def map_back(self, scores: Tensor) -> NDArray[np.float32]:
-        """(observed visit, z, y, x) at the model's size -> (visit, z, y, x) at the stack's.
+        """(visit in use, z, y, x) at the model's size -> (visit, z, y, x) at the stack's.
 
         Parameters
         ----------
         scores
-            Maps of the observed visits.
+            Maps of the visits in use.
 
         Returns
         -------
         NDArray
-            Maps of all visits, NaN where one is missing.
+            Maps of all visits, NaN where one was not observed.
         """
-        return self._spread(resize_planes(scores.float(), self._size).cpu().numpy())
+        return self.spread(resize_planes(scores.float(), self._size).cpu().numpy())
 
     def images_back(self, images: Tensor) -> NDArray[np.float32]:
-        """(observed visit, modality, z, y, x) -> shape and intensity units of ``stack.images``.
+        """(visit in use, modality, z, y, x) -> shape and intensity units of ``stack.images``.
 
         Parameters
         ----------
         images
-            Images of the observed visits in the model's range and size.
+            Images of the visits in use, in the model's range and size.
 
         Returns
         -------
         NDArray
-            Images of all visits, NaN where one is missing.
+            Images of all visits, NaN where one was not observed.
+        """
+        return self.spread(self.units_back(images))
+
+    def units_back(self, images: Tensor) -> NDArray[np.float32]:
+        """(any, modality, z, y, x) -> the stack's plane size and intensity units.
+
+        Parameters
+        ----------
+        images
+            In the model's range and size, of any visits.
+
+        Returns
+        -------
+        NDArray
+            As many images as came.
         """
         flat = resize_planes(images.float().flatten(1, 2), self._size)
         found = flat.unflatten(1, images.shape[1:3]).cpu().numpy()
         own = [scaling.invert(found[:, m]) for m, scaling in enumerate(self.scalings)]
-        return self._spread(np.stack(own, axis=1))
+        return np.stack(own, axis=1)
 
     @property
     def _size(self) -> tuple[int, int]:
         height, width = self.stack.shape[-2:]
         return height, width
 
-    def _spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        if len(values) == self.stack.n_visits:
+    def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(visit in use, ...) -> (visit, ...), NaN where one was not observed."""
+        if self.stack.is_observed.all():
             return values
         whole = np.full((self.stack.n_visits, *values.shape[1:]), np.nan, np.float32)
-        whole[self.observed] = values
+        whole[self.in_use] = values
+        whole[~self.stack.is_observed] = np.nan
         return whole
 
 
-def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Prepared:
+def prepare(
+    stack: VisitStack, bundle: ModelBundle, device: torch.device, *, with_imputed: bool = False
+) -> Prepared:
     """Scale and resample a series for a model.
 
     Parameters
@@ -93,6 +113,8 @@ def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Pre
         The model, with its value range and image size.
     device
         Where the tensors go.
+    with_imputed
+        Whether imputed visits are used beside the observed ones, which alone set the scale.
 
     Returns
     -------
@@ -116,9 +138,14 @@ def prepare(stack: VisitStack, bundle: ModelBundle, device: torch.device) -> Pre
     scalings = tuple(
         fit_scaling(stack, bundle.value_range, modality=m) for m in range(bundle.modalities)
     )
-    visits = visits_of(stack, stack.images, scalings, bundle.image_size, device)
+    in_use = ~stack.is_missing if with_imputed else stack.is_observed
+    visits = visits_of(stack, stack.images, scalings, bundle.image_size, device, in_use)
     return Prepared(
-        stack=stack, visits=visits, scalings=scalings, notes=tuple(_notes(stack, bundle))
+        stack=stack,
+        visits=visits,
+        scalings=scalings,
+        notes=tuple(_notes(stack, bundle, with_imputed)),
+        in_use=in_use,
     )
 
 
@@ -128,8 +155,9 @@ def visits_of(
     scalings: tuple[Scaling, ...],
     image_size: tuple[int, int],
     device: torch.device,
+    in_use: NDArray[np.bool_] | None = None,
 ) -> Visits:
-    """Observed visits as tensors in a model's range and size.
+    """Visits as tensors in a model's range and size.
 
     Parameters
     ----------
@@ -143,17 +171,20 @@ def visits_of(
         ``(y, x)`` in pixels.
     device
         Where the tensors go.
+    in_use
+        ``(visit,)`` which ones; the observed ones when none are given.
 
     Returns
     -------
     Visits
         In the order of the stack.
     """
-    observed = np.asarray(images[np.flatnonzero(stack.is_observed)])
-    scaled = np.stack([scaling.apply(observed[:, m]) for m, scaling in enumerate(scalings)], axis=1)
+    in_use = stack.is_observed if in_use is None else in_use
+    taken = np.asarray(images[np.flatnonzero(in_use)])
+    scaled = np.stack([scaling.apply(taken[:, m]) for m, scaling in enumerate(scalings)], axis=1)
     tensor = torch.from_numpy(scaled).to(device)
     planes = resize_planes(tensor.flatten(1, 2), image_size).unflatten(1, tensor.shape[1:3])
-    return Visits(images=planes, ages=torch.from_numpy(stack.ages[stack.is_observed]).to(device))
+    return Visits(images=planes, ages=torch.from_numpy(stack.ages[in_use]).to(device))
 
 
 def _check_types(stack: object, bundle: object) -> None:
@@ -183,7 +214,7 @@ def _check_contrast(stack: VisitStack) -> None:
             )
 
 
-def _notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
+def _notes(stack: VisitStack, bundle: ModelBundle, with_imputed: bool) -> list[str]:
     """List what the user should know about how the series was made to fit."""
     notes = []
     if tuple(stack.shape[-2:]) != bundle.image_size:
@@ -191,11 +222,21 @@ def _notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
             f"planes of {stack.shape[-2]} x {stack.shape[-1]} pixels were resampled to the model's "
             f"{bundle.image_size[0]} x {bundle.image_size[1]} and the results back"
         )
-    missing = np.flatnonzero(~stack.is_observed)
-    if missing.size:
-        notes.append(f"missing visits were left out: {', '.join(str(i + 1) for i in missing)}")
+    missing = stack.is_missing
+    if missing.any():
+        notes.append(f"missing visits were left out: {_numbers(missing)}")
+    imputed = ~stack.is_observed & ~missing
+    if imputed.any():
+        use = "served as references only" if with_imputed else "were left out"
+        notes.append(f"imputed visits {use}: {_numbers(imputed)}")
+    elif with_imputed:
+        notes.append("no imputed visit to take as a reference: impute visits first")
     if not stack.ages_known:
         notes.append("no ages given: visits were taken as one year apart")
     if stack.is_observed.sum() == 1:
         notes.append("a single visit: nothing to fuse over time")
     return notes
+
+
+def _numbers(visits: NDArray[np.bool_]) -> str:
+    return ", ".join(str(index + 1) for index in np.flatnonzero(visits))

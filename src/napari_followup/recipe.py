@@ -23,6 +23,7 @@ __all__ = [
     "Recipe",
     "Score",
     "Support",
+    "Temporal",
     "Threshold",
     "Yen",
 ]
@@ -60,6 +61,28 @@ class Fam:
         if self.weight < 0 or self.blur < 0:
             raise ValueError(
                 f"weight and blur must not be negative, got {self.weight} and {self.blur}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temporal:
+    """Temporal residual: distance from what a TDM predicts for a visit from all the others.
+
+    It shows what came or went between visits. What was there at every visit is predicted with
+    them, and does not show.
+    """
+
+    tolerance: float = 2.0  # as in `Pixel`
+    draws: int = 1
+    sampling_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.tolerance < 0:
+            raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
+        if self.draws < 1 or self.sampling_steps < 1:
+            raise ValueError(
+                f"draws and sampling_steps must be at least 1, got {self.draws} and "
+                f"{self.sampling_steps}"
             )
 
 
@@ -151,7 +174,7 @@ class Fixed:
     value: float = 0.5
 
 
-Score = Pixel | Fam
+Score = Pixel | Fam | Temporal
 Fusion = Lafm | Support | None
 Threshold = Yen | Quantile | HealthyQuantile | HealthyHysteresis | Fixed
 _CHOICES: dict[str, type] = {
@@ -159,6 +182,7 @@ _CHOICES: dict[str, type] = {
     for kind in (
         Pixel,
         Fam,
+        Temporal,
         Lafm,
         Support,
         Yen,
@@ -185,6 +209,7 @@ class Recipe:
     rescale: bool = False  # min-max per patient after the filter (Dang 2025, Sec. 3.2.3)
     threshold: Threshold = field(default_factory=HealthyQuantile)
     floor: float | None = None  # healthy quantile that the mask must exceed beside `threshold`
+    imputed_references: bool = False  # whether imputed visits count when scores are fused
 
     def __post_init__(self) -> None:
         if self.median < 1 or self.median % 2 == 0:
@@ -209,6 +234,11 @@ class Recipe:
         )
 
     @classmethod
+    def temporal(cls) -> Recipe:
+        """Recipe of the temporal residual, see `Temporal`; nothing is fused over visits."""
+        return cls(score=Temporal(), threshold=HealthyHysteresis())
+
+    @classmethod
     def published(cls) -> Recipe:
         """Recipe of the thesis: one draw in 100 steps, FAM, LAFM, median 5, Yen twice.
 
@@ -230,7 +260,10 @@ class Recipe:
         return {
             "options": {name: _plain(value) for name, value in self.options.items()},
             **{name: _tagged(getattr(self, name)) for name in ("score", "fusion", "threshold")},
-            **{name: getattr(self, name) for name in ("median", "rescale", "floor")},
+            **{
+                name: getattr(self, name)
+                for name in ("median", "rescale", "floor", "imputed_references")
+            },
         }
 
     @property

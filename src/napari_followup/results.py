@@ -10,11 +10,47 @@ from numpy.typing import NDArray
 
 from napari_followup.stack import VisitStack
 
-__all__ = ["Cancelled", "Detection", "Reconstruction"]
+__all__ = ["Cancelled", "Detection", "Imputation", "Reconstruction"]
 
 
 class Cancelled(Exception):
-    """A long run was stopped by its `on_step`; nothing was written."""
+    """A long run was stopped by its `on_step`; nothing was written.
+
+    `partial` holds what was finished until then, where that is of use by itself.
+    """
+
+    partial: Imputation | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Imputation:
+    """A series with visits filled in.
+
+    Attributes
+    ----------
+    stack
+        Observed and imputed visits by age, the latter with ``is_observed`` False; intensities are
+        those of the series.
+    spread
+        Standard deviation over the draws, shape and units of ``stack.images``, NaN where a visit
+        was observed; none for a single draw.
+    imputed
+        ``(visit,)`` bool: which visits were filled in.
+    provenance
+        Model, strategy, seed and version, ready for JSON; ``provenance["notes"]`` lists what the
+        user should know.
+    """
+
+    stack: VisitStack
+    spread: NDArray[np.float32] | None
+    imputed: NDArray[np.bool_]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"Imputation({self.stack.subject!r}, {int(self.imputed.sum())} of "
+            f"{self.stack.n_visits} visits imputed, {self.provenance.get('strategy')})"
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,18 +6,46 @@ patient, the training on healthy subjects, whose scores the model then remembers
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Mapping
+from typing import Any, assert_never
 
 from torch import Tensor
 
+from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Features, Visits
-from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Score, Support
+from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Score, Support, Temporal
 from napari_followup.scores.feature import combine, feature_distance
 from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
 from napari_followup.scores.temporal import fuse_over_time, support_over_time
 
-__all__ = ["fuse", "score_series", "score_stages"]
+__all__ = ["examiner", "fuse", "score_series", "score_stages"]
+
+
+def examiner(bundle: ModelBundle, recipe: Recipe) -> tuple[ModelBundle, Mapping[str, Any]]:
+    """Model that finds a recipe's evidence, and the options it is used with.
+
+    Parameters
+    ----------
+    bundle
+        The model given.
+    recipe
+        Its score may ask for another part of the bundle.
+
+    Returns
+    -------
+    tuple
+        The bundle, or its part, and options by name.
+
+    Raises
+    ------
+    ValueError
+        If the bundle has no such part.
+    """
+    if not isinstance(recipe.score, Temporal):
+        return bundle, recipe.options
+    score = recipe.score
+    return bundle.part("tdm"), {"draws": score.draws, "sampling_steps": score.sampling_steps}
 
 
 def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str, Tensor]:
@@ -60,6 +88,11 @@ def score_stages(
     match score:
         case Pixel(tolerance=tolerance):
             return {"pixel": pixel_distance(visits.images, healthy, tolerance=tolerance)}
+        case Temporal(tolerance=tolerance):
+            return {
+                "pixel": pixel_distance(visits.images, healthy),
+                "temporal": pixel_distance(visits.images, healthy, tolerance=tolerance),
+            }
         case Fam(weight=weight, levels=levels, blur=sigma):
             if features is None:
                 raise ValueError(

@@ -7,8 +7,8 @@ visit is a plane of NaN with ``is_observed`` False.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class VisitStack:
     subject: str = "subject"
     modalities: tuple[str, ...] = ("image",)
     ages_known: bool = True  # False when the ages were made up as 0, 1, 2, ...
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # what made the images, if we did
 
     def __post_init__(self) -> None:
         images = _check_images(self.images, self.subject)
@@ -211,6 +212,14 @@ class VisitStack:
     def n_visits(self) -> int:
         """Number of visits, observed or not."""
         return int(self.images.shape[0])
+
+    @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """``(visit,)``: neither observed nor imputed, NaN all over."""
+        missing = ~self.is_observed
+        for index in np.flatnonzero(missing):
+            missing[index] = bool(np.isnan(np.asarray(self.images[index])).all())
+        return missing
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["METHODS", "method_class", "method_presets"]
+from napari_followup.recipe import Recipe
 
-METHODS = {"sdm": "napari_followup.methods.sdm:SDM"}
+__all__ = ["METHODS", "method_class", "method_presets", "method_recipe"]
+
+METHODS = {
+    "sdm": "napari_followup.methods.sdm:SDM",
+    "tdm": "napari_followup.methods.tdm:TDM",
+}
 
 
 def method_class(name: str) -> Any:
@@ -52,5 +57,31 @@ def method_presets(name: str) -> dict[str, Any]:
     ValueError
         If the table has no such method.
     """
-    presets: dict[str, Any] = import_module(method_class(name).__module__).PRESETS
+    presets: dict[str, Any] = _module(name).PRESETS
     return presets
+
+
+def method_recipe(name: str) -> Recipe:
+    """Recipe that a method detects with when none is given.
+
+    Parameters
+    ----------
+    name
+        One of `METHODS`.
+
+    Returns
+    -------
+    Recipe
+        The one that measures best.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such method.
+    """
+    recipe: Recipe = _module(name).DEFAULT_RECIPE
+    return recipe
+
+
+def _module(name: str) -> Any:
+    return import_module(method_class(name).__module__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +61,22 @@ class Evidence:
 
 
 class Method(Protocol):
-    """The members `detect` and the training call; `stages` are trained one after another."""
+    """The members `detect` and the training call; `stages` are trained one after another.
+
+    `samples` says what it learns from: ``"planes"`` (b, modality, y, x), each for itself, or
+    ``"series"``, a tuple of images (b, visit, modality, y, x) and ages (b, visit), NaN where a
+    series has fewer visits than others.
+    """
 
     config: Any
     config_type: type
     options_type: type
     stages: tuple[str, ...]
+    samples: Literal["planes", "series"]
+
+    @staticmethod
+    def fitted(config: Any, samples: Any) -> Any:
+        """Config with what depends on the training samples, such as the range of ages."""
 
     def examine(
         self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
@@ -79,5 +89,5 @@ class Method(Protocol):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains; the rest stays as it is."""
 
-    def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Training loss of `stage` on healthy planes ``(b, modality, y, x)``."""
+    def loss(self, stage: str, batch: Any, generator: torch.Generator) -> Tensor:
+        """Training loss of `stage` on healthy samples."""

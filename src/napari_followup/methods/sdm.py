@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import corrupt
+from napari_followup.diffusion.interpolation import lerp, slerp
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
 from napari_followup.methods.method import Evidence, OnStep, Visits
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
+from napari_followup.recipe import Recipe
 from napari_followup.scores.feature import adaptation_loss
 
 __all__ = ["COMPACT", "PRESETS", "SDM", "THESIS", "SDMConfig", "SDMOptions"]
@@ -86,6 +88,7 @@ COMPACT = SDMConfig(
     adaptation_steps=4,
 )
 PRESETS = {"thesis": THESIS, "compact": COMPACT}
+DEFAULT_RECIPE = Recipe.default()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +124,7 @@ class SDM(nn.Module):
     config_type = SDMConfig
     options_type = SDMOptions
     stages = ("denoise", "features")
+    samples = "planes"
 
     def __init__(self, config: SDMConfig) -> None:
         super().__init__()
@@ -154,6 +158,11 @@ class SDM(nn.Module):
         self.register_buffer(
             "abars", linear_schedule(config.steps, config.beta_range), persistent=False
         )
+
+    @staticmethod
+    def fitted(config: SDMConfig, samples: Tensor) -> SDMConfig:
+        """Take nothing from the training planes: they are in the value range already."""
+        return config
 
     def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
         """Predict the clean image, unclamped.
@@ -228,6 +237,67 @@ class SDM(nn.Module):
                 noised = self._start(planes, level, options, generator, denoise)
                 drawn.append(decode(noised, level, options.sampling_steps, self.abars, denoise))
         return torch.stack(drawn)
+
+    def between(
+        self,
+        earlier: Tensor,
+        later: Tensor,
+        part: Tensor,
+        *,
+        arc: bool,
+        sampling_steps: int = 100,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Planes between two visits: codes and stochastic subcodes interpolated, then decoded.
+
+        Parameters
+        ----------
+        earlier, later
+            ``(b, modality, y, x)`` in the value range.
+        part
+            ``(b,)`` time passed since the earlier visit, 0 to 1.
+        arc
+            Whether subcodes go along the arc (lerp-slerp) or straight (lerp-lerp).
+        sampling_steps
+            Network calls for each of: encoding the one, encoding the other, decoding.
+        on_step
+            Called after every network call.
+
+        Returns
+        -------
+        Tensor
+            ``(b, modality, y, x)``.
+
+        References
+        ----------
+        Dang (2025), appendix C.
+        """
+        level = self.config.steps
+        done, calls = 0, 3 * min(level, sampling_steps)
+
+        def under(code: Tensor) -> Denoise:
+            projected = self.unet.project_code(code)
+
+            def denoise(noised: Tensor, step: int) -> Tensor:
+                nonlocal done
+                steps = torch.tensor([step], device=noised.device)
+                clean = self.clean(noised, steps, projected).clamp(*self.config.value_range)
+                done += 1
+                if on_step:
+                    on_step(done, calls)
+                return clean
+
+            return denoise
+
+        codes = [self.encoder(planes) for planes in (earlier, later)]
+        subcodes = [
+            encode(planes, level, sampling_steps, self.abars, under(code))
+            for planes, code in zip((earlier, later), codes, strict=True)
+        ]
+        mix = slerp if arc else lerp
+        subcode = mix(subcodes[0], subcodes[1], part)
+        code = lerp(codes[0], codes[1], part)
+        return decode(subcode, level, sampling_steps, self.abars, under(code))
 
     def _start(
         self,

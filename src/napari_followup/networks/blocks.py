@@ -6,13 +6,14 @@ come in as ready scales and shifts, so that they are computed once and not at ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["AdaGroupNorm", "ResidualBlock", "SelfAttention", "zeroed"]
+__all__ = ["AdaGroupNorm", "ResidualBlock", "SelfAttention", "SummedCondition", "zeroed"]
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -40,11 +41,32 @@ class AdaGroupNorm(nn.Module):
         return torch.addcmul((1 + code_scale) * step_shift + code_shift, scale, self.norm(h))
 
 
+class SummedCondition(nn.Module):
+    """Step and code added to the features, then group norm (Dang 2025, Sec. 6.2).
+
+    The code is a map, so what it says of a place stays at that place.
+    """
+
+    def __init__(self, channels: int, features: int, groups: int, code_features: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.from_step = nn.Sequential(nn.SiLU(), nn.Linear(features, channels))
+        self.from_code = nn.Conv2d(code_features, channels, 1)
+
+    def forward(self, h: Tensor, step: Tensor, code: Tensor) -> Tensor:
+        """(b, c, y, x), (b or 1, c), (b, c, y, x) projections -> (b, c, y, x)."""
+        summed: Tensor = self.norm(h + step[..., None, None] + code)
+        return summed
+
+
+Condition = Callable[[int, int, int], nn.Module]
+"""Makes a block's condition from its channels, the step embedding's length and norm groups."""
+
 Resample = Literal["down", "up"]
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution; adaptive norm, SiLU, dropout, convolution; and the way around.
+    """Norm, SiLU, convolution; conditioned norm, SiLU, dropout, convolution; and the way around.
 
     With `resample` the planes are halved (average pool) or doubled (nearest) on both ways.
     """
@@ -58,18 +80,19 @@ class ResidualBlock(nn.Module):
         dropout: float = 0.0,
         groups: int = 8,
         resample: Resample | None = None,
+        condition: Condition = AdaGroupNorm,
     ) -> None:
         super().__init__()
         self.resample = _resampler(resample)
         self.norm = nn.GroupNorm(groups, inputs)
         self.convolution = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.adaptive = AdaGroupNorm(outputs, features, groups)
+        self.adaptive = condition(outputs, features, groups)
         self.dropout = nn.Dropout(dropout)
         self.last = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, step: Tensor, code: Tensor) -> Tensor:
-        """(b, inputs, y, x), two projections (b or 1, 2 outputs) -> (b, outputs, y', x')."""
+        """(b, inputs, y, x) and the condition's two projections -> (b, outputs, y', x')."""
         h = self.convolution(self.resample(F.silu(self.norm(x))))
         h = F.silu(self.adaptive(h, step, code))
         changed: Tensor = self.skip(self.resample(x)) + self.last(self.dropout(h))

@@ -8,6 +8,7 @@ the same widths at a fraction of the cost. Conditions are projected by `project_
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from napari_followup.networks.blocks import (
     AdaGroupNorm,
     ResidualBlock,
     SelfAttention,
+    SummedCondition,
     zeroed,
 )
 from napari_followup.networks.embedding import NumberEmbedding
@@ -48,7 +50,7 @@ class UNet(nn.Module):
     channels
         Width of each level, the finest first; every level halves the plane of the one before.
     attention
-        Levels (0 is the finest) that attend; the middle always does.
+        Levels (0 is the finest) that attend; the middle does if any level does.
     features
         Length of the step embedding and of the code's projection.
     code_features
@@ -60,6 +62,10 @@ class UNet(nn.Module):
     residual_resampling
         Whether a residual block of its own goes from level to level, as in the source's code, or a
         plain pool and repeat.
+    blocks
+        Residual blocks a level on the way down; on the way up there is one more.
+    summed
+        Whether conditions are added, and the code is a map (Sec. 6.2), or scale and shift.
     """
 
     def __init__(
@@ -74,13 +80,18 @@ class UNet(nn.Module):
         dropout: float = 0.1,
         unshuffle: int = 1,
         residual_resampling: bool = False,
+        blocks: int = 1,
+        summed: bool = False,
     ) -> None:
         super().__init__()
-        self.unshuffle, self.features = unshuffle, features
+        self.unshuffle, self.features, self.blocks = unshuffle, features, blocks
         self.step_embedding = NumberEmbedding(features)
-        self.code_embedding = nn.Linear(code_features, features) if code_features else None
+        by_vector = code_features and not summed
+        self.code_embedding = nn.Linear(code_features, features) if by_vector else None
 
-        block = partial(ResidualBlock, features=features, dropout=dropout)
+        by_map = partial(SummedCondition, code_features=code_features)
+        condition = by_map if summed else AdaGroupNorm
+        block = partial(ResidualBlock, features=features, dropout=dropout, condition=condition)
 
         def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
             return _Stage(block(wide_in, wide_out), SelfAttention(wide_out) if attends else None)
@@ -89,12 +100,19 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(inputs * folded, channels[0], 3, padding=1)
         widths = (channels[0], *channels)
         levels = range(len(channels))
-        self.down = nn.ModuleList([stage(widths[i], widths[i + 1], i in attention) for i in levels])
-        self.middle = nn.ModuleList([stage(channels[-1], channels[-1], n == 0) for n in range(2)])
+        self.down = nn.ModuleList(
+            stage(widths[i + (n > 0)], widths[i + 1], i in attention)
+            for i in levels
+            for n in range(blocks)
+        )
+        attends = bool(attention)
+        self.middle = nn.ModuleList(
+            stage(channels[-1], channels[-1], attends and n == 0) for n in range(2)
+        )
         self.up = nn.ModuleList()
         width = channels[-1]
         for level in reversed(levels):
-            for skipped in (channels[level], widths[level]):
+            for skipped in (*[channels[level]] * blocks, widths[level]):
                 self.up.append(stage(width + skipped, channels[level], level in attention))
                 width = channels[level]
         steps = channels if residual_resampling else ()
@@ -109,19 +127,19 @@ class UNet(nn.Module):
     @property
     def multiple(self) -> int:
         """Image sides must be multiples of this many pixels."""
-        return self.unshuffle << (len(self.down) - 1)
+        return self.unshuffle << (len(self.down) // self.blocks - 1)
 
-    def _norms(self) -> list[AdaGroupNorm]:
-        """Adaptive norms, in the order in which `forward` comes to them."""
-        down = _woven(self.down, self.shrink, every=1)
-        up = _woven(self.up, self.grow, every=2)
+    def _norms(self) -> list[Any]:
+        """Conditioned norms, in the order in which `forward` comes to them."""
+        down = _woven(self.down, self.shrink, every=self.blocks)
+        up = _woven(self.up, self.grow, every=self.blocks + 1)
         blocks = [
             part.block if isinstance(part, _Stage) else part for part in (*down, *self.middle, *up)
         ]
         return [block.adaptive for block in blocks]
 
     def project_steps(self, steps: Tensor) -> list[Tensor]:
-        """(b,) diffusion steps -> each block's (b, 2 c) scale and shift."""
+        """(b,) diffusion steps -> each block's (b, 2 c) scale and shift, or (b, c) when summed."""
         embedded = self.step_embedding(steps)
         return [norm.from_step(embedded) for norm in self._norms()]
 
@@ -133,25 +151,44 @@ class UNet(nn.Module):
             embedded = self.code_embedding(code)
         return [norm.from_code(embedded) for norm in self._norms()]
 
+    def project_maps(self, maps: Tensor) -> list[Tensor]:
+        """(b, code_features, y, x), as fine as the first level -> each block's (b, c, y', x')."""
+        pyramid = {0: maps}
+        for level in range(1, len(self.down) // self.blocks):
+            pyramid[level] = F.avg_pool2d(pyramid[level - 1], 2)
+        return [
+            norm.from_code(pyramid[level])
+            for norm, level in zip(self._norms(), self._levels(), strict=True)
+        ]
+
+    def _levels(self) -> list[int]:
+        """Level that each block of `_norms` works on."""
+        count = len(self.down) // self.blocks
+        down = [level for level in range(count) for _ in range(self.blocks)]
+        up = [level for level in reversed(range(count)) for _ in range(self.blocks + 1)]
+        return [*down, count - 1, count - 1, *up]
+
     def forward(self, x: Tensor, step: list[Tensor], code: list[Tensor]) -> Tensor:
         """(b, inputs, y, x) and both lists of projections -> (b, outputs, y, x)."""
         conditions = iter(zip(step, code, strict=True))
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle) if self.unshuffle > 1 else x)
         skips = []
-        for level, stage in enumerate(self.down):
-            if level and self.shrink:
-                h = self.shrink[level - 1](h, *next(conditions))
-            elif level:
-                h = F.avg_pool2d(h, 2)
-            skips.append(h)
+        for count, stage in enumerate(self.down):
+            level, place = divmod(count, self.blocks)
+            if place == 0:
+                if level and self.shrink:
+                    h = self.shrink[level - 1](h, *next(conditions))
+                elif level:
+                    h = F.avg_pool2d(h, 2)
+                skips.append(h)
             h = stage(h, *next(conditions))
             skips.append(h)
         for stage in self.middle:
             h = stage(h, *next(conditions))
         for count, stage in enumerate(self.up):
-            if count and count % 2 == 0:  # two blocks a level
+            if count and count % (self.blocks + 1) == 0:
                 if self.grow:
-                    h = self.grow[count // 2 - 1](h, *next(conditions))
+                    h = self.grow[count // (self.blocks + 1) - 1](h, *next(conditions))
                 else:
                     h = F.interpolate(h, scale_factor=2.0, mode="nearest")
             h = stage(torch.cat([h, skips.pop()], dim=1), *next(conditions))

@@ -10,7 +10,7 @@ from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.methods import method_class
 from napari_followup.preparation import prepare
 from napari_followup.recipe import Recipe
-from napari_followup.scoring import score_series
+from napari_followup.scoring import examiner, score_series
 from napari_followup.stack import VisitStack
 
 __all__ = ["healthy_scores"]
@@ -40,12 +40,12 @@ def healthy_scores(
     ModelBundle
         With one more entry in ``healthy``.
     """
-    method = bundle.build(device)
-    options = method_class(bundle.method).options_type(**recipe.options)
+    model, wanted = examiner(bundle, recipe)
+    method, options = model.build(device), method_class(model.method).options_type(**wanted)
     found = []
     with torch.no_grad():
         for index, stack in enumerate(stacks):
-            visits = prepare(stack, bundle, torch.device(device)).visits
+            visits = prepare(stack, model, torch.device(device)).visits
             generator = torch.Generator().manual_seed(seed + index)
             evidence = method.examine(visits, options, generator, lambda done, total: None)
             found.append(score_series(visits, evidence, recipe)["final"].cpu().numpy().ravel())

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from napari_followup.training.checkpoint import LAST, read_checkpoint
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.samples import RandomPlanes
+from napari_followup.training.samples import RandomBatches, Samples, picked, size_of
 
 __all__ = ["OnLoss", "fit_stage"]
 
@@ -68,7 +68,7 @@ class _Stage(pl.LightningModule):
         """Start the clock when the work starts, not when the objects are made."""
         self._since = time.monotonic()
 
-    def training_step(self, batch: Tensor, _: int) -> Tensor:
+    def training_step(self, batch: Samples, _: int) -> Tensor:
         """Loss of one batch, at the learning rate the plan has for it."""
         for optimizer in self.trainer.optimizers:
             for group in optimizer.param_groups:
@@ -79,7 +79,7 @@ class _Stage(pl.LightningModule):
         self.log("loss", loss)
         return loss
 
-    def validation_step(self, batch: Tensor, index: int) -> None:
+    def validation_step(self, batch: Samples, index: int) -> None:
         """Loss of one validation batch, under the same noise every time."""
         loss = self._loss(batch, index, VALIDATION)
         self.log("validation_loss", loss, on_epoch=True, on_step=False)
@@ -92,7 +92,7 @@ class _Stage(pl.LightningModule):
         """Count the time spent before."""
         self.seconds = checkpoint["seconds"]
 
-    def _loss(self, batch: Tensor, number: int, stream: int) -> Tensor:
+    def _loss(self, batch: Samples, number: int, stream: int) -> Tensor:
         generator = torch.Generator().manual_seed(_seed(self.plan.seed, number, stream))
         loss: Tensor = self.method.loss(self.stage, batch, generator)
         return loss
@@ -139,7 +139,7 @@ class _Watch(Callback):
 def fit_stage(
     method: Any,
     stage: str,
-    planes: tuple[Tensor, Tensor],
+    samples: tuple[Samples, Samples],
     plan: TrainingPlan,
     out: Path,
     *,
@@ -155,8 +155,8 @@ def fit_stage(
         A module with `loss` and `parts_of`, see `methods.method`.
     stage
         One of ``method.stages``.
-    planes
-        Training and validation planes, each ``(plane, modality, y, x)``.
+    samples
+        Those to train and those to validate on, of the kind that the method learns from.
     plan
         Length, batch, learning rate, seed.
     out
@@ -187,9 +187,8 @@ def fit_stage(
     module = _Stage(method, stage, plan, first)
     watch = _Watch(on_loss, out / LAST, plan.checkpoint_every)
     callbacks = [_Averaging(plan.ema_decay), watch]  # in this order: averaged, then written
-    training = DataLoader(RandomPlanes(planes[0], plan.batch, plan.seed, start), batch_size=None)
-    seen = cast("Dataset[Tensor]", planes[1][:: max(1, len(planes[1]) // 512)])
-    validation = DataLoader(seen, batch_size=plan.batch)
+    training = DataLoader(RandomBatches(samples[0], plan.batch, plan.seed, start), batch_size=None)
+    validation = DataLoader(_in_batches(samples[1], plan.batch), batch_size=None)
     with warnings.catch_warnings():
         # Advice on workers and logging is not ours to heed.
         warnings.filterwarnings("ignore", module="lightning")
@@ -197,6 +196,13 @@ def fit_stage(
         ckpt_path = str(saved.path) if saved else None
         trainer.fit(module, training, validation, ckpt_path=ckpt_path, weights_only=True)
     return not watch.stopped
+
+
+def _in_batches(samples: Samples, batch: int, most: int = 512) -> Dataset[Samples]:
+    """At most about `most` samples, evenly spread, as a list of batches."""
+    seen = picked(samples, slice(None, None, max(1, size_of(samples) // most)))
+    starts = range(0, size_of(seen), batch)
+    return cast("Dataset[Samples]", [picked(seen, slice(s, s + batch)) for s in starts])
 
 
 def _trainer(

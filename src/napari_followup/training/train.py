@@ -13,15 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.methods import method_class, method_presets
-from napari_followup.recipe import Recipe
+from napari_followup.methods import method_class, method_presets, method_recipe
 from napari_followup.results import Cancelled
 from napari_followup.stack import VisitStack
 from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checkpoint import refresh_norms
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.samples import healthy_planes, split_subjects
+from napari_followup.training.samples import Samples, healthy_samples, split_subjects
 
 __all__ = ["train"]
 
@@ -84,25 +83,26 @@ def train(
     out = Path(out)
     torch.manual_seed(plan.seed)
     training, validation = split_subjects(stacks, plan.held_out, plan.seed)
+    kind = method_class(method)
     config = _config(method, preset, stacks[0], image_size)
-    model = method_class(method)(config).to(memory_format=torch.channels_last)
-    planes = tuple(
-        healthy_planes(part, config.image_size, config.value_range)
+    learned, held_out = (
+        healthy_samples(kind.samples, part, config.image_size, config.value_range)
         for part in (training, validation)
     )
+    model = kind(kind.fitted(config, learned)).to(memory_format=torch.channels_last)
     for index, stage in enumerate(model.stages):
         _run_stage(
-            model, stage, (planes[0], planes[1]), plan, out / stage, index == 0, device, on_loss
+            model, stage, (learned, held_out), plan, out / stage, index == 0, device, on_loss
         )
     model.to("cpu").eval()
     bundle = ModelBundle(
         name=name or method,
         method=method,
-        config=asdict(config),
+        config=asdict(model.config),
         weights=model.state_dict(),
         card=_card(training, validation, plan, preset, about),
     )
-    bundle = healthy_scores(bundle, validation, Recipe.default(), device=device)
+    bundle = healthy_scores(bundle, validation, method_recipe(method), device=device)
     return load_bundle(save_bundle(bundle, out / f"{bundle.name}.safetensors"))
 
 
@@ -126,7 +126,7 @@ def _size_like(plane: tuple[int, ...]) -> tuple[int, int]:
 def _run_stage(
     model: Any,
     stage: str,
-    planes: tuple[Tensor, Tensor],
+    samples: tuple[Samples, Samples],
     plan: TrainingPlan,
     folder: Path,
     first: bool,
@@ -140,12 +140,13 @@ def _run_stage(
         model.load_state_dict(load_file(finished))
         return
     tell = None if on_loss is None else lambda n, progress, loss: on_loss(stage, n, progress, loss)
-    if not fit_stage(model, stage, planes, plan, folder, first=first, device=device, on_loss=tell):
+    if not fit_stage(model, stage, samples, plan, folder, first=first, device=device, on_loss=tell):
         raise Cancelled(
             f"training was stopped; {folder} holds the last checkpoint, from which training again "
             "goes on"
         )
-    refresh_norms(model, planes[0])
+    if isinstance(samples[0], Tensor):
+        refresh_norms(model, samples[0])
     partial = finished.with_suffix(".partial")
     save_file(
         {name: value.contiguous().cpu() for name, value in model.state_dict().items()}, partial

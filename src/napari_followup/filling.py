@@ -1,0 +1,187 @@
+"""The strategies of imputation: from which visits each wanted one is predicted, and how combined.
+
+`impute` is the door; here are tensors in the model's range and size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_followup.methods.method import Visits
+
+__all__ = ["Found", "Plan", "find"]
+
+Counted = Callable[[int, int], "Callable[[int, int], None]"]
+"""Makes the `on_step` of one part from its number and the number of parts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to impute: strategy, draws, network calls a draw, and the source of noise."""
+
+    strategy: str
+    draws: int
+    sampling_steps: int
+    seed: int
+
+    @property
+    def by_codes(self) -> bool:
+        """Whether codes of the SDM are interpolated."""
+        return self.strategy in ("lerp-slerp", "lerp-lerp")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Found:
+    """Draws of one wanted visit, and the share that each observed visit has in its base."""
+
+    age: float
+    drawn: Tensor  # (draw, modality, z, y, x)
+    base: Tensor  # (observed visit,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """One prediction of a wanted visit, to be added to others with a weight."""
+
+    age: float
+    known: list[int]  # positions in the pool, the base first
+    weight: float = 1.0
+
+
+@dataclass(eq=False, kw_only=True)
+class _Pool:
+    """Visits to predict from: observed ones, and in a chain those imputed before."""
+
+    images: Tensor  # (visit, modality, z, y, x)
+    ages: Tensor  # (visit,) float64
+    base: Tensor  # (visit, observed visit): what each goes back to
+
+    def tasks(self, age: float, strategy: str, *, forward: bool) -> list[_Task]:
+        """Predictions that together give the image at `age`."""
+        gaps = age - self.ages
+        earlier = int(gaps.masked_fill(gaps <= 0, torch.inf).argmin())
+        later = int(gaps.masked_fill(gaps >= 0, -torch.inf).argmax())
+        has_earlier, has_later = bool((gaps > 0).any()), bool((gaps < 0).any())
+        if strategy == "chain" or forward:
+            nearest = earlier if has_earlier else later
+        else:
+            nearest = int(gaps.abs().argmin())
+        if strategy == "joint":
+            others = [i for i in range(len(gaps)) if i != nearest]
+            return [_Task(age=age, known=[nearest, *others])]
+        if strategy in ("direct", "chain") or not (has_earlier and has_later):
+            return [_Task(age=age, known=[nearest])]
+        share = float(gaps[earlier] / (self.ages[later] - self.ages[earlier]))  # of the way
+        return [
+            _Task(age=age, known=[earlier], weight=1 - share),
+            _Task(age=age, known=[later], weight=share),
+        ]
+
+
+def find(
+    network: Any,
+    visits: Visits,
+    wanted: NDArray[np.float64],
+    plan: Plan,
+    planes: int,
+    counted: Counted,
+) -> Iterator[Found]:
+    """Impute every wanted age, as many at a time as fit and as the strategy allows."""
+    count, _, depth = visits.images.shape[:3]
+    pool = _Pool(images=visits.images, ages=visits.ages, base=torch.eye(count).to(visits.images))
+    fit = max(1, planes // (count if plan.strategy == "joint" else 2))
+    thick = min(depth, fit)
+    ages = _order(wanted, float(visits.ages.min()), plan.strategy)
+    many = 1 if plan.strategy == "chain" else max(1, fit // depth)
+    groups = [ages[start : start + many] for start in range(0, len(ages), many)]
+    starts = range(0, depth, thick)
+    parts = len(groups) * len(starts)
+    for number, group in enumerate(groups):
+        drawn, base = [], torch.empty(0)
+        for place, start in enumerate(starts):
+            on_step = counted(number * len(starts) + place, parts)
+            slab = slice(start, start + thick)
+            found, base = _predict(network, pool, group, slab, plan, on_step)
+            drawn.append(found)
+        whole = torch.cat(drawn, dim=3)  # (draw, age, modality, z, y, x)
+        for index, age in enumerate(group):
+            yield Found(age=age, drawn=whole[:, index], base=base[index])
+        if plan.strategy == "chain":
+            pool.images = torch.cat([pool.images, whole.mean(dim=0)])
+            pool.ages = torch.cat([pool.ages, pool.ages.new_tensor(group)])
+            pool.base = torch.cat([pool.base, base])
+
+
+def _order(wanted: NDArray[np.float64], first: float, strategy: str) -> list[float]:
+    """Ages in the order to impute them: a chain goes up, and down before the first visit."""
+    if strategy != "chain":
+        return [float(age) for age in wanted]
+    return [*wanted[wanted > first].tolist(), *wanted[wanted < first][::-1].tolist()]
+
+
+def _predict(
+    network: Any,
+    pool: _Pool,
+    ages: list[float],
+    slab: slice,
+    plan: Plan,
+    on_step: Callable[[int, int], None],
+) -> tuple[Tensor, Tensor]:
+    """Images (draw, age, modality, z, y, x) of a slab, and their bases (age, observed visit)."""
+    forward = not (plan.by_codes or network.config.backward)
+    sets = [pool.tasks(age, plan.strategy, forward=forward) for age in ages]
+    tasks = [task for tasks in sets for task in tasks]
+    images = pool.images[:, :, slab].transpose(1, 2)  # (visit, z, modality, y, x)
+    depth = images.shape[1]
+    base = torch.stack([_base(pool, tasks) for tasks in sets])
+    if plan.by_codes:
+        ends = [[task.known[0] for task in tasks] for tasks in sets]
+        part = [task.weight for tasks in sets for task in tasks[1:]]
+        earlier, later = (images[[pair[side] for pair in ends]].flatten(0, 1) for side in (0, 1))
+        between = network.between(
+            earlier,
+            later,
+            images.new_tensor(part).repeat_interleave(depth),
+            arc=plan.strategy == "lerp-slerp",
+            sampling_steps=plan.sampling_steps,
+            on_step=on_step,
+        )
+        return between.unflatten(0, (-1, depth)).transpose(1, 2)[None], base
+    known = torch.tensor([task.known for task in tasks])
+    noise = torch.stack([_noise(task.age, slab, images, plan) for task in tasks], dim=1)
+    drawn = network.predict(
+        images[known].transpose(1, 2).flatten(0, 1),  # (task · z, visit, modality, y, x)
+        pool.ages[known].repeat_interleave(depth, dim=0),
+        pool.ages.new_tensor([task.age for task in tasks]).repeat_interleave(depth),
+        noise.flatten(1, 2),
+        plan.sampling_steps,
+        on_step,
+    ).unflatten(1, (len(tasks), depth))
+    weighted = drawn * drawn.new_tensor([t.weight for t in tasks])[:, None, None, None, None]
+    sizes = [len(tasks) for tasks in sets]
+    summed = torch.stack([part.sum(dim=1) for part in weighted.split(sizes, dim=1)], dim=1)
+    return summed.transpose(2, 3), base
+
+
+def _base(pool: _Pool, tasks: list[_Task]) -> Tensor:
+    """(observed visit,): what an image goes back to that these tasks make together."""
+    return torch.stack([task.weight * pool.base[task.known[0]] for task in tasks]).sum(dim=0)
+
+
+def _noise(age: float, slab: slice, images: Tensor, plan: Plan) -> Tensor:
+    """(draw, z, modality, y, x), the same at an age whatever else is imputed and however."""
+    bits = int(np.float64(age).view(np.uint64))
+    planes = [
+        np.random.default_rng((plan.seed, bits, z)).standard_normal(
+            (plan.draws, *images.shape[2:]), dtype=np.float32
+        )
+        for z in range(slab.start, slab.start + images.shape[1])
+    ]
+    return torch.from_numpy(np.stack(planes, axis=1)).to(images)

@@ -1,0 +1,303 @@
+"""Fill in visits: the door to the Temporal Diffusion Model for scripts, command line and widgets.
+
+`impute` gives the series with its gaps filled, `imputation` also says how and how surely,
+`forecast` goes on past the last visit, `expected_visits` predicts each observed visit from the
+others.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.detect import OnStep, counting, reconstruct
+from napari_followup.device import (
+    choose_device,
+    fast_networks,
+    halving,
+    inference,
+    planes_at_once,
+)
+from napari_followup.filling import Found, Plan, find
+from napari_followup.gaps import SAME, STRATEGIES, check_new_ages, coming_ages
+from napari_followup.methods.method import Visits
+from napari_followup.preparation import Prepared, prepare
+from napari_followup.results import Cancelled, Imputation, Reconstruction
+from napari_followup.stack import VisitStack
+
+__all__ = ["expected_visits", "forecast", "imputation", "impute"]
+
+Ages = Sequence[float] | NDArray[np.floating] | None
+FAR = 0.5  # of the range of ages trained on: how far beyond it an age is taken for a wrong unit
+
+
+def impute(stack: VisitStack, bundle: ModelBundle, ages: Ages = None, **how: Any) -> VisitStack:
+    """Fill in the visits of a series that are missing, or those at given ages.
+
+    Parameters
+    ----------
+    stack, bundle, ages, **how
+        As for `imputation`, and so are the errors.
+
+    Returns
+    -------
+    VisitStack
+        Observed and imputed visits by age; ``is_observed`` is False where one was imputed.
+    """
+    return imputation(stack, bundle, ages, **how).stack
+
+
+def forecast(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    visits: int = 3,
+    *,
+    interval: float | None = None,
+    **how: Any,
+) -> VisitStack:
+    """Go on past the last observed visit (the oversampling of Dang 2025, Sec. 6.3.3).
+
+    Parameters
+    ----------
+    stack, bundle, **how
+        As for `imputation`, and so are the errors.
+    visits
+        How many.
+    interval
+        Years between them; the series' typical interval when none is given.
+
+    Returns
+    -------
+    VisitStack
+        The series and what may follow.
+    """
+    return impute(stack, bundle, coming_ages(stack, visits, interval), **how)
+
+
+def imputation(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    ages: Ages = None,
+    *,
+    strategy: str = "joint",
+    draws: int = 1,
+    sampling_steps: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Imputation:
+    """Fill in visits, and say how and how surely.
+
+    Parameters
+    ----------
+    stack
+        The series. Only its observed visits are looked at.
+    bundle
+        A model with a TDM, or with an SDM for the strategies that interpolate its codes.
+    ages
+        Years, inside, before or after the observed ones; the series' own missing visits when none
+        are given.
+    strategy
+        ``"joint"``: from all observed visits at once. ``"both sides"``: from the nearest one before
+        and the nearest one after, each for itself, weighted by distance. ``"direct"``: from the
+        nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or imputed
+        (Dang 2025, Sec. 6.1). ``"lerp-slerp"``, ``"lerp-lerp"``: between two observed visits, by
+        their codes in the SDM (appendix C).
+    draws
+        Images drawn for each age; their mean is taken, and with two or more their spread is given.
+    sampling_steps
+        Network calls a draw: one gives the model's mean image, more give images that differ from
+        draw to draw. When none is given, 1 for a single draw and 10 for several; 100 for the
+        strategies that interpolate codes.
+    device
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    seed
+        Source of all noise; the same seed gives the same image at the same age.
+    on_step
+        Called with the network calls done and to do; return False to stop.
+
+    Returns
+    -------
+    Imputation
+        In the plane size and intensity units of the series.
+
+    Raises
+    ------
+    ValueError
+        If the strategy is not known or cannot reach an age, a visit is observed at one of `ages`,
+        or model and series do not go together.
+    Cancelled
+        If `on_step` returned False; `partial` holds the visits finished by then, if any.
+    """
+    plan = _plan(strategy, draws, sampling_steps, seed)
+    wanted = check_new_ages(stack, ages)
+    model = bundle.part("sdm" if plan.by_codes else "tdm")
+    where = choose_device(device)
+    prepared = prepare(stack, model, where)
+    _check_reach(prepared.visits, wanted, plan, model)
+    said = model.provenance(
+        seed,
+        strategy=strategy,
+        draws=draws,
+        sampling_steps=plan.sampling_steps,
+        imputed_ages=wanted.tolist(),
+        notes=_notes(prepared, model, wanted),
+    )
+    finished: list[Found] = []
+    counted = partial(counting, on_step)
+
+    def in_blocks(planes: int) -> None:
+        finished.clear()
+        with fast_networks(where):
+            for found in find(model.build(where), prepared.visits, wanted, plan, planes, counted):
+                finished.append(found)
+
+    try:
+        with inference(where):
+            halving(in_blocks, planes_at_once(where, model.image_size))
+    except Cancelled as stop:
+        stop.partial = _merged(prepared, finished, said) if finished else None
+        raise
+    return _merged(prepared, finished, said)
+
+
+def expected_visits(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    *,
+    draws: int = 1,
+    sampling_steps: int = 1,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> Reconstruction:
+    """Predict each observed visit from all others: where they differ, something came or went.
+
+    Parameters
+    ----------
+    stack, bundle, draws, sampling_steps, device, seed, on_step
+        As for `imputation`.
+
+    Returns
+    -------
+    Reconstruction
+        The predictions, in the shape and intensity units of ``stack.images``.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two visits are observed, or model and series do not go together.
+    Cancelled
+        If `on_step` returned False.
+    """
+    options = {"draws": draws, "sampling_steps": sampling_steps}
+    return reconstruct(
+        stack, bundle.part("tdm"), options=options, device=device, seed=seed, on_step=on_step
+    )
+
+
+def _plan(strategy: str, draws: int, sampling_steps: int | None, seed: int) -> Plan:
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy: got {strategy!r}; give one of {', '.join(STRATEGIES)}")
+    if draws < 1 or (sampling_steps is not None and sampling_steps < 1):
+        raise ValueError(
+            f"draws and sampling_steps must be at least 1, got {draws} and {sampling_steps}"
+        )
+    usual = 1 if draws == 1 else 10
+    plan = Plan(strategy=strategy, draws=draws, sampling_steps=sampling_steps or usual, seed=seed)
+    if not plan.by_codes:
+        return plan
+    if draws > 1:
+        raise ValueError(f"strategy {strategy!r} draws nothing at random: draws must be 1")
+    return replace(plan, sampling_steps=sampling_steps or 100)
+
+
+def _check_reach(
+    visits: Visits, wanted: NDArray[np.float64], plan: Plan, model: ModelBundle
+) -> None:
+    """Say which ages a strategy or a model cannot reach, before anything is computed."""
+    first, last = float(visits.ages.min()), float(visits.ages.max())
+    beyond = wanted[(wanted < first) | (wanted > last)]
+    if plan.by_codes and beyond.size:
+        raise ValueError(
+            f"strategy {plan.strategy!r} goes between two observed visits, here from {first:.4g} "
+            f"to {last:.4g} years, and {beyond[0]:.4g} lies outside; take 'joint'"
+        )
+    before = wanted[wanted < first]
+    if not plan.by_codes and before.size and not model.config["backward"]:
+        raise ValueError(
+            f"model {model.name!r} goes forward in time only, and {before[0]:.4g} lies before the "
+            f"first observed visit at {first:.4g}; leave that age out, or take another model"
+        )
+
+
+def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) -> Imputation:
+    """Put the imputed visits into the series."""
+    stack = prepared.stack
+    means = torch.stack([visit.drawn.float().mean(dim=0) for visit in found])
+    images = prepared.units_back(means) + _detail(prepared, torch.stack([v.base for v in found]))
+    ages = np.array([visit.age for visit in found])
+    kept = np.array([(np.abs(ages - age) >= SAME).all() for age in stack.ages])
+    own = np.asarray(stack.images)[kept]
+    merged = np.concatenate([own, images.astype(np.result_type(own.dtype, np.float32))])
+    all_ages = np.concatenate([stack.ages[kept], ages])
+    order = np.argsort(all_ages, kind="stable")
+    new = np.arange(len(merged))[order] >= len(own)
+    spread = None
+    if len(found[0].drawn) > 1:
+        spread = np.full(merged.shape, np.nan, np.float32)
+        deviation = torch.stack([visit.drawn.float().std(dim=0) for visit in found])
+        ends = prepared.units_back(means + deviation) - prepared.units_back(means)
+        spread[new] = ends[np.argsort(ages, kind="stable")]
+    filled = stack.with_images(
+        merged,
+        ages=all_ages,
+        is_observed=np.concatenate([stack.is_observed[kept], np.zeros(len(ages), bool)]),
+        provenance=said,
+    )
+    return Imputation(stack=filled, spread=spread, imputed=new, provenance=said)
+
+
+def _detail(prepared: Prepared, base: Tensor) -> NDArray[np.float32] | float:
+    """Detail that resampling took from each base image, to be given back."""
+    if tuple(prepared.stack.shape[-2:]) == tuple(prepared.visits.images.shape[-2:]):
+        return 0.0
+    observed = np.asarray(prepared.stack.images[prepared.observed], np.float32)
+    lost = observed - prepared.units_back(prepared.visits.images)
+    return np.tensordot(base.float().cpu().numpy(), lost, axes=1)
+
+
+def _notes(prepared: Prepared, model: ModelBundle, wanted: NDArray[np.float64]) -> list[str]:
+    """List what the user should know; warn of an age far from all the model has seen."""
+    stack = prepared.stack
+    notes = [note for note in prepared.notes if "single visit" not in note]
+    if stack.is_observed.sum() == 1:
+        notes.append(
+            "a single observed visit does not tell how fast this subject changes: the farther an "
+            "age is from it, the more the image shows the pace of the average subject"
+        )
+    known = model.config.get("age_range")
+    if not known or not stack.ages_known:
+        return notes
+    low, high = known
+    ages = np.concatenate([stack.ages[stack.is_observed], wanted])
+    beyond = max(low - ages.min(), ages.max() - high)
+    if beyond <= 0:
+        return notes
+    found = (
+        f"ages from {ages.min():.4g} to {ages.max():.4g} years go beyond those the model was "
+        f"trained on, {low:.4g} to {high:.4g}"
+    )
+    if beyond > FAR * (high - low):
+        found += "; are they in years, and of the same kind of subjects?"
+        warnings.warn(found, stacklevel=3)
+    return [*notes, found]

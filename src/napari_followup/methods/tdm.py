@@ -1,0 +1,450 @@
+"""Temporal Diffusion Model: what a subject's image looks like at another age.
+
+Dang (2025), Sec. 6: diffusion over the change from a known visit, given that visit, its age and
+the gap. Presets: `THESIS` follows Table 6.1 to the letter; `COMPACT` takes any number of known
+visits and both directions of time, and reads the change as a motion of what is there plus a rest,
+so that what does not move stays exactly as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_followup.diffusion.process import add_noise, clean_from_noise
+from napari_followup.diffusion.sampling import decode, draw_noise
+from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.methods.method import Evidence, OnStep, Visits
+from napari_followup.networks.rrdb import RRDB
+from napari_followup.networks.unet import UNet
+from napari_followup.recipe import Recipe
+
+__all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
+
+GAP_FLOOR = 0.1  # squared, in standard deviations of the cohort's gaps
+FARTHEST = 8.0  # ratio of gaps up to which the change between two known visits is carried on
+
+
+@dataclass(frozen=True, kw_only=True)
+class TDMConfig:
+    """Architecture, noise schedule, target, and the cohort's ages (defaults: Dang 2025, Table 6.1).
+
+    Years in `age_mean`, `age_sd`, `gap_sd` and `age_range` are those of the training cohort.
+    """
+
+    modalities: int = 1
+    image_size: tuple[int, int] = (64, 64)  # (y, x) in pixels
+    value_range: tuple[float, float] = (0.0, 1.0)
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: int = 2
+    condition_features: int = 32
+    dropout: float = 0.1
+    unshuffle: int = 1
+    encoder_blocks: int = 8
+    encoder_features: int = 64
+    encoder_growth: int = 32
+    references: int = 1  # known visits that a training sample has at most
+    backward: bool = False  # whether earlier visits may be predicted from later ones
+    motion: bool = False  # whether the change is a motion plus a rest, or the rest alone
+    prediction: Literal["noise", "clean"] = "noise"
+    steps: int = 1000
+    beta_range: tuple[float, float] = (1e-4, 2e-2)
+    age_mean: float = 0.0
+    age_sd: float = 1.0
+    gap_sd: float = 1.0
+    age_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.beta_range
+        if not 0 < low < high < 1:
+            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        if self.motion and self.prediction != "clean":
+            raise ValueError("motion needs prediction='clean': noise does not move")
+        if self.references < 1:
+            raise ValueError(f"references must be at least 1, got {self.references}")
+
+
+THESIS = TDMConfig()
+COMPACT = TDMConfig(
+    channels=(64, 96, 96),
+    blocks=1,
+    condition_features=64,
+    dropout=0.0,
+    unshuffle=4,
+    encoder_blocks=1,
+    encoder_features=48,
+    encoder_growth=16,
+    references=4,
+    backward=True,
+    motion=True,
+    prediction="clean",
+)
+PRESETS = {"thesis": THESIS, "compact": COMPACT}
+DEFAULT_RECIPE = Recipe.temporal()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TDMOptions:
+    """How a trained TDM is used: how many images are drawn, in how many network calls each."""
+
+    draws: int = 1
+    sampling_steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or self.sampling_steps < 1:
+            raise ValueError(
+                f"draws and sampling_steps must be at least 1, got {self.draws} and "
+                f"{self.sampling_steps}"
+            )
+
+
+class TDM(nn.Module):
+    """Encoder of known visits and U-Net of a Temporal Diffusion Model.
+
+    Raises
+    ------
+    ValueError
+        If the image size is no multiple of what the U-Net halves and folds.
+    """
+
+    abars: Tensor  # (steps + 1,) float64, signal share of every step
+
+    config_type = TDMConfig
+    options_type = TDMOptions
+    stages = ("change",)
+    samples = "series"
+
+    def __init__(self, config: TDMConfig) -> None:
+        super().__init__()
+        self.config = config
+        several = config.references > 1
+        self.encoder = RRDB(
+            config.modalities * (2 if several else 1),
+            config.encoder_features,
+            config.encoder_blocks,
+            growth=config.encoder_growth,
+            unshuffle=config.unshuffle,
+        )
+        self.pool = _ReferencePool(self.encoder.outputs) if several else None
+        features = config.condition_features
+        self.from_age = nn.Linear(1, features)
+        self.from_gap = nn.Linear(1, features)
+        self.unet = UNet(
+            config.modalities,
+            config.modalities + (2 if config.motion else 0),
+            config.channels,
+            attention=(),
+            features=features,
+            code_features=self.encoder.outputs + features,
+            dropout=config.dropout,
+            unshuffle=config.unshuffle,
+            blocks=config.blocks,
+            summed=True,
+        )
+        if any(side % self.unet.multiple for side in config.image_size):
+            raise ValueError(
+                f"image_size: got {config.image_size}; this network takes multiples of "
+                f"{self.unet.multiple} pixels"
+            )
+        self.register_buffer(
+            "abars", linear_schedule(config.steps, config.beta_range), persistent=False
+        )
+
+    @staticmethod
+    def fitted(config: TDMConfig, samples: tuple[Tensor, Tensor]) -> TDMConfig:
+        """Config that knows the ages of the training series, and the gaps between their visits."""
+        ages = samples[1]
+        known = ages[ages.isfinite()]
+        gaps = (ages[:, :, None] - ages[:, None]).flatten()
+        gaps = gaps[gaps.isfinite() & (gaps != 0)]
+        if not gaps.numel():
+            raise ValueError(
+                "every visit has the same age: change over time needs ages that differ"
+            )
+        return replace(
+            config,
+            age_mean=float(known.mean()),
+            age_sd=float(known.std()) or 1.0,
+            gap_sd=float(gaps.square().mean().sqrt()),
+            age_range=(float(known.min()), float(known.max())),
+        )
+
+    def predict(
+        self,
+        images: Tensor,
+        ages: Tensor,
+        wanted: Tensor,
+        noise: Tensor,
+        sampling_steps: int = 1,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Images at other ages.
+
+        Parameters
+        ----------
+        images
+            ``(b, visit, modality, y, x)`` known visits in the value range; the change is predicted
+            from the one nearest in age. A model with ``references = 1`` looks at that one only.
+        ages
+            ``(b, visit)`` years; NaN where a series has fewer visits than others.
+        wanted
+            ``(b,)`` years.
+        noise
+            ``(draw, b, modality, y, x)`` of unit variance: where each draw starts.
+        sampling_steps
+            Network calls a draw.
+        on_step
+            Called after every network call.
+
+        Returns
+        -------
+        Tensor
+            ``(draw, b, modality, y, x)``, clamped to the value range, or to that of the nearest
+            visit where it is wider.
+
+        Raises
+        ------
+        ValueError
+            If a series has no known visit, or only later ones and the model goes forward only.
+        """
+        images, gaps = _nearest_first(images, ages, wanted, forward=not self.config.backward)
+        base, gap = images[:, 0], self._gap(gaps)
+        start, end = self.config.value_range  # beyond which a visit's own extremes may lie
+        low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(start)
+        high = base.amax(dim=(1, 2, 3), keepdim=True).clamp_min(end)
+        conditions = self.conditions(images, gaps, wanted)
+        calls = len(noise) * min(sampling_steps, self.config.steps)
+        done = 0
+
+        def denoise(noised: Tensor, step: int) -> Tensor:
+            nonlocal done
+            steps = torch.tensor([step], device=noised.device)
+            change = self.change(noised, steps, conditions, base, gap)
+            done += 1
+            if on_step:
+                on_step(done, calls)
+            return (base + change).clamp(low, high) - base
+
+        changes = [
+            decode(start, self.config.steps, sampling_steps, self.abars, denoise) for start in noise
+        ]
+        return base + torch.stack(changes)
+
+    def conditions(self, images: Tensor, gaps: Tensor, wanted: Tensor) -> list[Tensor]:
+        """Gather what the U-Net knows of the subject, once for all steps and draws.
+
+        Parameters
+        ----------
+        images
+            ``(b, visit, modality, y, x)``, nearest first.
+        gaps
+            ``(b, visit)`` years from each visit to the wanted age, NaN where there is none.
+        wanted
+            ``(b,)`` years.
+
+        Returns
+        -------
+        list of Tensor
+            One map a residual block.
+        """
+        config = self.config
+        gap = self._gap(gaps)
+        age = ((wanted[:, None] - gaps[:, :1] - config.age_mean) / config.age_sd).float()
+        if self.pool is None:
+            maps = self.encoder(images[:, 0])
+        else:
+            pairs = torch.cat([images[:, :1].expand_as(images), images], dim=2)
+            there = gaps.isfinite()
+            maps = images.new_zeros(*gaps.shape, self.encoder.outputs, *self._folded(images))
+            maps[there] = self.encoder(pairs[there])
+            maps = self.pool(maps, gaps / config.gap_sd, age)
+        numbers = self.from_age(age) + self.from_gap(gap)
+        numbers = numbers[..., None, None].expand(-1, -1, *maps.shape[-2:])
+        return self.unet.project_maps(torch.cat([maps, numbers], dim=1))
+
+    def change(
+        self,
+        noised: Tensor,
+        steps: Tensor,
+        conditions: list[Tensor],
+        base: Tensor,
+        gap: Tensor,
+    ) -> Tensor:
+        """Predict the clean change, unclamped.
+
+        Parameters
+        ----------
+        noised
+            ``(b, modality, y, x)`` the change, noised to `steps` (b or 1).
+        steps
+            Diffusion steps.
+        conditions
+            As `conditions` returns them.
+        base
+            ``(b, modality, y, x)`` the visit that changes.
+        gap
+            ``(b, 1)`` time from it to the wanted age, in standard deviations of the cohort's gaps.
+
+        Returns
+        -------
+        Tensor
+            Shape of `noised`.
+        """
+        predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), conditions)
+        if self.config.prediction == "noise":
+            return clean_from_noise(noised, predicted, self._abar(steps, noised))
+        if not self.config.motion:
+            return predicted
+        rest, motion = predicted.split([self.config.modalities, 2], dim=1)
+        motion = self._smooth(motion) * gap[..., None, None]  # a speed times a time
+        moved: Tensor = _moved(base, motion) - base + rest
+        return moved
+
+    def examine(
+        self, visits: Visits, options: TDMOptions, generator: torch.Generator, on_step: OnStep
+    ) -> Evidence:
+        """Predict every visit from the others: what stands out is what came or went."""
+        images = visits.images.permute(2, 0, 1, 3, 4)  # (z, visit, modality, y, x)
+        depth, count = images.shape[:2]
+        if count < 2:
+            raise ValueError("a single visit: there is no other one to predict it from")
+        others = torch.tensor([[j for j in range(count) if j != i] for i in range(count)])
+        known = images[:, others].flatten(0, 1)  # (z · visit, other, modality, y, x)
+        ages = visits.ages[others].repeat(depth, 1)
+        wanted = visits.ages.repeat(depth)
+        noise = draw_noise((options.draws, len(known), *known.shape[2:]), generator, known)
+        drawn = self.predict(known, ages, wanted, noise, options.sampling_steps, on_step)
+        healthy: Tensor = drawn.unflatten(1, (depth, count))
+        return Evidence(healthy=healthy.permute(0, 2, 3, 1, 4, 5))
+
+    def loss(self, stage: str, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
+        """Loss on healthy series: images (b, visit, modality, y, x) and ages (b, visit), eq. 6.1.
+
+        Ages are NaN where a series has fewer visits; every series has two or more.
+        """
+        images, ages, wanted, target = self._task(*batch, generator)
+        images, gaps = _nearest_first(images, ages, wanted, forward=not self.config.backward)
+        base = images[:, 0]
+        noise = draw_noise(tuple(base.shape), generator, base)
+        steps = torch.randint(
+            1, self.config.steps + 1, (len(base),), generator=generator, device=generator.device
+        ).to(base.device)
+        noised = add_noise(target - base, noise, self._abar(steps, base))
+        conditions = self.conditions(images, gaps, wanted)
+        if self.config.prediction == "noise":
+            predicted = self.unet(noised, self.unet.project_steps(steps), conditions)
+            return F.mse_loss(predicted, noise)
+        gap = self._gap(gaps)
+        change = self.change(noised, steps, conditions, base, gap)
+        squares = (change - (target - base)).square().mean(dim=(1, 2, 3))
+        # What a long gap leaves open must not drown what a short one shows: errors grow with it.
+        relative: Tensor = squares / (GAP_FLOOR + gap[:, 0].square())
+        return relative.mean()
+
+    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+        """Submodules that `stage` trains: all of them."""
+        return (self,)
+
+    def begin(self, stage: str) -> None:
+        """Nothing to prepare."""
+
+    def _task(
+        self, images: Tensor, ages: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Known visits, their ages, the wanted age and its image, drawn from every series."""
+        keys = torch.rand(ages.shape, generator=generator, device=generator.device).to(ages.device)
+        order = keys.masked_fill(ages.isnan(), 2.0).argsort(dim=1)[:, : self.config.references + 1]
+        even = torch.rand((len(ages), 1), generator=generator, device=generator.device)
+        count = 1 + (even.square() * self.config.references).long().to(
+            ages.device
+        )  # few more often
+        chosen = ages.gather(1, order)
+        chosen[torch.arange(order.shape[1], device=ages.device) > count] = torch.nan
+        if not self.config.backward:  # the last one is wanted
+            latest = chosen.nan_to_num(nan=float("-inf")).argmax(dim=1, keepdim=True)
+            places = torch.arange(order.shape[1], device=ages.device)
+            swap = torch.where(places == latest, 0, places)
+            swap[:, :1] = latest
+            order, chosen = order.gather(1, swap), chosen.gather(1, swap)
+        taken = images[torch.arange(len(images), device=ages.device)[:, None], order]
+        return taken[:, 1:], chosen[:, 1:], chosen[:, 0], taken[:, 0]
+
+    def _gap(self, gaps: Tensor) -> Tensor:
+        """(b, 1) float32: standardised time from the nearest visit, of gaps nearest first."""
+        return (gaps[:, :1] / self.config.gap_sd).float()
+
+    def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
+        return self.abars[steps].to(like)[:, None, None, None]
+
+    def _folded(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2:]
+        return height // self.config.unshuffle, width // self.config.unshuffle
+
+    def _smooth(self, motion: Tensor) -> Tensor:
+        """(b, 2, y, x) pixels, without what is finer than the planes the network works on."""
+        if self.config.unshuffle == 1:
+            return motion
+        coarse = F.avg_pool2d(motion, self.config.unshuffle)
+        return F.interpolate(coarse, size=motion.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class _ReferencePool(nn.Module):
+    """Mean over known visits, each seen in the light of its gap and weighed by it."""
+
+    def __init__(self, channels: int, features: int = 64) -> None:
+        super().__init__()
+        self.read = nn.Sequential(
+            nn.Linear(5, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
+        )
+        self.scale = nn.Linear(features, channels)
+        self.shift = nn.Linear(features, channels)
+        self.weight = nn.Linear(features, 1)
+
+    def forward(self, maps: Tensor, gaps: Tensor, age: Tensor) -> Tensor:
+        """(b, visit, c, y, x) nearest first, gaps (b, visit), age (b, 1) -> (b, c, y, x)."""
+        there = gaps.isfinite()
+        gaps = gaps.float().nan_to_num()
+        first = gaps[:, :1].expand_as(gaps)
+        apart = first - gaps  # from the nearest visit to this one
+        ratio = torch.where(apart == 0, 0.0, first / apart.where(apart != 0, torch.ones(())))
+        ratio = ratio.clamp(-FARTHEST, FARTHEST)
+        numbers = torch.stack(
+            [first, apart, ratio, (apart == 0).float(), age.expand_as(gaps)], dim=-1
+        )
+        read = self.read(numbers)
+        weight = self.weight(read)[..., 0].masked_fill(~there, float("-inf")).softmax(dim=1)
+        scale = (1 + self.scale(read)) * weight[..., None]
+        shift = (self.shift(read) * weight[..., None]).sum(dim=1)
+        pooled: Tensor = torch.einsum("bvcyx,bvc->bcyx", maps, scale) + shift[..., None, None]
+        return pooled
+
+
+def _nearest_first(
+    images: Tensor, ages: Tensor, wanted: Tensor, *, forward: bool
+) -> tuple[Tensor, Tensor]:
+    """Known visits (b, visit, ...) by their distance in age, and their gaps (b, visit) in years."""
+    gaps = wanted[:, None] - ages
+    if forward:
+        gaps = gaps.masked_fill(gaps <= 0, torch.nan)
+    if gaps.isnan().all(dim=1).any():
+        why = ": this model goes forward in time only and needs an earlier one" if forward else ""
+        raise ValueError(f"no known visit to predict from{why}")
+    order = gaps.abs().nan_to_num(nan=float("inf")).argsort(dim=1, stable=True)
+    taken = images[torch.arange(len(images), device=images.device)[:, None], order]
+    return taken, gaps.gather(1, order)
+
+
+def _moved(images: Tensor, motion: Tensor) -> Tensor:
+    """Images (b, m, y, x) read at a distance (b, 2, y, x) in pixels (y, x), edges repeated."""
+    height, width = images.shape[-2:]
+    rows = torch.arange(height, device=images.device, dtype=images.dtype)
+    columns = torch.arange(width, device=images.device, dtype=images.dtype)
+    y = (rows[:, None] + motion[:, 0]) * (2 / (height - 1)) - 1
+    x = (columns + motion[:, 1]) * (2 / (width - 1)) - 1
+    return F.grid_sample(
+        images, torch.stack([x, y], dim=-1), padding_mode="border", align_corners=True
+    )
