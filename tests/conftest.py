@@ -175,6 +175,51 @@ def tiny_bundle() -> ModelBundle:
 
 
 @pytest.fixture(scope="session")
+def tiny_tdm() -> ModelBundle:
+    """Untrained TDM for 16 x 16 planes with values of its own: what it imputes is no known visit."""
+    import torch
+
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.methods.tdm import TDM, TDMConfig
+
+    torch.manual_seed(0)
+    config = TDMConfig(
+        image_size=(16, 16),
+        channels=(8, 16),
+        blocks=1,
+        unshuffle=2,
+        condition_features=16,
+        dropout=0.0,
+        encoder_blocks=1,
+        encoder_features=8,
+        encoder_growth=8,
+        references=3,
+        backward=True,
+        motion=True,
+        prediction="clean",
+        steps=20,
+        age_mean=62.0,
+        age_sd=2.0,
+        gap_sd=2.0,
+        age_range=(55.0, 70.0),
+    )
+    model = TDM(config)
+    with torch.no_grad():
+        for parameter in model.unet.parameters():
+            if not parameter.any():  # what starts at zero would hide what lies before it
+                parameter.normal_(std=0.2)
+    return ModelBundle(
+        name="tiny-tdm", method="tdm", config=asdict(config), weights=model.state_dict()
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_both(tiny_bundle: ModelBundle, tiny_tdm: ModelBundle) -> ModelBundle:
+    """`tiny_bundle` with `tiny_tdm` beside it, as one file holds them."""
+    return tiny_bundle.with_part(tiny_tdm)
+
+
+@pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Recipe of three network calls that a `tiny_bundle` can follow."""
     from napari_followup.recipe import Recipe, Yen

@@ -184,3 +184,96 @@ def test_one_unusual_subject_does_not_move_the_line_of_the_others() -> None:
 
     assert found.patient_height(0.9) == pytest.approx(0.1)
     assert found.patient_height(1.0) == pytest.approx(5.0)
+
+
+@pytest.fixture
+def joined(tiny_both: ModelBundle, tmp_path: Path) -> Path:
+    part = tiny_both.part("tdm").with_healthy("its key", SCORES)
+    both = replace(tiny_both.with_healthy("key", SCORES), card={"about": "both"})
+    return save_bundle(both.with_part(part), tmp_path / "both.safetensors", half=False)
+
+
+def test_a_bundle_comes_back_with_its_parts(tiny_both: ModelBundle, joined: Path) -> None:
+    loaded = load_bundle(joined)
+
+    part, own = loaded.part("tdm"), tiny_both.part("tdm")
+    assert loaded.part("sdm") is loaded
+    assert list(loaded.parts) == ["tdm"]
+    assert (part.name, part.method, part.version) == ("tiny-tdm", "tdm", "1")
+    assert part.healthy == {"its key": SCORES}
+    assert loaded.healthy == {"key": SCORES}
+    assert (loaded.card, part.card) == ({"about": "both"}, {})
+    assert loaded.fingerprint == tiny_both.fingerprint
+    assert part.fingerprint == own.fingerprint
+    assert set(loaded.weights) == set(tiny_both.weights)
+    assert part.build().config == own.build().config
+    for name, values in own.build().state_dict().items():
+        assert torch.equal(values, part.build().state_dict()[name])
+    assert repr(loaded).endswith(f"{loaded.fingerprint}, with tdm)")
+
+
+def test_a_part_does_not_change_the_fingerprint_of_the_model(
+    tiny_bundle: ModelBundle, tiny_both: ModelBundle
+) -> None:
+    assert tiny_both.fingerprint == tiny_bundle.fingerprint
+    assert tiny_both.part("tdm").fingerprint != tiny_bundle.fingerprint
+    assert tiny_bundle.parts == {}
+
+
+def test_only_files_with_parts_need_a_version_that_knows_parts(saved: Path, joined: Path) -> None:
+    def format_of(path: Path) -> int:
+        return json.loads(about_of(path)[KEY])["format"]
+
+    assert format_of(saved) == 1
+    assert format_of(joined) == FORMAT == 2
+
+
+def test_a_file_written_before_there_were_parts_is_read(
+    tiny_bundle: ModelBundle, saved: Path
+) -> None:
+    save_file(load_file(saved), saved, metadata=about_of(saved, parts=None))
+
+    loaded = load_bundle(saved)
+
+    assert loaded.parts == {}
+    assert loaded.fingerprint == tiny_bundle.fingerprint
+
+
+def test_a_part_that_does_not_say_what_it_is_is_refused(joined: Path) -> None:
+    parts = json.loads(about_of(joined)[KEY])["parts"]
+    del parts["tdm"]["config"]
+    save_file(load_file(joined), joined, metadata=about_of(joined, parts=parts))
+
+    with pytest.raises(ValueError, match=r"both.safetensors: the model does not say its config"):
+        load_bundle(joined)
+
+
+def test_parts_are_stored_in_half_precision_too(tiny_both: ModelBundle, joined: Path) -> None:
+    half = save_bundle(tiny_both, joined.parent / "half.safetensors")
+
+    assert half.stat().st_size < 0.6 * joined.stat().st_size
+
+
+def test_a_part_that_is_not_there_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
+    with pytest.raises(ValueError, match=r"model 'tiny' \(sdm\) has no tdm; choose a model with one"):
+        tiny_bundle.part("tdm")
+
+
+def test_a_part_takes_the_place_of_one_of_its_method(
+    tiny_both: ModelBundle, tiny_tdm: ModelBundle
+) -> None:
+    newer = replace(tiny_tdm, name="newer")
+
+    both = tiny_both.with_part(newer)
+
+    assert both.part("tdm") is newer
+    assert tiny_both.part("tdm") is tiny_tdm
+
+
+def test_models_of_one_method_and_joined_ones_cannot_be_parts(
+    tiny_bundle: ModelBundle, tiny_both: ModelBundle, tiny_tdm: ModelBundle
+) -> None:
+    with pytest.raises(ValueError, match=r"'tiny' \(sdm\) cannot join 'tiny' \(sdm\)"):
+        tiny_bundle.with_part(tiny_bundle)
+    with pytest.raises(ValueError, match="give two single models of different methods"):
+        tiny_tdm.with_part(tiny_both)

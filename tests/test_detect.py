@@ -13,9 +13,20 @@ import torch
 
 import napari_followup as nf
 from napari_followup.bundle import HealthyScores, ModelBundle
-from napari_followup.recipe import Fam, Fixed, HealthyQuantile, Lafm, Pixel, Recipe
+from napari_followup.recipe import (
+    Fam,
+    Fixed,
+    Fusion,
+    HealthyQuantile,
+    Lafm,
+    Pixel,
+    Recipe,
+    Support,
+    Temporal,
+)
 from napari_followup.results import Cancelled
 from napari_followup.stack import VisitStack
+from napari_followup.training.calibrate import healthy_scores
 
 
 @pytest.fixture
@@ -315,3 +326,109 @@ def test_arrays_and_names_are_told_from_series_and_models(
         nf.detect(np.zeros((3, 16, 16)), tiny_bundle)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"load_bundle\('starmen'\)"):
         nf.detect(tiny_series, "starmen")  # type: ignore[arg-type]
+
+
+def with_imputed(series: VisitStack) -> VisitStack:
+    """Visit 2 is imputed: an anomaly of its own, and brighter than any observed visit."""
+    images = series.images.copy()
+    images[1, ..., 9:11, 9:11] = 400.0
+    return replace(series, images=images, is_observed=np.array([True, False, True, True]))
+
+
+@pytest.mark.parametrize("fusion", [Lafm(gamma=1.0), Support(gain=1.0)])
+def test_imputed_visits_count_as_references_but_are_never_marked(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe, fusion: Fusion
+) -> None:
+    series = with_imputed(tiny_series)
+    recipe = replace(tiny_recipe, fusion=fusion, threshold=Fixed(value=0.0))
+    alone = replace(recipe, imputed_references=False)
+
+    found = nf.detect(series, tiny_bundle, replace(recipe, imputed_references=True))
+    without = nf.detect(series, tiny_bundle, alone)
+
+    for each in (found, without):
+        assert not each.mask[1].any()
+        assert np.isnan(each.score[1]).all()
+        assert np.isnan(each.image_score[1])
+        assert each.healthy is not None
+        assert np.isnan(each.healthy[1]).all()
+        assert np.isfinite(each.score[[0, 2, 3]]).all()
+    place = (slice(None), 0, slice(9, 11), slice(9, 11))
+    assert found.score[place][0].mean() > without.score[place][0].mean() + 0.05
+    assert "imputed visits served as references only: 2" in found.provenance["notes"]
+    assert "imputed visits were left out: 2" in without.provenance["notes"]
+    gone = series.select(series.is_observed)
+    np.testing.assert_array_equal(
+        without.score[[0, 2, 3]], nf.detect(gone, tiny_bundle, alone).score
+    )
+
+
+def test_imputed_visits_set_no_scale(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, imputed_references=True)
+
+    found = nf.detect(with_imputed(tiny_series), tiny_bundle, recipe)
+
+    assert found.healthy is not None
+    distance = np.abs(tiny_series.images - found.healthy)[:, 0] / 80.0  # not 400
+    np.testing.assert_allclose(found.score[[0, 2, 3]], distance[[0, 2, 3]], atol=1e-5)
+
+
+def test_the_temporal_residual_is_the_distance_to_what_the_others_predict(
+    tiny_series: VisitStack, tiny_both: ModelBundle
+) -> None:
+    recipe = replace(Recipe.temporal(), score=Temporal(tolerance=0.0), threshold=Fixed(value=0.1))
+
+    found = nf.detect(gapped(tiny_series), tiny_both, recipe, seed=3)
+
+    expected = nf.expected_visits(gapped(tiny_series), tiny_both, seed=3).healthy
+    assert found.healthy is not None
+    np.testing.assert_array_equal(found.healthy, expected)
+    np.testing.assert_allclose(
+        found.score, np.abs(tiny_series.images - expected)[:, 0] / 80.0, atol=1e-5
+    )
+    assert list(found.scores) == ["pixel", "temporal"]
+    assert np.isnan(found.score[1]).all()
+    assert found.provenance["method"] == "tdm"
+    assert found.provenance["model_fingerprint"] == tiny_both.part("tdm").fingerprint
+
+
+def test_a_temporal_model_alone_detects_by_its_own_recipe(
+    tiny_series: VisitStack, tiny_tdm: ModelBundle
+) -> None:
+    found = nf.detect(tiny_series, tiny_tdm)
+
+    assert Recipe.from_dict(found.provenance["recipe"]) == Recipe.temporal()
+
+
+def test_imputed_references_serve_the_temporal_residual_too(
+    tiny_series: VisitStack, tiny_tdm: ModelBundle
+) -> None:
+    series, recipe = with_imputed(tiny_series), Recipe.temporal()
+
+    found = nf.detect(series, tiny_tdm, replace(recipe, imputed_references=True))
+    without = nf.detect(series, tiny_tdm, recipe)
+
+    assert np.isnan(found.score[1]).all()
+    assert not np.allclose(found.score[0], without.score[0])
+
+
+def test_the_temporal_residual_needs_two_visits_and_a_temporal_model(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_tdm: ModelBundle
+) -> None:
+    with pytest.raises(ValueError, match="a single visit: there is no other one"):
+        nf.detect(tiny_series.select([0]), tiny_tdm)
+    with pytest.raises(ValueError, match=r"'tiny' \(sdm\) has no tdm"):
+        nf.detect(tiny_series, tiny_bundle, Recipe.temporal())
+
+
+def test_healthy_scores_of_a_part_are_found_where_they_were_put(
+    tiny_series: VisitStack, tiny_both: ModelBundle
+) -> None:
+    known = healthy_scores(tiny_both, [tiny_series, tiny_series], Recipe.temporal())
+
+    found = nf.detect(tiny_series, known, Recipe.temporal())
+
+    assert np.isfinite(found.threshold)
+    assert not any("healthy" in note for note in found.provenance["notes"])

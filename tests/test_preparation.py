@@ -96,3 +96,64 @@ def test_other_images_of_the_series_take_its_scale(
     other = visits_of(tiny_series, tiny_series.images / 2, prepared.scalings, (16, 16), CPU)
 
     torch.testing.assert_close(other.images, prepared.visits.images / 2)
+
+
+def half_imputed(series: VisitStack) -> VisitStack:
+    """Visit 2 is imputed, and far brighter than all others; visit 3 is missing."""
+    images = series.images.copy()
+    images[1] *= 10
+    images[2] = np.nan
+    return replace(series, images=images, is_observed=np.array([True, False, True, True]))
+
+
+def test_imputed_visits_are_left_out_unless_asked_for(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    prepared = prepare(half_imputed(tiny_series), tiny_bundle, CPU)
+
+    assert prepared.visits.ages.tolist() == [60.0, 64.0]
+    assert prepared.in_use.tolist() == [True, False, False, True]
+    assert prepared.notes == (
+        "missing visits were left out: 3",
+        "imputed visits were left out: 2",
+    )
+
+
+def test_imputed_visits_are_used_but_set_no_scale_and_get_no_maps(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    series = half_imputed(tiny_series)
+
+    prepared = prepare(series, tiny_bundle, CPU, with_imputed=True)
+    maps = prepared.map_back(torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 1, 16, 16))
+    images = prepared.images_back(prepared.visits.images)
+
+    assert prepared.visits.ages.tolist() == [60.0, 61.0, 64.0]
+    assert prepared.in_use.tolist() == [True, True, False, True]
+    assert prepared.scalings == prepare(series, tiny_bundle, CPU).scalings
+    assert prepared.visits.images[1].max() == pytest.approx(10.0)
+    assert np.isnan(maps[1:3]).all()
+    assert (maps[0] == 1).all()
+    assert (maps[3] == 3).all()
+    assert np.isnan(images[1:3]).all()
+    np.testing.assert_allclose(images[[0, 3]], tiny_series.images[[0, 3]], atol=1e-3)
+    assert "imputed visits served as references only: 2" in prepared.notes
+
+
+def test_a_series_without_imputed_visits_has_no_such_references(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    notes = prepare(with_gap(tiny_series), tiny_bundle, CPU, with_imputed=True).notes
+
+    assert "no imputed visit to take as a reference: impute visits first" in notes
+
+
+def test_any_number_of_images_goes_back_to_the_series_units(
+    tiny_bundle: ModelBundle, tiny_series: VisitStack
+) -> None:
+    prepared = prepare(with_gap(tiny_series), tiny_bundle, CPU)
+
+    back = prepared.units_back(torch.full((7, 1, 1, 16, 16), 0.5))
+
+    assert back.shape == (7, 1, 1, 16, 16)
+    np.testing.assert_allclose(back, 40.0, rtol=1e-5)

@@ -15,6 +15,7 @@ from napari_followup.recipe import (
     Quantile,
     Recipe,
     Support,
+    Temporal,
     Yen,
 )
 
@@ -31,6 +32,8 @@ RECIPES = [
     ),
     Recipe(score=Pixel(tolerance=0.5), fusion=Lafm(sigma=0.0), threshold=Quantile(q=0.9)),
     Recipe(threshold=HealthyHysteresis()),
+    Recipe.temporal(),
+    Recipe(score=Temporal(tolerance=1.0, draws=3), imputed_references=True),
 ]
 
 
@@ -92,6 +95,8 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (Lafm, {"sigma": -1}, "sigma and gamma must not be negative"),
         (Lafm, {"beta": 1.5}, "beta must lie in \\[0, 1\\], got 1.5"),
         (Support, {"reach": -1}, "sigma, gain and reach must not be negative"),
+        (Temporal, {"tolerance": -1}, "tolerance must not be negative and draws at least 1, got -1"),
+        (Temporal, {"draws": 0}, "draws at least 1, got 2.0 and 0"),
         (Quantile, {"q": 97}, "q must lie in \\[0, 1\\], got 97"),
         (HealthyQuantile, {"q": -0.1}, "q must lie in"),
         (Recipe, {"median": 4}, "median must be an odd number of pixels"),
@@ -104,3 +109,10 @@ def test_settings_are_checked_where_they_are_made(
 ) -> None:
     with pytest.raises(ValueError, match=problem):
         kind(**settings)
+
+
+def test_a_recipe_written_before_references_could_be_imputed_is_read() -> None:
+    values = Recipe.default().as_dict()
+    del values["imputed_references"]
+
+    assert Recipe.from_dict(values) == Recipe.default()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_followup.results import Detection
+from napari_followup.results import Cancelled, Detection, Imputation
 from napari_followup.stack import VisitStack
 
 
@@ -28,3 +28,24 @@ def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
     assert not anew.mask[1].any()
     assert not found.mask.any()
     assert repr(found) == "Detection('tiny', 0 of 4 visits marked, 0 pixels, threshold inf)"
+
+
+def test_an_imputation_introduces_itself_in_a_line(tiny_series: VisitStack) -> None:
+    found = Imputation(
+        stack=tiny_series,
+        spread=None,
+        imputed=np.array([False, True, True, False]),
+        provenance={"strategy": "chain"},
+    )
+
+    assert repr(found) == "Imputation('tiny', 2 of 4 visits imputed, chain)"
+
+
+def test_what_was_stopped_may_leave_a_part_behind(tiny_series: VisitStack) -> None:
+    stopped = Cancelled("stopped")
+    found = Imputation(stack=tiny_series, spread=None, imputed=np.zeros(4, bool))
+
+    stopped.partial = found
+
+    assert stopped.partial is found
+    assert Cancelled("another").partial is None

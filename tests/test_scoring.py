@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Support
+from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Support, Temporal
 from napari_followup.scores.feature import combine, feature_distance
 from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
 from napari_followup.scores.temporal import fuse_over_time, support_over_time
-from napari_followup.scoring import fuse, score_series, score_stages
+from napari_followup.scoring import examiner, fuse, score_series, score_stages
 
 
 def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
@@ -69,3 +70,28 @@ def test_fam_needs_a_method_with_features(visits: Visits) -> None:
 def test_a_score_of_differences_needs_a_healthy_image(visits: Visits) -> None:
     with pytest.raises(ValueError, match="gives no healthy image to compare with"):
         score_series(visits, Evidence(score=torch.rand(3, 2, 12, 10)), Recipe())
+
+
+def test_the_temporal_residual_is_the_pixel_distance_with_its_tolerance(
+    visits: Visits, evidence: Evidence
+) -> None:
+    found = score_series(visits, evidence, Recipe(score=Temporal(tolerance=1.5)))
+
+    healthy = evidence.healthy.mean(dim=0)
+    assert list(found) == ["pixel", "temporal", "final"]
+    assert torch.equal(found["pixel"], pixel_distance(visits.images, healthy))
+    assert torch.equal(found["temporal"], pixel_distance(visits.images, healthy, tolerance=1.5))
+    assert torch.equal(found["final"], found["temporal"])
+
+
+def test_the_temporal_residual_asks_the_temporal_model(
+    tiny_both: ModelBundle, tiny_bundle: ModelBundle
+) -> None:
+    options = {"noise_levels": (10,)}
+    usual = Recipe(options=options)
+    temporal = Recipe(options=options, score=Temporal(draws=2))
+
+    assert examiner(tiny_both, usual) == (tiny_both, options)
+    assert examiner(tiny_both, temporal) == (tiny_both.part("tdm"), {"draws": 2})
+    with pytest.raises(ValueError, match="has no tdm"):
+        examiner(tiny_bundle, temporal)

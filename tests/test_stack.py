@@ -293,3 +293,32 @@ def test_the_package_lists_what_is_public() -> None:
     import napari_followup
 
     assert dir(napari_followup) == sorted(napari_followup.__all__)
+
+
+def test_missing_is_what_was_neither_observed_nor_imputed() -> None:
+    images = np.random.default_rng(0).random((4, 2, 1, 4, 4))
+    images[1] = np.nan
+
+    stack = VisitStack.from_array(images, is_observed=[True, True, False, True])
+
+    assert stack.is_observed.tolist() == [True, False, False, True]
+    assert stack.is_missing.tolist() == [False, True, False, False]
+    assert not stack.select([0, 2]).is_missing.any()
+
+
+def test_missing_visits_of_lazy_images_are_found() -> None:
+    images = np.zeros((3, 4, 4), np.float32)
+    images[2] = np.nan
+
+    stack = VisitStack.from_array(da.from_array(images, chunks=(1, 4, 4)))
+
+    assert stack.is_missing.tolist() == [False, False, True]
+
+
+def test_what_made_the_images_goes_with_them() -> None:
+    stack = VisitStack.from_array(SERIES)
+    made = stack.with_images(stack.images, provenance={"strategy": "joint"})
+
+    assert stack.provenance == {}
+    assert made.provenance == {"strategy": "joint"}
+    assert made.select([0]).provenance == {"strategy": "joint"}

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from napari_followup.methods.method import Visits
 
-__all__ = ["Found", "Plan", "find"]
+__all__ = ["BY_CODES", "Found", "Plan", "find"]
+
+BY_CODES = ("lerp-slerp", "lerp-lerp")  # strategies that interpolate codes of an SDM
 
 Counted = Callable[[int, int], "Callable[[int, int], None]"]
 """Makes the `on_step` of one part from its number and the number of parts."""
@@ -30,11 +32,6 @@ class Plan:
     draws: int
     sampling_steps: int
     seed: int
-
-    @property
-    def by_codes(self) -> bool:
-        """Whether codes of the SDM are interpolated."""
-        return self.strategy in ("lerp-slerp", "lerp-lerp")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,15 +70,14 @@ class _Pool:
             nearest = earlier if has_earlier else later
         else:
             nearest = int(gaps.abs().argmin())
-        if strategy == "joint":
-            others = [i for i in range(len(gaps)) if i != nearest]
-            return [_Task(age=age, known=[nearest, *others])]
-        if strategy in ("direct", "chain") or not (has_earlier and has_later):
-            return [_Task(age=age, known=[nearest])]
-        share = float(gaps[earlier] / (self.ages[later] - self.ages[earlier]))  # of the way
+        sides = [(nearest, 1.0)]
+        if strategy not in ("direct", "chain") and has_earlier and has_later and not forward:
+            share = float(gaps[earlier] / (self.ages[later] - self.ages[earlier]))  # of the way
+            sides = [(earlier, 1 - share), (later, share)]
+        all_others = range(len(gaps)) if strategy == "joint" else ()
         return [
-            _Task(age=age, known=[earlier], weight=1 - share),
-            _Task(age=age, known=[later], weight=share),
+            _Task(age=age, known=[base, *(i for i in all_others if i != base)], weight=weight)
+            for base, weight in sides
         ]
 
 
@@ -96,7 +92,7 @@ def find(
     """Impute every wanted age, as many at a time as fit and as the strategy allows."""
     count, _, depth = visits.images.shape[:3]
     pool = _Pool(images=visits.images, ages=visits.ages, base=torch.eye(count).to(visits.images))
-    fit = max(1, planes // (count if plan.strategy == "joint" else 2))
+    fit = max(1, planes // (2 * count if plan.strategy == "joint" else 2))
     thick = min(depth, fit)
     ages = _order(wanted, float(visits.ages.min()), plan.strategy)
     many = 1 if plan.strategy == "chain" else max(1, fit // depth)
@@ -135,13 +131,14 @@ def _predict(
     on_step: Callable[[int, int], None],
 ) -> tuple[Tensor, Tensor]:
     """Images (draw, age, modality, z, y, x) of a slab, and their bases (age, observed visit)."""
-    forward = not (plan.by_codes or network.config.backward)
+    by_codes = plan.strategy in BY_CODES
+    forward = not (by_codes or network.config.backward)
     sets = [pool.tasks(age, plan.strategy, forward=forward) for age in ages]
     tasks = [task for tasks in sets for task in tasks]
     images = pool.images[:, :, slab].transpose(1, 2)  # (visit, z, modality, y, x)
     depth = images.shape[1]
     base = torch.stack([_base(pool, tasks) for tasks in sets])
-    if plan.by_codes:
+    if by_codes:
         ends = [[task.known[0] for task in tasks] for tasks in sets]
         part = [task.weight for tasks in sets for task in tasks[1:]]
         earlier, later = (images[[pair[side] for pair in ends]].flatten(0, 1) for side in (0, 1))

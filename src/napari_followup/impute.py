@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +26,7 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.filling import Found, Plan, find
+from napari_followup.filling import BY_CODES, Found, Plan, find
 from napari_followup.gaps import SAME, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.methods.method import Visits
 from napari_followup.preparation import Prepared, prepare
@@ -110,14 +109,14 @@ def imputation(
         ``"joint"``: from all observed visits at once. ``"both sides"``: from the nearest one before
         and the nearest one after, each for itself, weighted by distance. ``"direct"``: from the
         nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or imputed
-        (Dang 2025, Sec. 6.1). ``"lerp-slerp"``, ``"lerp-lerp"``: between two observed visits, by
-        their codes in the SDM (appendix C).
+        (Dang 2025, Sec. 6.1). ``"lerp-slerp"`` (or ``"subcode"``) and ``"lerp-lerp"``: between two
+        observed visits, by their codes and subcodes in the SDM (appendix C).
     draws
         Images drawn for each age; their mean is taken, and with two or more their spread is given.
     sampling_steps
         Network calls a draw: one gives the model's mean image, more give images that differ from
-        draw to draw. When none is given, 1 for a single draw and 10 for several; 100 for the
-        strategies that interpolate codes.
+        draw to draw. When none is given, 1 for a single draw and 10 for several; 100 for models
+        that predict noise, and for strategies that interpolate codes.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     seed
@@ -138,17 +137,21 @@ def imputation(
     Cancelled
         If `on_step` returned False; `partial` holds the visits finished by then, if any.
     """
-    plan = _plan(strategy, draws, sampling_steps, seed)
+    strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
+    _check_how(strategy, draws, sampling_steps)
     wanted = check_new_ages(stack, ages)
-    model = bundle.part("sdm" if plan.by_codes else "tdm")
+    model = bundle.part("sdm" if strategy in BY_CODES else "tdm")
     where = choose_device(device)
+    network = model.build(where)
+    steps = sampling_steps or (100 if strategy in BY_CODES else network.usual_steps(draws))
+    plan = Plan(strategy=strategy, draws=draws, sampling_steps=steps, seed=seed)
     prepared = prepare(stack, model, where)
     _check_reach(prepared.visits, wanted, plan, model)
     said = model.provenance(
         seed,
         strategy=strategy,
         draws=draws,
-        sampling_steps=plan.sampling_steps,
+        sampling_steps=steps,
         imputed_ages=wanted.tolist(),
         notes=_notes(prepared, model, wanted),
     )
@@ -158,7 +161,7 @@ def imputation(
     def in_blocks(planes: int) -> None:
         finished.clear()
         with fast_networks(where):
-            for found in find(model.build(where), prepared.visits, wanted, plan, planes, counted):
+            for found in find(network, prepared.visits, wanted, plan, planes, counted):
                 finished.append(found)
 
     try:
@@ -175,7 +178,7 @@ def expected_visits(
     bundle: ModelBundle,
     *,
     draws: int = 1,
-    sampling_steps: int = 1,
+    sampling_steps: int | None = None,
     device: str = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
@@ -205,20 +208,15 @@ def expected_visits(
     )
 
 
-def _plan(strategy: str, draws: int, sampling_steps: int | None, seed: int) -> Plan:
+def _check_how(strategy: str, draws: int, sampling_steps: int | None) -> None:
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {strategy!r}; give one of {', '.join(STRATEGIES)}")
     if draws < 1 or (sampling_steps is not None and sampling_steps < 1):
         raise ValueError(
             f"draws and sampling_steps must be at least 1, got {draws} and {sampling_steps}"
         )
-    usual = 1 if draws == 1 else 10
-    plan = Plan(strategy=strategy, draws=draws, sampling_steps=sampling_steps or usual, seed=seed)
-    if not plan.by_codes:
-        return plan
-    if draws > 1:
+    if strategy in BY_CODES and draws > 1:
         raise ValueError(f"strategy {strategy!r} draws nothing at random: draws must be 1")
-    return replace(plan, sampling_steps=sampling_steps or 100)
 
 
 def _check_reach(
@@ -227,13 +225,13 @@ def _check_reach(
     """Say which ages a strategy or a model cannot reach, before anything is computed."""
     first, last = float(visits.ages.min()), float(visits.ages.max())
     beyond = wanted[(wanted < first) | (wanted > last)]
-    if plan.by_codes and beyond.size:
+    if plan.strategy in BY_CODES and beyond.size:
         raise ValueError(
             f"strategy {plan.strategy!r} goes between two observed visits, here from {first:.4g} "
             f"to {last:.4g} years, and {beyond[0]:.4g} lies outside; take 'joint'"
         )
     before = wanted[wanted < first]
-    if not plan.by_codes and before.size and not model.config["backward"]:
+    if plan.strategy not in BY_CODES and before.size and not model.config["backward"]:
         raise ValueError(
             f"model {model.name!r} goes forward in time only, and {before[0]:.4g} lies before the "
             f"first observed visit at {first:.4g}; leave that age out, or take another model"
@@ -244,7 +242,8 @@ def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) ->
     """Put the imputed visits into the series."""
     stack = prepared.stack
     means = torch.stack([visit.drawn.float().mean(dim=0) for visit in found])
-    images = prepared.units_back(means) + _detail(prepared, torch.stack([v.base for v in found]))
+    bases = torch.stack([visit.base for visit in found])
+    images = _with_detail(prepared, prepared.units_back(means), bases)
     ages = np.array([visit.age for visit in found])
     kept = np.array([(np.abs(ages - age) >= SAME).all() for age in stack.ages])
     own = np.asarray(stack.images)[kept]
@@ -267,19 +266,23 @@ def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) ->
     return Imputation(stack=filled, spread=spread, imputed=new, provenance=said)
 
 
-def _detail(prepared: Prepared, base: Tensor) -> NDArray[np.float32] | float:
-    """Detail that resampling took from each base image, to be given back."""
+def _with_detail(
+    prepared: Prepared, images: NDArray[np.float32], base: Tensor
+) -> NDArray[np.float32]:
+    """Give back what resampling took from the images that these were made from."""
     if tuple(prepared.stack.shape[-2:]) == tuple(prepared.visits.images.shape[-2:]):
-        return 0.0
+        return images
     observed = np.asarray(prepared.stack.images[prepared.observed], np.float32)
     lost = observed - prepared.units_back(prepared.visits.images)
-    return np.tensordot(base.float().cpu().numpy(), lost, axes=1)
+    detailed = images + np.tensordot(base.float().cpu().numpy(), lost, axes=1)
+    low, high = (end(observed, axis=(0, 2, 3, 4), keepdims=True) for end in (np.min, np.max))
+    return np.clip(detailed, low, high)
 
 
 def _notes(prepared: Prepared, model: ModelBundle, wanted: NDArray[np.float64]) -> list[str]:
     """List what the user should know; warn of an age far from all the model has seen."""
     stack = prepared.stack
-    notes = [note for note in prepared.notes if "single visit" not in note]
+    notes = list(prepared.fit_notes)
     if stack.is_observed.sum() == 1:
         notes.append(
             "a single observed visit does not tell how fast this subject changes: the farther an "

@@ -29,8 +29,14 @@ class Prepared:
     stack: VisitStack
     visits: Visits  # those in use
     scalings: tuple[Scaling, ...]  # one a modality
-    notes: tuple[str, ...]
+    fit_notes: tuple[str, ...]  # what was done to make it fit
+    visit_notes: tuple[str, ...]  # which visits could not be used
     in_use: NDArray[np.bool_]  # (visit,): observed, and where asked for imputed ones
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of how the series was read."""
+        return (*self.fit_notes, *self.visit_notes)
 
     @property
     def observed(self) -> NDArray[np.intp]:
@@ -144,7 +150,8 @@ def prepare(
         stack=stack,
         visits=visits,
         scalings=scalings,
-        notes=tuple(_notes(stack, bundle, with_imputed)),
+        fit_notes=tuple(_fit_notes(stack, bundle)),
+        visit_notes=tuple(_visit_notes(stack, with_imputed)),
         in_use=in_use,
     )
 
@@ -214,14 +221,20 @@ def _check_contrast(stack: VisitStack) -> None:
             )
 
 
-def _notes(stack: VisitStack, bundle: ModelBundle, with_imputed: bool) -> list[str]:
-    """List what the user should know about how the series was made to fit."""
+def _fit_notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
     notes = []
     if tuple(stack.shape[-2:]) != bundle.image_size:
         notes.append(
             f"planes of {stack.shape[-2]} x {stack.shape[-1]} pixels were resampled to the model's "
             f"{bundle.image_size[0]} x {bundle.image_size[1]} and the results back"
         )
+    if not stack.ages_known:
+        notes.append("no ages given: visits were taken as one year apart")
+    return notes
+
+
+def _visit_notes(stack: VisitStack, with_imputed: bool) -> list[str]:
+    notes = []
     missing = stack.is_missing
     if missing.any():
         notes.append(f"missing visits were left out: {_numbers(missing)}")
@@ -231,8 +244,6 @@ def _notes(stack: VisitStack, bundle: ModelBundle, with_imputed: bool) -> list[s
         notes.append(f"imputed visits {use}: {_numbers(imputed)}")
     elif with_imputed:
         notes.append("no imputed visit to take as a reference: impute visits first")
-    if not stack.ages_known:
-        notes.append("no ages given: visits were taken as one year apart")
     if stack.is_observed.sum() == 1:
         notes.append("a single visit: nothing to fuse over time")
     return notes

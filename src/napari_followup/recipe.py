@@ -74,15 +74,12 @@ class Temporal:
 
     tolerance: float = 2.0  # as in `Pixel`
     draws: int = 1
-    sampling_steps: int = 1
 
     def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
-        if self.draws < 1 or self.sampling_steps < 1:
+        if self.tolerance < 0 or self.draws < 1:
             raise ValueError(
-                f"draws and sampling_steps must be at least 1, got {self.draws} and "
-                f"{self.sampling_steps}"
+                "tolerance must not be negative and draws at least 1, got "
+                f"{self.tolerance} and {self.draws}"
             )
 
 

@@ -44,8 +44,7 @@ def examiner(bundle: ModelBundle, recipe: Recipe) -> tuple[ModelBundle, Mapping[
     """
     if not isinstance(recipe.score, Temporal):
         return bundle, recipe.options
-    score = recipe.score
-    return bundle.part("tdm"), {"draws": score.draws, "sampling_steps": score.sampling_steps}
+    return bundle.part("tdm"), {"draws": recipe.score.draws}
 
 
 def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str, Tensor]:

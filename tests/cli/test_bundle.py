@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from napari_followup.bundle import load_bundle
+from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.catalogue import embedded
 from napari_followup.cli.options import recipe_named
 
@@ -54,3 +55,91 @@ def test_calibrate_wants_a_name_that_load_bundle_takes(
 ) -> None:
     assert run("bundle", "calibrate", model, series, "--out", tmp_path / "x.pt") == 2
     assert "end the name in .safetensors" in capsys.readouterr().err
+
+
+@pytest.fixture
+def part(tiny_tdm: ModelBundle, tmp_path: Path) -> Path:
+    return save_bundle(tiny_tdm, tmp_path / "models" / "tdm.safetensors")
+
+
+def test_join_puts_two_models_into_one_file(
+    run: Run, model: Path, part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "both.safetensors"
+
+    assert run("bundle", "join", model, part, "--out", out) == 0
+
+    found = load_bundle(out)
+    assert found.fingerprint == load_bundle(model).fingerprint
+    assert found.part("tdm").fingerprint == load_bundle(part).fingerprint
+    assert f"{out}: tiny (sdm, " in capsys.readouterr().out
+
+    assert run("bundle", "join", out, part, "--out", out) == 0
+    assert "in the place of" in capsys.readouterr().out
+
+
+def test_show_tells_of_parts_too(
+    run: Run, tiny_both: ModelBundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = save_bundle(tiny_both, tmp_path / "both.safetensors")
+
+    assert run("bundle", "show", both) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("with a part, tdm:")
+    assert lines[start + 1 : start + 3] == ["  name: tiny-tdm", "  method: tdm"]
+
+
+def test_models_of_one_method_are_not_joined(
+    run: Run, model: Path, part: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.safetensors"
+
+    assert run("bundle", "join", model, model, "--out", out) == 2
+    assert "two single models of different methods" in capsys.readouterr().err
+    assert run("bundle", "join", model, part, "--out", tmp_path / "x.pt") == 2
+    assert "end the name in .safetensors" in capsys.readouterr().err
+    assert run("bundle", "join", model, tmp_path / "ghost", "--out", out) == 2
+    assert "no model" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_model_whose_weights_do_not_fit_is_not_joined(
+    run: Run,
+    model: Path,
+    tiny_tdm: ModelBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrong = replace(tiny_tdm, config={**tiny_tdm.config, "condition_features": 32})
+    part = save_bundle(wrong, tmp_path / "wrong.safetensors")
+
+    assert run("bundle", "join", model, part, "--out", tmp_path / "out.safetensors") == 2
+    assert "its weights do not fit its configuration" in capsys.readouterr().err
+
+
+def test_models_of_other_images_are_not_joined(
+    run: Run,
+    model: Path,
+    tiny_tdm: ModelBundle,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = replace(tiny_tdm, config={**tiny_tdm.config, "modalities": 2})
+    part = save_bundle(other, tmp_path / "other.safetensors")
+
+    assert run("bundle", "join", model, part, "--out", tmp_path / "out.safetensors") == 2
+    assert "modalities: 'tiny-tdm' takes 2 and 'tiny' 1" in capsys.readouterr().err
+
+
+def test_the_temporal_recipe_is_calibrated_in_the_part_it_uses(
+    run: Run, tiny_both: ModelBundle, series: Path, tmp_path: Path
+) -> None:
+    both = save_bundle(tiny_both, tmp_path / "both.safetensors")
+    out = tmp_path / "calibrated.safetensors"
+
+    assert run("bundle", "calibrate", both, series, "--recipe", "temporal", "--out", out) == 0
+
+    found = load_bundle(out)
+    assert not found.healthy
+    assert list(found.part("tdm").healthy) == [recipe_named("temporal").score_key]

@@ -16,9 +16,10 @@ from napari_followup.cli.options import (
 from napari_followup.recipe import Recipe, Yen
 
 
-def test_recipes_have_two_names() -> None:
+def test_recipes_have_three_names() -> None:
     assert recipe_named("default") == Recipe.default()
     assert recipe_named("published") == Recipe.published()
+    assert recipe_named("temporal") == Recipe.temporal()
 
 
 def test_a_recipe_comes_from_toml(recipe: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_wrong_recipe_is_named(text: str, problem: str, tmp_path: Path) -> Non
 
 
 def test_a_recipe_that_is_not_there_is_named() -> None:
-    with pytest.raises(FileNotFoundError, match=r"got 'mine'; give default, published or a .toml"):
+    with pytest.raises(FileNotFoundError, match="got 'mine'; give default, published, temp"):
         recipe_named("mine")
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from napari_followup.bundle import ModelBundle
+from napari_followup.cli.train import STAGES, WHAT
+from napari_followup.methods import METHODS, method_class
 from napari_followup.results import Cancelled
 from napari_followup.training.plan import TrainingPlan
 
@@ -149,6 +151,31 @@ def test_the_last_line_says_what_to_do_with_the_model(
         f"{model}: {trainer.bundle.fingerprint}, validation loss 0.2500; now try it: "
         f"napari-followup detect SERIES --model {model} --out results"
     )
+
+
+def test_a_tdm_is_trained_by_its_own_words(
+    run: Run,
+    trainer: Trainer,
+    tiny_tdm: ModelBundle,
+    cohort: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    trainer.bundle = tiny_tdm
+    losses = tmp_path / "change" / "losses" / "from-0" / "metrics.csv"
+    losses.parent.mkdir(parents=True)
+    losses.write_text("loss,step,validation_loss\n,2,0.125\n")
+
+    assert run("train", "tdm", cohort, "--out", tmp_path, "--steps", 4) == 0
+
+    assert trainer.given["method"] == "tdm"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert ", validation loss 0.1250; now try it: napari-followup impute SERIES" in last
+
+
+def test_every_method_and_stage_is_told_in_words() -> None:
+    assert set(WHAT) == set(METHODS)
+    assert set(STAGES) == {stage for name in METHODS for stage in method_class(name).stages}
 
 
 @pytest.mark.parametrize(

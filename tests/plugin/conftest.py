@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.results import Cancelled, Detection, Reconstruction
+from napari_followup.gaps import check_new_ages
+from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
 
 
 class Doors:
@@ -24,6 +25,7 @@ class Doors:
         self.loaded: list[str] = []
         self.steps = 3
         self.pause = 0.0  # seconds a step
+        self.partial = False  # whether a stopped imputation has finished its first visit
         self.error: Exception | None = None
         self.notes: list[str] = []
         self.floor: float | None = None
@@ -34,6 +36,33 @@ class Doors:
         if name == "broken.safetensors":
             raise ValueError("broken.safetensors: not a readable model file (too short)")
         return SimpleNamespace(name=name, version="7")
+
+    def imputation(self, stack: Any, bundle: Any, ages: Any = None, **settings: Any) -> Imputation:
+        """Fill in the mean of the observed visits; the first step finishes the first age."""
+        wanted = check_new_ages(stack, ages)
+        try:
+            self._run(stack, bundle, None, settings)
+        except Cancelled as stop:
+            stop.partial = self._filled(stack, wanted[:1], settings) if self.partial else None
+            raise
+        return self._filled(stack, wanted, settings)
+
+    def _filled(self, stack: Any, wanted: Any, settings: dict[str, Any]) -> Imputation:
+        kept = ~np.isin(stack.ages, wanted)
+        mean = np.asarray(stack.images, np.float32)[stack.is_observed].mean(axis=0)
+        images = np.concatenate([stack.images[kept], np.stack([mean] * len(wanted))])
+        ages = np.concatenate([stack.ages[kept], wanted])
+        observed = np.concatenate([stack.is_observed[kept], np.zeros(len(wanted), bool)])
+        new = np.isin(np.sort(ages), wanted)
+        spread = np.full(images.shape, np.nan, np.float32)
+        spread[new] = 0.5
+        said = {"model": "fake", "imputed_ages": [], "notes": list(self.notes)}
+        return Imputation(
+            stack=stack.with_images(images, ages=ages, is_observed=observed),
+            spread=spread if settings["draws"] > 1 else None,
+            imputed=new,
+            provenance=said | {name: settings[name] for name in ("strategy", "draws", "seed")},
+        )
 
     def detect(self, stack: Any, bundle: Any, recipe: Any = None, **settings: Any) -> Detection:
         healthy, pixel = self._run(stack, bundle, recipe, settings)
@@ -87,10 +116,13 @@ class Doors:
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
-    """Stand in for `napari_followup.detect` and `.bundle`; no torch is loaded."""
+    """Stand in for `napari_followup.detect`, `.impute` and `.bundle`; no torch is loaded."""
     from napari_followup.plugin import actions
 
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
+    impute = ModuleType("impute")
+    impute.imputation = fake.imputation  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "napari_followup.impute", impute)
     for name in ("detect", "reconstruct", "score_pair", "fuse_scores"):
         setattr(detect, name, getattr(fake, name))
     bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]
@@ -180,3 +212,20 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="tiny", method="sdm", config=asdict(config), weights=SDM(config).state_dict()
     )
     return save_bundle(bundle, tmp_path_factory.mktemp("model") / "tiny.safetensors")
+
+
+@pytest.fixture
+def gappy() -> np.ndarray:
+    """(visit, y, x): five visits, nothing at the third."""
+    images = np.tile(np.linspace(0, 1, 16, dtype=np.float32), (5, 16, 1))
+    images += np.arange(5, dtype=np.float32)[:, None, None]
+    images[2] = np.nan
+    return images
+
+
+@pytest.fixture(scope="session")
+def tiny_tdm_model(tiny_tdm: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of an untrained TDM of 16 x 16 pixels."""
+    from napari_followup.bundle import save_bundle
+
+    return save_bundle(tiny_tdm, tmp_path_factory.mktemp("model") / "tiny-tdm.safetensors")

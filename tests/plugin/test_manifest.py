@@ -17,6 +17,8 @@ WIDGETS = [
     "Reconstruct (SDM)",
     "Feature attention (FAM)",
     "Longitudinal fusion (LAFM)",
+    "Impute visits",
+    "Timeline",
 ]
 
 
@@ -24,7 +26,15 @@ def test_detect_anomalies_stands_first() -> None:
     assert [widget.display_name for widget in SETTINGS.widgets] == WIDGETS
 
 
-@pytest.mark.parametrize("menu", ["napari/layers/segment", "napari/layers/filter"])
+@pytest.mark.parametrize(
+    "menu",
+    [
+        "napari/layers/segment",
+        "napari/layers/filter",
+        "napari/layers/transform",
+        "napari/layers/visualize",
+    ],
+)
 def test_the_menus_of_layers_lead_to_the_widgets(menu: str) -> None:
     from napari._app_model.constants._menus import is_menu_contributable
 

@@ -16,6 +16,7 @@ from napari_followup.recipe import (
     Quantile,
     Recipe,
     Score,
+    Temporal,
     Threshold,
     Yen,
 )
@@ -29,6 +30,8 @@ RECIPES = [
     Recipe(score=Fam(weight=0.125, levels=(1, 4), blur=2.0), fusion=Lafm(sigma=0.0, gamma=0.3)),
     Recipe(threshold=Quantile(q=0.99975), median=7),
     Recipe(threshold=Yen(pixel_too=False)),
+    Recipe.temporal(),
+    Recipe(imputed_references=True),
     *(Recipe(score=kind()) for kind in kinds_of(Score) if kind),
     *(Recipe(fusion=kind()) for kind in kinds_of(Fusion) if kind),
     *(Recipe(threshold=kind()) for kind in kinds_of(Threshold) if kind),
@@ -53,8 +56,10 @@ def test_controls_change_the_recipe(qtbot: Any) -> None:
     form.fusion.value = None
     form.threshold.value = Fixed(value=0.25)
     form.median.setValue(3)
+    form.imputed_references.setChecked(True)
 
     assert changes
+    assert form.recipe.imputed_references
     assert form.recipe.options["draws"] == 3
     assert form.recipe.fusion is None
     assert form.recipe.threshold == Fixed(value=0.25)
@@ -90,6 +95,18 @@ def test_only_the_numbers_of_the_chosen_kind_are_shown(qtbot: Any) -> None:
     assert form.value == Lafm()
     assert set(form.controls[lafm]) == {"sigma", "beta", "gamma"}
     assert not any(control.isHidden() for control in form.controls[lafm].values())
+
+
+def test_the_temporal_residual_goes_by_no_noise_levels(qtbot: Any) -> None:
+    form = RecipeForm(Recipe.default())
+    qtbot.addWidget(form)
+    assert not form.options_form.isHidden()
+    form.score.kind.setCurrentText("temporal residual")
+
+    assert form.options_form.isHidden()
+    assert isinstance(form.recipe.score, Temporal)
+    form.recipe = Recipe.default()
+    assert not form.options_form.isHidden()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,3 +42,15 @@ def test_the_active_layer_stays_active() -> None:
     show_layers(viewer, [result(1.0)], update=True)
 
     assert viewer.layers.selection.active is mine
+
+
+@pytest.mark.parametrize("name", ["imputed", "spread", "temporal residual"])
+def test_a_result_with_other_visits_fills_the_earlier_one(name: str) -> None:
+    viewer = ViewerModel()
+    for visits in (2, 3):
+        source = source_of(Image(np.zeros((visits, 8, 8)), name="scan"))
+        layer = result_layer(source, np.zeros((visits, 8, 8)), name, "image", {})
+        (shown,) = show_layers(viewer, [layer], update=True)
+
+    assert [each.data.shape for each in viewer.layers] == [(3, 8, 8)]
+    assert shown.name == f"scan {name}"

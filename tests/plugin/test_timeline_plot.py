@@ -8,11 +8,13 @@ import pytest
 from napari_followup.plugin.timeline_plot import (
     BOTTOM,
     LEFT,
+    MARGIN,
     MARKED,
     RIGHT,
     TOP,
     Points,
     TimelinePlot,
+    _with_room,
 )
 
 pytestmark = pytest.mark.viewer
@@ -130,3 +132,68 @@ def test_nothing_is_drawn_or_hit_before_there_is_a_result(qtbot: Any) -> None:
         qtbot.mouseClick(plot, Qt.MouseButton.LeftButton, pos=QPoint(60, 50))
 
     assert not plot.grab().isNull()
+
+
+def alone(count: int = 3) -> Points:
+    return Points(
+        ages=np.arange(60.0, 60.0 + count),
+        values=None,
+        is_observed=np.arange(count) == 0,
+        is_missing=np.arange(count) == 2,
+    )
+
+
+def test_visits_without_numbers_lie_on_one_line() -> None:
+    place = alone().place(200 + 2 * MARGIN, 100)
+
+    np.testing.assert_allclose(place[:, 0], [MARGIN, MARGIN + 100, MARGIN + 200])
+    assert len(set(place[:, 1])) == 1
+    assert [alone().describe(visit) for visit in range(3)] == [
+        "visit 1 of 3, age 60.0",
+        "visit 2 of 3, age 61.0, imputed",
+        "visit 3 of 3, age 62.0, missing",
+    ]
+
+
+def test_visits_beside_each_other_stand_by_age() -> None:
+    drawn = points([1, 1, 1])  # ages 62, 60, 64
+
+    assert [drawn.beside(visit, 1) for visit in range(3)] == [2, 0, None]
+    assert [drawn.beside(visit, -1) for visit in range(3)] == [1, None, 0]
+
+
+def test_ages_are_written_where_there_is_room() -> None:
+    assert _with_room(np.array([0.0, 100.0, 50.0])) == [0, 2, 1]
+    assert _with_room(np.linspace(0, 100, 50))[::3] == [0, 49]
+    assert _with_room(np.array([0.0, 5.0])) == [0]
+    assert _with_room(np.array([7.0])) == [0]
+
+
+def test_a_ring_is_hollow_and_a_dot_is_filled(qtbot: Any) -> None:
+    plot = TimelinePlot(100)
+    qtbot.addWidget(plot)
+    plot.resize(200 + 2 * MARGIN, 100)
+    plot.show_visits(alone())
+    drawn, places = plot.grab().toImage(), plot.points.place(plot.width(), plot.height())
+    dot, ring, _ = (drawn.pixelColor(round(x), round(y)).name() for x, y in places)
+
+    assert dot == plot.palette().color(plot.foregroundRole()).name()
+    assert ring == plot.palette().color(plot.backgroundRole()).name()
+
+
+def test_the_arrow_keys_go_to_the_visits_beside(qtbot: Any) -> None:
+    from qtpy.QtCore import Qt
+
+    plot = TimelinePlot()
+    qtbot.addWidget(plot)
+    hits: list[int] = []
+    plot.visit_clicked.connect(hits.append)
+    qtbot.keyClick(plot, Qt.Key.Key_Right)  # nothing is shown yet
+    plot.show_points(AGES, np.ones(3), np.ones(3, bool))
+    plot.show_visit(0)
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Up):
+        qtbot.keyClick(plot, key)
+    plot.show_visit(2)
+    qtbot.keyClick(plot, Qt.Key.Key_Right)
+
+    assert hits == [2, 1]

@@ -1,6 +1,32 @@
 from __future__ import annotations
 
-from napari_followup.plugin.visit_text import visit_line
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_followup.plugin.visit_text import VisitText, visit_line
+
+
+def shown(images: np.ndarray, visit: int, **said: Any) -> str:
+    """Text of a viewer without a window, at a visit of a layer."""
+    viewer = ViewerModel()
+    viewer.add_image(images, metadata={"followup": {"axes": "vyx", **said}})
+    canvas = SimpleNamespace(overlays=SimpleNamespace(text=SimpleNamespace(text="")))
+    watched = Watched(viewer, canvas)
+    text = VisitText(watched)
+    viewer.dims.set_current_step(0, visit)
+    assert text is not None
+    return str(canvas.overlays.text.text)
+
+
+class Watched:
+    """The parts of a viewer that the text asks for."""
+
+    def __init__(self, viewer: Any, canvas: Any) -> None:
+        self.dims, self.layers, self.canvas = viewer.dims, viewer.layers, canvas
 
 
 def test_a_visit_is_said_with_its_age() -> None:
@@ -14,10 +40,11 @@ def test_ages_that_were_made_up_are_not_said() -> None:
     assert visit_line({"ages": None}, {"v": 1}, 2) == "visit 2 of 2"
 
 
-def test_a_visit_that_was_not_observed_is_said() -> None:
+@pytest.mark.parametrize("kind", ["imputed", "missing", "not observed"])
+def test_a_visit_that_was_not_observed_is_said(kind: str) -> None:
     said = {"ages": [60, 61], "is_observed": [True, False]}
 
-    assert visit_line(said, {"v": 1}, 2) == "visit 2 of 2, age 61.0, not observed"
+    assert visit_line(said, {"v": 1}, 2, kind) == f"visit 2 of 2, age 61.0, {kind}"
 
 
 def test_a_subject_of_a_cohort_is_named_with_its_own_age() -> None:
@@ -28,8 +55,22 @@ def test_a_subject_of_a_cohort_is_named_with_its_own_age() -> None:
     }
 
     assert visit_line(said, {"s": 1, "v": 0}, 2) == "bert, visit 1 of 2, age 70.0"
-    assert visit_line(said, {"s": 1, "v": 1}, 2) == "bert, visit 2 of 2, age 71.0, not observed"
+    assert visit_line(said, {"s": 1, "v": 1}, 2) == "bert, visit 2 of 2, age 71.0"
 
 
 def test_a_cohort_can_share_its_ages() -> None:
     assert visit_line({"ages": [60, 61]}, {"s": 1, "v": 0}, 2) == "visit 1 of 2, age 60.0"
+
+
+def test_the_text_tells_imputed_from_missing(gappy: np.ndarray) -> None:
+    said = {"ages": [60, 61, 62, 63, 65], "is_observed": [True, True, False, False, True]}
+
+    assert shown(gappy, 1, **said) == "visit 2 of 5, age 61.0"
+    assert shown(gappy, 2, **said) == "visit 3 of 5, age 62.0, missing"
+    assert shown(gappy, 3, **said) == "visit 4 of 5, age 63.0, imputed"
+    marks = [False, False, True, False, False]
+    assert shown(gappy, 2, **said, is_imputed=marks) == "visit 3 of 5, age 62.0, imputed"
+
+
+def test_fewer_ages_than_visits_are_not_said(gappy: np.ndarray) -> None:
+    assert shown(gappy, 4, ages=[60, 61]) == "visit 5 of 5"

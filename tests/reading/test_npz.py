@@ -45,6 +45,38 @@ def test_written_stack_comes_back_the_same(tmp_path: Path) -> None:
         assert getattr(back, name) == getattr(stack, name)
 
 
+def test_imputed_visits_come_back_as_imputed_and_with_what_made_them(tmp_path: Path) -> None:
+    stack = VisitStack.from_array(IMAGES[0], ages=AGES[0], is_observed=[True, False, True])
+    stack = stack.with_images(stack.images, provenance={"strategy": "joint", "notes": ["one"]})
+
+    write_npz(tmp_path / "a.npz", stack, {"spread": np.ones(3)})
+    (back,) = read_npz(tmp_path / "a.npz")
+
+    assert back.is_observed.tolist() == [True, False, True]
+    assert not back.is_missing.any()
+    assert back.provenance == stack.provenance
+    assert np.load(tmp_path / "a.npz")["spread"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [{}, {"provenance": "no JSON"}, {"provenance": "[1]"}, {"provenance": "{}", "mask": 1}],
+)
+def test_a_series_without_a_provenance_of_its_own_has_an_empty_one(
+    tmp_path: Path, arrays: dict[str, Any]
+) -> None:
+    (stack,) = read_npz(save(tmp_path, images=IMAGES[0], **arrays))
+
+    assert stack.provenance == {}
+
+
+def test_the_provenance_of_a_result_is_not_that_of_its_images(tmp_path: Path) -> None:
+    said = '{"recipe": "default"}'
+    path = save(tmp_path, images=IMAGES[0], mask=IMAGES[0] > 0, score=IMAGES[0], provenance=said)
+
+    assert read_npz(path)[0].provenance == {}
+
+
 def test_made_up_ages_come_back_as_made_up(tmp_path: Path) -> None:
     write_npz(tmp_path / "a.npz", VisitStack.from_array(IMAGES[0]))
 

@@ -1,4 +1,4 @@
-"""The command line: ``napari-followup demo | detect | train | synthesize | evaluate | bundle``.
+"""The command line: ``napari-followup demo | detect | impute | train | synthesize | ...``.
 
 One module a subcommand; each reads its arguments, calls the library and prints. Nothing heavy is
 loaded before a subcommand runs.
@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from napari_followup.cli import bundle, demo, detect, evaluate, synthesize, train
+from napari_followup.cli import bundle, demo, detect, evaluate, impute, synthesize, train
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (demo, detect, train, synthesize, evaluate, bundle)
+COMMANDS = (demo, detect, impute, train, synthesize, evaluate, bundle)
 EXPECTED = (OSError, ValueError, TypeError, ImportError, MemoryError)
 
 

@@ -1,10 +1,10 @@
-"""``napari-followup bundle``: list models, show one, measure its healthy scores for a recipe."""
+"""``napari-followup bundle``: list models, show one, join two, measure healthy scores."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.options import (
     Subcommands,
@@ -16,18 +16,32 @@ from napari_followup.cli.options import (
     recipe_named,
 )
 
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+
 __all__ = ["add_parser", "run"]
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
-    """Describe the subcommand and its three actions."""
-    parser = subcommands.add_parser("bundle", help="list, show or calibrate models")
+    """Describe the subcommand and its four actions."""
+    parser = subcommands.add_parser("bundle", help="list, show, join or calibrate models")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     listing = actions.add_parser("list", parents=[shared], help="embedded models")
     listing.set_defaults(run=run, action=_list)
     showing = actions.add_parser("show", parents=[shared], help="what a model says of itself")
     showing.add_argument("model", help="embedded name or .safetensors file")
     showing.set_defaults(run=run, action=_show)
+    joining = actions.add_parser(
+        "join",
+        parents=[shared],
+        help="put two models of one kind of images into one file",
+        description="Such as an SDM, which detects, and a TDM, which imputes. A part of the same "
+        "method that MODEL has already is replaced.",
+    )
+    joining.add_argument("model", help="embedded name or .safetensors file")
+    joining.add_argument("part", help="embedded name or .safetensors file of another method")
+    joining.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
+    joining.set_defaults(run=run, action=_join)
     calibrating = actions.add_parser(
         "calibrate",
         parents=[shared],
@@ -67,6 +81,14 @@ def _show(args: argparse.Namespace) -> None:
     from napari_followup.bundle import load_bundle
 
     bundle = load_bundle(args.model)
+    print("\n".join(_facts(bundle)))
+    for part in bundle.parts.values():
+        print(f"with a part, {part.method}:")
+        print("\n".join(f"  {line}" for line in _facts(part)))
+
+
+def _facts(bundle: ModelBundle) -> list[str]:
+    """Lines on one model."""
     parameters = sum(tensor.numel() for tensor in bundle.weights.values())
     facts: dict[str, Any] = {
         "name": bundle.name,
@@ -79,28 +101,58 @@ def _show(args: argparse.Namespace) -> None:
         "modalities": bundle.modalities,
         **bundle.card,
     }
-    for name, value in facts.items():
-        print(f"{name}: {value}")
-    print(f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:")
-    for key, scores in bundle.healthy.items():
-        print(
+    return [
+        *(f"{name}: {value}" for name, value in facts.items()),
+        f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:",
+        *(
             f"  {counted(len(scores.maxima), 'subject')}; "
             f"1 pixel in 10 000 above {scores.height(0.9999):.4f}, "
             f"1 subject in 20 above {scores.patient_height(0.95):.4f}: {key}"
+            for key, scores in bundle.healthy.items()
+        ),
+    ]
+
+
+def _join(args: argparse.Namespace) -> None:
+    from napari_followup.bundle import load_bundle, save_bundle
+
+    _check_name(args.out)
+    bundle, part = load_bundle(args.model), load_bundle(args.part)
+    joined = bundle.with_part(part)
+    if bundle.modalities != part.modalities:
+        raise ValueError(
+            f"modalities: {part.name!r} takes {part.modalities} and {bundle.name!r} "
+            f"{bundle.modalities}; join models of the same images"
         )
+    for model in (bundle, part):
+        model.build()  # says so if the weights do not fit
+    was = bundle.parts.get(part.method)
+    instead = f", in the place of {was.fingerprint}" if was else ""
+    path = save_bundle(joined, args.out)
+    print(
+        f"{path}: {bundle.name} ({bundle.method}, {bundle.fingerprint}) with {part.name} "
+        f"({part.method}, {part.fingerprint}){instead}"
+    )
 
 
 def _calibrate(args: argparse.Namespace) -> None:
     from napari_followup.bundle import load_bundle, save_bundle
     from napari_followup.device import choose_device
+    from napari_followup.scoring import examiner
     from napari_followup.training.calibrate import healthy_scores
 
-    if args.out.suffix != ".safetensors":
-        raise ValueError(f"out: got {args.out.name!r}; end the name in .safetensors")
+    _check_name(args.out)
     bundle, recipe = load_bundle(args.model), recipe_named(args.recipe)
+    model, _ = examiner(bundle, recipe)  # the one that detects by this recipe, perhaps a part
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
-    calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)
+    calibrated = healthy_scores(model, stacks, recipe, device=device, seed=args.seed)
     height = calibrated.healthy[recipe.score_key].height(0.9999)
-    path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
+    whole = calibrated if model is bundle else bundle.with_part(calibrated)
+    path, who = save_bundle(whole, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")
+
+
+def _check_name(out: Path) -> None:
+    if out.suffix != ".safetensors":
+        raise ValueError(f"out: got {out.name!r}; end the name in .safetensors")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,14 @@ from napari_followup.cli.options import (
     counted,
     recipe_named,
 )
+from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
+    from napari_followup.recipe import Recipe
     from napari_followup.results import Detection
     from napari_followup.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
-
-# What one bad file or one series too large may raise without ending the others' run.
-FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
@@ -49,16 +48,15 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
             const=form,
             help=f"write {text} (default: as the input)",
         )
-    parser.add_argument(
-        "series", nargs="+", metavar="SERIES", help=".npz or TIFF files, or folders"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    add_series(parser)
     parser.add_argument(
         "--ages", type=_ages, metavar="61,62.5,...", help="ages of a single series that has none"
     )
     parser.add_argument(
-        "--axes", help="one letter an axis, s(ubject) v(isit) m(odality) z y x, such as svyx"
+        "--imputed-references",
+        action="store_true",
+        help="let imputed visits of the series (see impute) count when scores are fused over "
+        "visits; they are references only, and are not marked themselves",
     )
     add_model(parser)
     add_recipe(parser)
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.detect import detect
     from napari_followup.device import choose_device
 
-    recipe, bundle = recipe_named(args.recipe), load_bundle(args.model)
+    recipe, bundle = _recipe(args), load_bundle(args.model)
     choose_device(args.device)  # a wrong one is the user's error, not each file's
     check_out(args.out)
     rows: list[dict[str, Any]] = []
@@ -92,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
             if args.debug:
                 raise
             failed += 1
-            text = str(error).removeprefix(f"{source.name!r}: ")  # as reading names it
-            print(f"napari-followup: error: {source}: {text}", file=sys.stderr)
+            tell_failure(source, error)
             continue
         rows += detection_rows(found, str(source))
         # Each time anew: what is done is kept if the run dies.
@@ -105,6 +102,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("nothing could be examined")
     print(f"Written to {args.out}: {len(taken)} series, one row a visit in visits.csv")
     return int(failed > 0)
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    recipe = recipe_named(args.recipe)
+    return replace(recipe, imputed_references=True) if args.imputed_references else recipe
 
 
 def _ages(text: str) -> list[float]:
@@ -120,9 +122,9 @@ def _ages(text: str) -> list[float]:
 def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
     """Every series, with the ages given for it if there is one alone."""
     if args.ages is None:
-        yield from _read(args)
+        yield from read_series(args)
         return
-    found = list(_read(args))
+    found = list(read_series(args))
     if len(found) > 1:
         raise ValueError(f"ages: given for one series, got {len(found)}; examine them one by one")
     for source, stack in found:
@@ -132,27 +134,6 @@ def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Excep
             raise ValueError(f"ages: {source.name!r} has ages of its own; leave --ages out")
         else:
             yield source, stack.with_images(stack.images, ages=args.ages, ages_known=True)
-
-
-def _read(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
-    """Every series with the file it comes from, or what went wrong when the file was read."""
-    from napari_followup.reading import files_in, read_stacks
-
-    for given in map(Path, args.series):
-        try:
-            files = files_in(given) if given.is_dir() else [given]
-        except FAILURES as error:
-            yield given, error
-            continue
-        for file in files:
-            try:
-                stacks = read_stacks(file, split=args.split, axes=args.axes)
-                if len(stacks) > 1:
-                    print(f"{file}: taken as a cohort of {len(stacks)} subjects", flush=True)
-                for stack in stacks:
-                    yield file, stack
-            except FAILURES as error:
-                yield file, error
 
 
 def _notes(found: Detection) -> list[str]:

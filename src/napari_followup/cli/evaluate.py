@@ -1,11 +1,14 @@
-"""``napari-followup evaluate``: detection and reconstruction in figures."""
+"""``napari-followup evaluate``: detection, reconstruction and imputation in figures."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_followup.cli.evaluate_imputation import Report, add_imputation, measure_imputation
+from napari_followup.cli.files import write_csv
 from napari_followup.cli.options import (
     Subcommands,
     add_device,
@@ -30,7 +33,7 @@ ROWS = ("default", "published", "yen", "fam", "pca", "ceiling", "thesis")
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
-    """Describe the subcommand and its two questions."""
+    """Describe the subcommand and its three questions."""
     parser = subcommands.add_parser("evaluate", help="measure a model and its recipes")
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
     detection = questions.add_parser(
@@ -63,6 +66,15 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     _add_common(reconstruction, _reconstruction)
     reconstruction.add_argument("--level", type=int, default=250, help="noise level (default: 250)")
+    imputation = questions.add_parser(
+        "imputation",
+        parents=[shared],
+        help="visits hidden and predicted",
+        description="Hides visits of healthy series and predicts them from others; draws anomalies "
+        "for the parts anomalies and references. Each part is a report of its own.",
+    )
+    _add_common(imputation, measure_imputation)
+    add_imputation(imputation)
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
@@ -83,18 +95,29 @@ def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and report."""
     from napari_followup.bundle import load_bundle
-    from napari_followup.evaluation.report import write_report
 
     if args.out:
         check_out(args.out)
     bundle = load_bundle(args.model)
-    name, title, text, figures, more = args.action(args, bundle)
-    print(text)
-    if args.out:
-        said = _provenance(args, bundle) | more
-        for path in write_report(args.out, name, title, text, figures, said):
-            print(path)
+    for report in args.action(args, bundle):
+        print(report.text, flush=True)
+        if args.out:
+            _write(args, report, _provenance(args, bundle) | report.about)
     return 0
+
+
+def _write(args: argparse.Namespace, report: Report, said: dict[str, Any]) -> None:
+    """Write a report and name its files."""
+    from napari_followup.evaluation.report import write_report
+
+    out, name = args.out, report.name
+    files = write_report(out, name, report.title, report.text, report.figures, said)
+    if report.csv:
+        files.append(write_csv(out / f"{name}.csv", report.rows()))
+    if report.plot:
+        files.append(report.plot(out / f"{name}.png"))
+    for path in files:
+        print(path)
 
 
 def _provenance(args: argparse.Namespace, bundle: ModelBundle) -> dict[str, Any]:
@@ -108,7 +131,7 @@ def _provenance(args: argparse.Namespace, bundle: ModelBundle) -> dict[str, Any]
     }
 
 
-def _detection(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any, ...]:
+def _detection(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:
     from napari_followup.evaluation.cases import EXTRA_KINDS, KINDS, make_cases
     from napari_followup.evaluation.detection import THESIS, evaluate_detection
     from napari_followup.evaluation.report import detection_table
@@ -127,7 +150,9 @@ def _detection(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any, ...]
     text = f"{detection_table(figures)}\n\nPatients: {counts}. All but the l1-ratio in per cent."
     notes = [f"{row.name}: {note}" for row in figures for note in row.notes]
     text = "\n".join([text, *notes])
-    return name, "Detection", text, figures, {"patients": counts}
+    yield Report(
+        name=name, title="Detection", text=text, figures=figures, about={"patients": counts}
+    )
 
 
 def _rows(args: argparse.Namespace, bundle: ModelBundle) -> list[Row]:
@@ -167,7 +192,7 @@ def _healthy_cases(stacks: list[Any]) -> list[Case]:
     return make_cases(stacks, (), patients=1)
 
 
-def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any, ...]:
+def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:
     from napari_followup.evaluation.reconstruction import (
         THESIS,
         evaluate_reconstruction,
@@ -183,5 +208,10 @@ def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> tuple[Any,
     settings = "\n".join(f"{name}: {values}" for name, values in options.items())
     who = counted(len(stacks), "healthy subject")
     text = f"{reconstruction_table([*figures, THESIS])}\n\n{who}.\n{settings}"
-    more = {"subjects": len(stacks)}
-    return "reconstruction", "Reconstruction of healthy images", text, [*figures, THESIS], more
+    yield Report(
+        name="reconstruction",
+        title="Reconstruction of healthy images",
+        text=text,
+        figures=[*figures, THESIS],
+        about={"subjects": len(stacks)},
+    )

@@ -167,8 +167,8 @@ def _recipe_name(settings: Mapping[str, Any]) -> str:
     from napari_followup.recipe import Recipe
 
     text = json.dumps(settings, sort_keys=True)
-    known = {"default": Recipe.default(), "published": Recipe.published()}
-    for name, recipe in known.items():
+    for named in (Recipe.default, Recipe.published, Recipe.temporal):
+        name, recipe = named.__name__, named()
         if text == json.dumps(recipe.as_dict(), sort_keys=True):
             return name
     return hashlib.sha256(text.encode()).hexdigest()[:12]

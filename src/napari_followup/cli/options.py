@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ __all__ = [
     "duration",
     "read_data",
     "recipe_named",
+    "stop_at_interrupt",
 ]
 
 Subcommands = Any
@@ -42,7 +46,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """--recipe: see `recipe_named`."""
     parser.add_argument(
-        "--recipe", default="default", help="default, published or a .toml file (default: default)"
+        "--recipe",
+        default="default",
+        help="default, published, temporal (what came or went between visits; needs a model with a "
+        "TDM) or a .toml file (default: default)",
     )
 
 
@@ -57,7 +64,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def recipe_named(name: str) -> Recipe:
-    """Recipe by one of its two names, or from a TOML file as `Recipe.from_dict` reads it.
+    """Recipe by one of its three names, or from a TOML file as `Recipe.from_dict` reads it.
 
     Raises
     ------
@@ -70,11 +77,12 @@ def recipe_named(name: str) -> Recipe:
 
     from napari_followup.recipe import Recipe
 
-    if name in ("default", "published"):
-        return Recipe.default() if name == "default" else Recipe.published()
+    named = {f.__name__: f for f in (Recipe.default, Recipe.published, Recipe.temporal)}
+    if name in named:
+        return named[name]()
     path = Path(name)
     if not path.is_file():
-        raise FileNotFoundError(f"recipe: got {name!r}; give default, published or a .toml file")
+        raise FileNotFoundError(f"recipe: got {name!r}; give {', '.join(named)} or a .toml file")
     try:
         return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -125,6 +133,24 @@ def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
         print(f"{what} {done} of {total}, {duration(left)} left", file=sys.stderr, flush=True)
 
     return step
+
+
+@contextmanager
+def stop_at_interrupt(what: str) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a wish to stop after `what`; the second one ends at once."""
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        print(f"stopping after this {what}; Ctrl-C again ends at once", flush=True)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def duration(seconds: float) -> str:

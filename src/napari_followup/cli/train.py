@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import shlex
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from napari_followup.cli.options import (
@@ -21,6 +18,7 @@ from napari_followup.cli.options import (
     counted,
     duration,
     read_data,
+    stop_at_interrupt,
 )
 
 if TYPE_CHECKING:
@@ -32,18 +30,30 @@ __all__ = ["add_parser", "run"]
 STAGES = {
     "denoise": "the network learns to give back healthy images from noisy ones",
     "features": "the features that images are compared by learn from the same healthy images",
+    "change": "the network learns how images of one subject change with age",
 }
+WHAT = {
+    "sdm": "spatial diffusion model, for healthy images and what differs from them",
+    "tdm": "temporal diffusion model, for visits that are missing or still to come",
+}
+TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
+    from napari_followup.methods import METHODS
+
     parser = subcommands.add_parser(
         "train",
         parents=[shared],
         help="train a model on healthy series",
         description="Ctrl-C stops at a checkpoint; the same command goes on from there.",
     )
-    parser.add_argument("method", choices=["sdm"], help="sdm: spatial diffusion model")
+    parser.add_argument(
+        "method",
+        choices=sorted(METHODS),
+        help="; ".join(f"{name}: {WHAT.get(name, 'see its card')}" for name in sorted(METHODS)),
+    )
     parser.add_argument(
         "data", nargs="+", metavar="DATA", help="files or folders of healthy series"
     )
@@ -105,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
     given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}"
     print(f"{given}; {args.preset} {args.method} on {device}", flush=True)
-    with _stop_at_interrupt() as stopped:
+    with stop_at_interrupt("batch") as stopped:
         try:
             bundle = train(
                 args.method,
@@ -126,9 +136,10 @@ def run(args: argparse.Namespace) -> int:
             )
             return 130
     path = args.out / f"{bundle.name}.safetensors"
-    loss = _validation_loss(args.out)
+    loss = _validation_loss(args.out / _first_stage(args.method))
     known = "" if loss is None else f", validation loss {loss:.4f}"
-    try_it = shlex.join(["napari-followup", "detect", "SERIES", "--model", str(path)])
+    words = TRY.get(bundle.method, ("detect", "SERIES"))
+    try_it = shlex.join(["napari-followup", *words, "--model", str(path)])
     print(f"{path}: {bundle.fingerprint}{known}; now try it: {try_it} --out results")
     return 0
 
@@ -141,9 +152,15 @@ def _check_preset(method: str, preset: str) -> None:
         raise ValueError(f"preset: got {preset!r}; {method} has {', '.join(presets)}")
 
 
-def _validation_loss(out: Path) -> float | None:
-    """Last one of the first stage, as its tables of losses have it; none in a short training."""
-    tables = (out / "denoise" / "losses").glob("from-*/metrics.csv")
+def _first_stage(method: str) -> str:
+    from napari_followup.methods import method_class
+
+    return str(method_class(method).stages[0])
+
+
+def _validation_loss(stage: Path) -> float | None:
+    """Last one of a stage, as its tables of losses have it; none in a short training."""
+    tables = (stage / "losses").glob("from-*/metrics.csv")
     for path in sorted(tables, key=lambda path: path.stat().st_mtime, reverse=True):
         with path.open(newline="", encoding="utf-8") as file:
             losses = [row.get("validation_loss") for row in csv.DictReader(file)]
@@ -178,24 +195,6 @@ def _trainer() -> Callable[..., ModelBundle]:
             ) from error
         raise
     return train
-
-
-@contextmanager
-def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish to stop at the next batch; the second one ends at once."""
-    asked = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        print("stopping after this batch; Ctrl-C again ends at once", flush=True)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _progress(

@@ -25,8 +25,8 @@ from napari_followup.recipe import Recipe
 
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
 
-GAP_FLOOR = 0.1  # squared, in standard deviations of the cohort's gaps
-FARTHEST = 8.0  # ratio of gaps up to which the change between two known visits is carried on
+GAP_FLOOR = 0.1  # of the squared gap that errors are measured by, in the cohort's gap_sd
+FASTEST = 8.0  # beyond which numbers made of ages are cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +92,10 @@ class TDMOptions:
     """How a trained TDM is used: how many images are drawn, in how many network calls each."""
 
     draws: int = 1
-    sampling_steps: int = 1
+    sampling_steps: int | None = None  # see `TDM.usual_steps`
 
     def __post_init__(self) -> None:
-        if self.draws < 1 or self.sampling_steps < 1:
+        if self.draws < 1 or (self.sampling_steps is not None and self.sampling_steps < 1):
             raise ValueError(
                 f"draws and sampling_steps must be at least 1, got {self.draws} and "
                 f"{self.sampling_steps}"
@@ -173,13 +173,23 @@ class TDM(nn.Module):
             age_range=(float(known.min()), float(known.max())),
         )
 
+    def usual_steps(self, draws: int) -> int:
+        """Network calls a draw that this model needs.
+
+        One gives the mean image of a model that predicts clean changes; images that differ from
+        draw to draw take more, and a model that predicts noise takes the published number.
+        """
+        if self.config.prediction == "noise":
+            return 100
+        return 1 if draws == 1 else 10
+
     def predict(
         self,
         images: Tensor,
         ages: Tensor,
         wanted: Tensor,
         noise: Tensor,
-        sampling_steps: int = 1,
+        sampling_steps: int | None = None,
         on_step: OnStep | None = None,
     ) -> Tensor:
         """Images at other ages.
@@ -187,8 +197,8 @@ class TDM(nn.Module):
         Parameters
         ----------
         images
-            ``(b, visit, modality, y, x)`` known visits in the value range; the change is predicted
-            from the one nearest in age. A model with ``references = 1`` looks at that one only.
+            ``(b, visit, modality, y, x)`` known visits in the value range. The change is predicted
+            from the first one, the base; a model with ``references = 1`` looks at no other.
         ages
             ``(b, visit)`` years; NaN where a series has fewer visits than others.
         wanted
@@ -196,7 +206,7 @@ class TDM(nn.Module):
         noise
             ``(draw, b, modality, y, x)`` of unit variance: where each draw starts.
         sampling_steps
-            Network calls a draw.
+            Network calls a draw; `usual_steps` when none are given.
         on_step
             Called after every network call.
 
@@ -209,9 +219,10 @@ class TDM(nn.Module):
         Raises
         ------
         ValueError
-            If a series has no known visit, or only later ones and the model goes forward only.
+            If the model goes forward in time only and a base is later than the wanted age.
         """
-        images, gaps = _nearest_first(images, ages, wanted, forward=not self.config.backward)
+        sampling_steps = sampling_steps or self.usual_steps(len(noise))
+        gaps = self._gaps(ages, wanted)
         base, gap = images[:, 0], self._gap(gaps)
         start, end = self.config.value_range  # beyond which a visit's own extremes may lie
         low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(start)
@@ -240,7 +251,7 @@ class TDM(nn.Module):
         Parameters
         ----------
         images
-            ``(b, visit, modality, y, x)``, nearest first.
+            ``(b, visit, modality, y, x)``, the base first.
         gaps
             ``(b, visit)`` years from each visit to the wanted age, NaN where there is none.
         wanted
@@ -312,7 +323,8 @@ class TDM(nn.Module):
         depth, count = images.shape[:2]
         if count < 2:
             raise ValueError("a single visit: there is no other one to predict it from")
-        others = torch.tensor([[j for j in range(count) if j != i] for i in range(count)])
+        forward = not self.config.backward
+        others = torch.stack([_others(visits.ages, i, forward=forward) for i in range(count)])
         known = images[:, others].flatten(0, 1)  # (z · visit, other, modality, y, x)
         ages = visits.ages[others].repeat(depth, 1)
         wanted = visits.ages.repeat(depth)
@@ -326,9 +338,10 @@ class TDM(nn.Module):
 
         Ages are NaN where a series has fewer visits; every series has two or more.
         """
-        images, ages, wanted, target = self._task(*batch, generator)
-        images, gaps = _nearest_first(images, ages, wanted, forward=not self.config.backward)
-        base = images[:, 0]
+        picks, years = self._task(batch[1], generator)
+        taken = batch[0][torch.arange(len(picks), device=picks.device)[:, None], picks]
+        target, images, wanted = taken[:, 0], taken[:, 1:], years[:, 0]
+        gaps, base = wanted[:, None] - years[:, 1:], taken[:, 1]
         noise = draw_noise(tuple(base.shape), generator, base)
         steps = torch.randint(
             1, self.config.steps + 1, (len(base),), generator=generator, device=generator.device
@@ -352,29 +365,49 @@ class TDM(nn.Module):
     def begin(self, stage: str) -> None:
         """Nothing to prepare."""
 
-    def _task(
-        self, images: Tensor, ages: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Known visits, their ages, the wanted age and its image, drawn from every series."""
-        keys = torch.rand(ages.shape, generator=generator, device=generator.device).to(ages.device)
-        order = keys.masked_fill(ages.isnan(), 2.0).argsort(dim=1)[:, : self.config.references + 1]
-        even = torch.rand((len(ages), 1), generator=generator, device=generator.device)
-        count = 1 + (even.square() * self.config.references).long().to(
-            ages.device
-        )  # few more often
-        chosen = ages.gather(1, order)
-        chosen[torch.arange(order.shape[1], device=ages.device) > count] = torch.nan
-        if not self.config.backward:  # the last one is wanted
-            latest = chosen.nan_to_num(nan=float("-inf")).argmax(dim=1, keepdim=True)
-            places = torch.arange(order.shape[1], device=ages.device)
-            swap = torch.where(places == latest, 0, places)
-            swap[:, :1] = latest
-            order, chosen = order.gather(1, swap), chosen.gather(1, swap)
-        taken = images[torch.arange(len(images), device=ages.device)[:, None], order]
-        return taken[:, 1:], chosen[:, 1:], chosen[:, 0], taken[:, 0]
+    def _task(self, ages: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw which visit is wanted and which are known, base first, of every series.
+
+        (b, visit) ages -> (b, 1 + references) positions and ages, the wanted visit first, NaN for
+        visits that a sample does without. Half of the samples go out from the visit nearest to the
+        wanted one, a quarter from any. A last quarter wants a visit that is known: so the network
+        learns to read motion off two images.
+        """
+
+        def draw(*shape: int) -> Tensor:
+            return torch.rand(shape, generator=generator, device=generator.device).to(ages.device)
+
+        most = self.config.references
+        order = draw(*ages.shape).masked_fill(ages.isnan(), 2.0).argsort(dim=1)[:, : most + 1]
+        years = ages.gather(1, order)
+        count = 1 + (draw(len(ages), 1).square() * most).long()  # few of them more often
+        place = torch.arange(order.shape[1], device=ages.device)
+        years = years.masked_fill(place > count, torch.nan)
+        kind = draw(len(ages), 1)
+        distance = (years - years[:, :1]).abs()
+        if not self.config.backward:
+            distance = years.nan_to_num(nan=float("-inf")).neg()  # latest first, it is wanted
+            kind = torch.ones_like(kind)
+        key = torch.where(kind < 0.5, place.to(distance), distance)
+        key = key.masked_fill(years.isnan(), torch.inf)
+        sorting = key.argsort(dim=1, stable=True)
+        order, years = order.gather(1, sorting), years.gather(1, sorting)
+        if most > 1:
+            known = (kind[:, 0] < 0.25) & years[:, min(2, years.shape[1] - 1)].isfinite()
+            order[known, 0], years[known, 0] = order[known, 2], years[known, 2]
+        return order, years
+
+    def _gaps(self, ages: Tensor, wanted: Tensor) -> Tensor:
+        """(b, visit) years from each known visit to the wanted age, NaN for those not seen."""
+        gaps = wanted[:, None] - ages
+        if self.config.backward:
+            return gaps
+        if (gaps[:, 0] < 0).any():
+            raise ValueError("this model goes forward in time only and needs an earlier visit")
+        return gaps.masked_fill(gaps < 0, torch.nan)
 
     def _gap(self, gaps: Tensor) -> Tensor:
-        """(b, 1) float32: standardised time from the nearest visit, of gaps nearest first."""
+        """(b, 1) float32: standardised time from the base, the first of (b, visit)."""
         return (gaps[:, :1] / self.config.gap_sd).float()
 
     def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
@@ -398,7 +431,7 @@ class _ReferencePool(nn.Module):
     def __init__(self, channels: int, features: int = 64) -> None:
         super().__init__()
         self.read = nn.Sequential(
-            nn.Linear(5, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
+            nn.Linear(6, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
         self.scale = nn.Linear(features, channels)
         self.shift = nn.Linear(features, channels)
@@ -409,12 +442,11 @@ class _ReferencePool(nn.Module):
         there = gaps.isfinite()
         gaps = gaps.float().nan_to_num()
         first = gaps[:, :1].expand_as(gaps)
-        apart = first - gaps  # from the nearest visit to this one
-        ratio = torch.where(apart == 0, 0.0, first / apart.where(apart != 0, torch.ones(())))
-        ratio = ratio.clamp(-FARTHEST, FARTHEST)
-        numbers = torch.stack(
-            [first, apart, ratio, (apart == 0).float(), age.expand_as(gaps)], dim=-1
-        )
+        apart = first - gaps  # from the base to this visit
+        alike = apart == 0
+        speed = torch.where(alike, 0.0, 1 / apart.masked_fill(alike, 1.0))  # of a change seen
+        told = [first, apart, first * speed, speed, alike.float(), age.expand_as(gaps)]
+        numbers = torch.stack(told, dim=-1).clamp(-FASTEST, FASTEST)
         read = self.read(numbers)
         weight = self.weight(read)[..., 0].masked_fill(~there, float("-inf")).softmax(dim=1)
         scale = (1 + self.scale(read)) * weight[..., None]
@@ -423,19 +455,12 @@ class _ReferencePool(nn.Module):
         return pooled
 
 
-def _nearest_first(
-    images: Tensor, ages: Tensor, wanted: Tensor, *, forward: bool
-) -> tuple[Tensor, Tensor]:
-    """Known visits (b, visit, ...) by their distance in age, and their gaps (b, visit) in years."""
-    gaps = wanted[:, None] - ages
-    if forward:
-        gaps = gaps.masked_fill(gaps <= 0, torch.nan)
-    if gaps.isnan().all(dim=1).any():
-        why = ": this model goes forward in time only and needs an earlier one" if forward else ""
-        raise ValueError(f"no known visit to predict from{why}")
-    order = gaps.abs().nan_to_num(nan=float("inf")).argsort(dim=1, stable=True)
-    taken = images[torch.arange(len(images), device=images.device)[:, None], order]
-    return taken, gaps.gather(1, order)
+def _others(ages: Tensor, index: int, *, forward: bool) -> Tensor:
+    """(visit - 1,) positions of the other visits, the nearest first; or the nearest earlier one."""
+    gaps = ages[index] - ages
+    distance = gaps.abs().masked_fill(forward & (gaps < 0), torch.inf)
+    order = distance.argsort(stable=True)
+    return order[order != index]
 
 
 def _moved(images: Tensor, motion: Tensor) -> Tensor:

@@ -28,7 +28,14 @@ from napari_followup.recipe import Fam, Fusion, Recipe, Score
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
 
-__all__ = ["detect_layers", "fam_layers", "lafm_layers", "reconstruct_layers"]
+__all__ = [
+    "chosen_bundle",
+    "detect_layers",
+    "fam_layers",
+    "lafm_layers",
+    "reconstruct_layers",
+    "subject_steps",
+]
 
 Value = TypeVar("Value")
 
@@ -71,7 +78,7 @@ def detect_layers(
         If the report was stopped.
     """
     report = report or Report()
-    bundle = _bundle(model, report)
+    bundle = chosen_bundle(model, report)
     from napari_followup.detect import detect
 
     report.phase("Detecting")
@@ -96,7 +103,7 @@ def reconstruct_layers(
 ) -> list[LayerTuple]:
     """Make the pseudo-healthy images of a layer; parameters and errors as `detect_layers`."""
     report = report or Report()
-    bundle = _bundle(model, report)
+    bundle = chosen_bundle(model, report)
     from napari_followup.detect import reconstruct
 
     report.phase("Reconstructing")
@@ -130,7 +137,7 @@ def fam_layers(
             f"{source.data.shape}; choose the healthy images of this series"
         )
     report, score = report or Report(), score or Fam()
-    bundle = _bundle(model, report)
+    bundle = chosen_bundle(model, report)
     from napari_followup.detect import score_pair
 
     report.phase("Scoring")
@@ -175,7 +182,7 @@ def lafm_layers(
     return [score_layer(source, series, found, "fused", said)]
 
 
-def _bundle(model: str, report: Report) -> ModelBundle:
+def chosen_bundle(model: str, report: Report) -> ModelBundle:
     """Load the model; it is kept from run to run while its file is the same."""
     if not model:
         raise ValueError("no model is chosen; choose one, or a model file (.safetensors)")
@@ -200,7 +207,7 @@ def _each_subject(
     series: list[Series | None] = []
     found: list[Value | None] = []
     notes: list[str] = []
-    for subject, step in enumerate(_steps(report, source.n_subjects)):
+    for subject, step in enumerate(subject_steps(report, source.n_subjects)):
         try:
             each = series_of(source, subject)
             found.append(run(each, step))
@@ -216,7 +223,7 @@ def _each_subject(
     return tuple(series), tuple(found), notes
 
 
-def _steps(report: Report, subjects: int) -> Iterator[Callable[[int, int], bool]]:
+def subject_steps(report: Report, subjects: int) -> Iterator[Callable[[int, int], bool]]:
     """Give an `on_step` for each subject, which counts over all of them."""
     for subject in range(subjects):
         if subjects > 1:

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpi
 
 from napari_followup.plugin.forms import NumberBox, add_row, new_form
 
-__all__ = ["ChoiceForm"]
+__all__ = ["LABELS", "ChoiceForm"]
 
 Control = QCheckBox | QDoubleSpinBox | QLineEdit | QSpinBox
 
@@ -26,18 +26,26 @@ LABELS = {
     "Lafm": "LAFM",
     "Pixel": "pixel distance",
     "Quantile": "own quantile",
+    "Temporal": "temporal residual",
     "Yen": "Yen",
 }
-FIELD_LABELS = {"pixel_too": "pixel too", "q": "quantile", "value": "height"}
+FIELD_LABELS = {
+    "pixel_too": "pixel too",
+    "q": "quantile",
+    "sampling_steps": "sampling steps",
+    "value": "height",
+}
 TIPS = {
     "beta": "Strength of the removal of what other visits do not show",
     "blur": "Sigma of the blur afterwards, in pixels; 0 for none",
+    "draws": "Predictions of each visit from the others, of which the mean is taken",
     "gain": "What the other visits' scores count for",
     "gamma": "Strength of the recovery of what other visits show",
     "levels": "Stages of the feature network to compare, 1 to 4, with commas",
     "pixel_too": "The mask must also pass on the pixel distance",
     "q": "Share of pixels, 0 to 1, that lie below the threshold",
     "reach": "Pixels that an anomaly may move between visits",
+    "sampling_steps": "Network calls a prediction",
     "sigma": "Years over which visits lend each other weight; 0: all alike",
     "tolerance": "How much less differences count beside edges",
     "value": "The score itself from which a pixel counts as abnormal",

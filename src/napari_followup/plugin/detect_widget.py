@@ -15,19 +15,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Qt, Signal
+from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFrame,
     QPushButton,
-    QScrollArea,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
 from napari_followup.plugin.actions import detect_layers
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.layers import LayerTuple, Source
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.preferences import Preferences
@@ -45,7 +42,6 @@ from napari_followup.results import Detection
 
 __all__ = ["DetectWidget"]
 
-WIDTH = 372  # pixels, so that no control is cut off
 PRESETS = ("default", "published", "as set below")
 
 
@@ -254,22 +250,8 @@ def _lay_out(widget: DetectWidget) -> None:
     choices = new_form()
     add_row(choices, "model", widget.model_combo)
     add_row(choices, "recipe", widget.preset)
-    inner = QWidget()
-    column = QVBoxLayout(inner)
-    column.addWidget(widget.series)
-    column.addLayout(choices)
-    for below in (widget.advanced, widget.button, widget.job, widget.results):
-        column.addWidget(below)
-    column.addStretch()
-    area = QScrollArea()
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    area.setWidget(inner)
-    area.setMinimumWidth(WIDTH)
-    outer = QVBoxLayout(widget)
-    outer.setContentsMargins(0, 0, 0, 0)
-    outer.addWidget(area)
+    below = (widget.advanced, widget.button, widget.job, widget.results)
+    scrolled_column_of(widget, widget.series, choices, *below)
 
 
 def _preset(name: str) -> Recipe:

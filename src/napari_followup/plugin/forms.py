@@ -8,8 +8,10 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QFrame,
     QLabel,
     QLayout,
+    QScrollArea,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
@@ -17,8 +19,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ElidingCombo", "NumberBox", "add_row", "column_of", "new_form"]
+__all__ = ["ElidingCombo", "NumberBox", "add_row", "column_of", "new_form", "scrolled_column_of"]
 
+WIDTH = 372  # pixels, so that no control is cut off
 LABEL_WIDTH = 104  # pixels; the longest label is "sampling steps"
 
 
@@ -49,6 +52,21 @@ def column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
         else:
             layout.addLayout(part)
     layout.addStretch()
+
+
+def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
+    """Lay out parts as `column_of`, in a column that scrolls on a small screen."""
+    inner = QWidget()
+    column_of(inner, *parts)
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inner)
+    area.setMinimumWidth(WIDTH)
+    outer = QVBoxLayout(widget)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
 
 
 class ElidingCombo(QComboBox):

@@ -276,7 +276,7 @@ def result_layer(
     """Make a layer tuple that lies on the source layer and is named after it, `result` last."""
     kept = {
         name: source.about[name]
-        for name in ("subject", "modality", "is_observed")
+        for name in ("subject", "modality", "is_observed", "is_imputed")
         if name in source.about
     }
     metadata: dict[str, Any] = kept | {

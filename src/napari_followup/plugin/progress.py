@@ -35,6 +35,7 @@ from napari_followup.results import Cancelled
 __all__ = ["JobPanel", "spoken"]
 
 STOPPED = "Stopped; nothing was added."
+STOPPING = "Stopping; what is finished will be added. Stop again to drop it."
 LOG = logging.getLogger(__name__)
 
 
@@ -60,6 +61,7 @@ class Task:
     function: Callable[[Report], Any]
     bridge: Bridge
     number: int
+    keeps_partial: bool = False  # whether what comes back after a stop is of use
     worker: Any = None
 
     def __str__(self) -> str:
@@ -70,7 +72,8 @@ class Task:
         result, error = None, ""
         try:
             result = self.function(report)
-            report.check()  # stopped after its last step, as when the viewer closes
+            if not self.keeps_partial:
+                report.check()  # stopped after its last step, as when the viewer closes
         except Cancelled:
             error = STOPPED
         except Exception as problem:
@@ -140,15 +143,20 @@ class JobPanel(QWidget):
         self.status.setStyleSheet("color: #e5533d;" if is_error else "")
         self.status.setVisible(bool(text))
 
-    def start(self, title: str, function: Callable[[Report], Any]) -> None:
-        """Run `function` in a thread; what it returns comes through `returned`."""
+    def start(
+        self, title: str, function: Callable[[Report], Any], *, keeps_partial: bool = False
+    ) -> None:
+        """Run `function` in a thread; what it returns comes through `returned`.
+
+        With `keeps_partial`, that holds after a stop too, and a second stop drops it.
+        """
         self._running.end()
         self._number += 1
         self._home = self.window()
         bridge = Bridge()
         bridge.stepped.connect(self._on_step)
         bridge.ended.connect(self._on_end)
-        task = Task(title, function, bridge, self._number)
+        task = Task(title, function, bridge, self._number, keeps_partial)
         task.worker = create_worker(task, _worker_class=FunctionWorker, _start_thread=False)
         self._running.task = task
         self._running.bar = progress(total=0, desc=title, file=io.StringIO())  # not in the terminal
@@ -161,8 +169,14 @@ class JobPanel(QWidget):
         task.worker.start()
 
     def stop(self, _checked: bool = False, *, reason: str = STOPPED) -> None:
-        """End the run; what its thread still sends is ignored."""
-        if self.is_running:
+        """End the run; what its thread still sends is ignored, unless it keeps what is finished."""
+        task = self._running.task
+        if task is None:
+            return
+        if task.keeps_partial and reason == STOPPED and not task.worker.abort_requested:
+            task.worker.quit()
+            self.say(STOPPING)
+        else:
             self._end(None, reason, is_error=False)
 
     def _is_over(self, number: int) -> bool:

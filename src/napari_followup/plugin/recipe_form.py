@@ -7,15 +7,19 @@ from types import NoneType
 from typing import Any, get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QLineEdit, QSpinBox, QWidget
 
-from napari_followup.plugin.choice_form import ChoiceForm
+from napari_followup.plugin.choice_form import LABELS, ChoiceForm
 from napari_followup.plugin.forms import add_row, new_form
 from napari_followup.recipe import Fusion, Recipe, Score, Threshold
 
 __all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]
 
 OWN = "the model's own"
+IMPUTED = (
+    "Visits of the series that were imputed are examined too, and support, or weaken, what the "
+    "observed ones show (LAFM, Support)"
+)
 
 
 def kinds_of(union: Any) -> list[type | None]:
@@ -88,21 +92,31 @@ class RecipeForm(QWidget):
         self.options_form = OptionsForm()
         self.score = ChoiceForm("score", kinds_of(Score))
         self.fusion = ChoiceForm("fusion", kinds_of(Fusion))
+        self.imputed_references = QCheckBox("imputed visits count as references")
+        self.imputed_references.setToolTip(IMPUTED)
         self.median = QSpinBox()
         self.median.setRange(1, 15)
         self.median.setSingleStep(2)
         self.median.setToolTip("Side of the median filter in pixels; 1 for none")
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
-        rows = new_form(self)
+        self._rows = rows = new_form(self)
         rows.addRow(self.options_form)
         rows.addRow(self.score)
         rows.addRow(self.fusion)
+        add_row(rows, "", self.imputed_references)
         add_row(rows, "median", self.median)
         rows.addRow(self.threshold)
         for part in (self.options_form, self.score, self.fusion, self.threshold):
             part.changed.connect(self.changed)
         self.median.valueChanged.connect(self.changed)
+        self.imputed_references.toggled.connect(self.changed)
+        self.score.changed.connect(self._on_score)
         self.recipe = recipe
+
+    def _on_score(self) -> None:
+        """Show noise levels, draws and steps where the score goes by them."""
+        is_temporal = self.score.kind.currentText() == LABELS["Temporal"]
+        self._rows.setRowVisible(self.options_form, not is_temporal)
 
     @property
     def recipe(self) -> Recipe:
@@ -117,6 +131,7 @@ class RecipeForm(QWidget):
             self._base,
             score=self.score.value,
             fusion=self.fusion.value,
+            imputed_references=self.imputed_references.isChecked(),
             median=self.median.value() | 1,  # odd, whatever was typed
             threshold=self.threshold.value,
         )
@@ -128,6 +143,7 @@ class RecipeForm(QWidget):
         self._base = recipe
         self.options_form.options = dict(recipe.options)
         self.score.value, self.fusion.value = recipe.score, recipe.fusion
+        self.imputed_references.setChecked(recipe.imputed_references)
         self.median.setValue(recipe.median)
         self.threshold.value = recipe.threshold
         self.blockSignals(False)

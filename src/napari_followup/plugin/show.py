@@ -12,6 +12,8 @@ from napari_followup.plugin.layers import KEY, LayerTuple, about
 
 __all__ = ["show_layers"]
 
+GROWING = ("imputed", "spread", "temporal residual")
+
 
 def show_layers(viewer: Any, layers: Sequence[LayerTuple], *, update: bool) -> list[Any]:
     """Add the layers, or put their data into the layers that the same source had of the same kind.
@@ -49,9 +51,18 @@ def _earlier(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> A
     for layer in reversed(viewer.layers):
         said = about(layer)
         same = all(said.get(name) == wanted[name] for name in ("source", "result", "axes"))
-        if same and type(layer).__name__.lower() == kind and layer.data.shape == data.shape:
+        if same and type(layer).__name__.lower() == kind and _fits(layer.data, data, wanted):
             return layer
     return None
+
+
+def _fits(earlier: Any, data: Any, said: dict[str, Any]) -> bool:
+    """Whether the shapes agree; results that add visits may have more or fewer of them."""
+    shapes = [list(earlier.shape), list(data.shape)]
+    if said["result"] in GROWING:
+        for shape in shapes:
+            shape[said["axes"].index("v")] = 0
+    return shapes[0] == shapes[1]
 
 
 def _refill(layer: Any, data: Any, attributes: dict[str, Any]) -> None:
@@ -62,7 +73,7 @@ def _refill(layer: Any, data: Any, attributes: dict[str, Any]) -> None:
         setattr(layer, name, attributes[name])
     low, high = attributes.get("contrast_limits", (0.0, 1.0))
     if (
-        about(layer)["result"] != "healthy"
+        about(layer)["result"] not in ("healthy", "imputed")
         and hasattr(layer, "contrast_limits")
         and np.isfinite(high)
     ):

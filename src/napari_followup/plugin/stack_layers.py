@@ -77,6 +77,7 @@ def _placed(stacks: Sequence[VisitStack], axes: str) -> dict[str, Any]:
         "axes": axes,
         "ages": [stack.ages.tolist() for stack in stacks],
         "is_observed": [stack.is_observed.tolist() for stack in stacks],
+        "is_imputed": [(~stack.is_observed & ~stack.is_missing).tolist() for stack in stacks],
         "subject": [stack.subject for stack in stacks],
     }
     if "s" not in axes:

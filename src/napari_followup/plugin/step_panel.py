@@ -33,11 +33,19 @@ class StepPanel(QWidget):
 
     finished = Signal()
 
-    def __init__(self, viewer: Any, title: str, prepare: Callable[[], Work]) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        title: str,
+        prepare: Callable[[], Work],
+        *,
+        keeps_partial: bool = False,
+    ) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
         self._title = title
         self._prepare = prepare
+        self._keeps_partial = keeps_partial
         self.layers: list[Any] = []
         self.error = ""
         self.update_existing = True
@@ -64,10 +72,10 @@ class StepPanel(QWidget):
             self.finished.emit()
             return
         self.layers = []
-        self.job.start(self._title, work)
+        self.job.start(self._title, work, keeps_partial=self._keeps_partial)
 
     def stop(self) -> None:
-        """End the run; nothing is added."""
+        """End the run; nothing is added, but for visits that are finished where that is kept."""
         self.job.stop()
 
     def stop_without(self, layer: Any) -> None:

@@ -1,4 +1,4 @@
-"""A small plot of one number a visit against age; a click goes to the visit."""
+"""Visits on an axis of ages, each with a number where it has one; a click goes to the visit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 __all__ = ["Points", "TimelinePlot"]
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins in pixels
+MARGIN = 24  # on both sides where there is no axis of numbers
+ROOM = 38  # pixels that an age takes below its visit
 REACH = 14.0  # pixels from a point that still hit it
 DOT = 4.5  # largest radius of a point
+STEPS = {int(Qt.Key.Key_Left): -1, int(Qt.Key.Key_Right): 1}
 ACCENT = QColor("#ff9f0a")  # the visit that the viewer shows
 MARKED = QColor("#ff2d55")  # the color of the mask
 
@@ -26,8 +29,10 @@ class Points:
     """What is drawn: one point a visit, in the order of the layer's visits."""
 
     ages: NDArray[np.float64]
-    values: NDArray[np.floating[Any]]  # NaN where a visit is missing
+    values: NDArray[np.floating[Any]] | None  # NaN where a visit is missing; none: visits alone
     is_observed: NDArray[np.bool_]
+    is_missing: NDArray[np.bool_] | None = None  # where there are no values to tell
+    ages_known: bool = True  # False: `ages` are visit numbers
     is_marked: NDArray[np.bool_] | None = None  # whether the mask has anything there
     line: float | None = None  # what a value must reach to be marked
 
@@ -35,20 +40,49 @@ class Points:
         """Pixel (x, y) of each visit; one without a value lies on the axis."""
         low, high = float(self.ages.min()), float(self.ages.max())
         x = np.full(len(self.ages), 0.5) if low == high else (self.ages - low) / (high - low)
-        y = np.nan_to_num(self.values / self.top, nan=0.0)
-        across, down = width - LEFT - RIGHT, height - TOP - BOTTOM
-        return np.stack([LEFT + x * across, TOP + (1 - y) * down], axis=1)
+        left, right = self.margins
+        across, down = width - left - right, height - TOP - BOTTOM
+        if self.values is None:
+            y = np.full(len(self.ages), 0.3)
+        else:
+            y = np.nan_to_num(self.values / self.top, nan=0.0)
+        return np.stack([left + x * across, TOP + (1 - y) * down], axis=1)
+
+    @property
+    def margins(self) -> tuple[int, int]:
+        """Pixels left and right of the axis."""
+        return (MARGIN, MARGIN) if self.values is None else (LEFT, RIGHT)
 
     @property
     def top(self) -> float:
         """Value at the upper end of the axis."""
-        highest = float(np.nanmax(self.values)) if np.isfinite(self.values).any() else 0.0
+        values = np.zeros(1) if self.values is None else self.values
+        highest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
         highest = max(highest, self.line or 0.0)
         return 1.1 * highest if highest > 0 else 1.0
 
     def radius(self, width: float) -> float:
         """Size of a point, smaller where many share the width."""
         return float(np.clip(0.35 * (width - LEFT - RIGHT) / len(self.ages), 1.2, DOT))
+
+    @property
+    def gone(self) -> NDArray[np.bool_]:
+        """``(visit,)``: which visits are missing."""
+        if self.values is not None:
+            return np.asarray(np.isnan(self.values))
+        return np.zeros(len(self.ages), bool) if self.is_missing is None else self.is_missing
+
+    def kind(self, visit: int) -> str:
+        """Whether a visit is observed, imputed or missing."""
+        if self.gone[visit]:
+            return "missing"
+        return "observed" if self.is_observed[visit] else "imputed"
+
+    def beside(self, visit: int, step: int) -> int | None:
+        """Visit that is `step` places further on the axis; none beyond its ends."""
+        order = np.argsort(self.ages, kind="stable").tolist()
+        place = order.index(visit) + step
+        return int(order[place]) if 0 <= place < len(order) else None
 
     def marks(self, visit: int) -> bool:
         """Whether the mask has anything at a visit."""
@@ -61,6 +95,10 @@ class Points:
 
     def describe(self, visit: int) -> str:
         """One visit in words."""
+        if self.values is None:
+            age = f", age {self.ages[visit]:.1f}" if self.ages_known else ""
+            kind = "" if self.is_observed[visit] else f", {self.kind(visit)}"
+            return f"visit {visit + 1} of {len(self.ages)}{age}{kind}"
         value = self.values[visit]
         said = "missing" if np.isnan(value) else f"image score {value:.3g}"
         kind = "" if self.is_observed[visit] or np.isnan(value) else ", imputed"
@@ -71,22 +109,24 @@ class Points:
 class TimelinePlot(QWidget):
     """Image score against age: a dot where observed, a ring where imputed, a cross if missing.
 
-    Visits at which the mask has something have its color.
+    Visits at which the mask has something have its color. The arrow keys go from visit to visit.
     """
 
     visit_clicked = Signal(int)
 
-    def __init__(self) -> None:
+    def __init__(self, height: int = 170) -> None:
         super().__init__()
+        self._height = height
         self.points: Points | None = None
         self.current: int | None = None
         self.setMouseTracking(True)
-        self.setMinimumHeight(150)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMinimumHeight(height - 20)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def sizeHint(self) -> QSize:
         """Size that the layout starts from."""
-        return QSize(280, 170)
+        return QSize(280, self._height)
 
     def show_points(
         self,
@@ -97,14 +137,20 @@ class TimelinePlot(QWidget):
         is_marked: NDArray[np.bool_] | None = None,
         line: float | None = None,
     ) -> None:
-        """Draw other visits, in the order of the layer."""
-        self.points = Points(
-            ages=np.asarray(ages, float),
-            values=values,
-            is_observed=is_observed,
-            is_marked=is_marked,
-            line=line,
+        """Draw other visits with their numbers, in the order of the layer."""
+        self.show_visits(
+            Points(
+                ages=np.asarray(ages, float),
+                values=values,
+                is_observed=is_observed,
+                is_marked=is_marked,
+                line=line,
+            )
         )
+
+    def show_visits(self, points: Points) -> None:
+        """Draw other visits."""
+        self.points = points
         self.update()
 
     def clear(self) -> None:
@@ -121,6 +167,16 @@ class TimelinePlot(QWidget):
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
         """Go to the visit that was hit."""
         if event is not None and (visit := self._hit(event)) is not None:
+            self.visit_clicked.emit(visit)
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        """Go to the visit before or after."""
+        step = 0 if event is None else STEPS.get(event.key(), 0)
+        if event is None or not step or self.points is None or self.current is None:
+            super().keyPressEvent(event)
+            return
+        visit = self.points.beside(self.current, step)
+        if visit is not None:
             self.visit_clicked.emit(visit)
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
@@ -141,9 +197,13 @@ class TimelinePlot(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         places = self.points.place(self.width(), self.height())
-        self._draw_axes(painter, self.points)
-        self._draw_height(painter, self.points)
-        self._draw_line(painter, self.points, places)
+        self._draw_current(painter, places)
+        if self.points.values is None:
+            self._draw_lane(painter, self.points, places)
+        else:
+            self._draw_axes(painter, self.points)
+            self._draw_height(painter, self.points)
+            self._draw_line(painter, self.points, places)
         for visit, (x, y) in enumerate(places):
             self._draw_point(painter, self.points, visit, QPointF(x, y))
         painter.end()
@@ -187,12 +247,27 @@ class TimelinePlot(QWidget):
             painter.setPen(QPen(self._color(150), 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(LEFT, y), QPointF(self.width() - RIGHT, y))
 
-    def _draw_line(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
+    def _draw_lane(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
+        """Axis through the visits, and below it as many ages as there is room for."""
+        left, y = MARGIN, places[0, 1]
+        painter.setPen(QPen(self._color(90), 1.5))
+        painter.drawLine(QPointF(left, y), QPointF(self.width() - MARGIN, y))
+        painter.setPen(self._color(200))
+        center = Qt.AlignmentFlag.AlignCenter
+        for visit in _with_room(places[:, 0]):
+            text = f"{points.ages[visit]:.1f}" if points.ages_known else f"{visit + 1}"
+            painter.drawText(QRectF(places[visit, 0] - 24, y + 9, 48, 14), center, text)
+        word = "age" if points.ages_known else "visit"
+        painter.drawText(QRectF(0, y + 23, self.width(), 14), center, word)
+
+    def _draw_current(self, painter: QPainter, places: NDArray[np.float64]) -> None:
         if self.current is not None and self.current < len(places):
             x = places[self.current, 0]
             painter.setPen(QPen(ACCENT, 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(x, TOP), QPointF(x, self.height() - BOTTOM))
-        order = [v for v in np.argsort(points.ages, kind="stable") if np.isfinite(points.values[v])]
+
+    def _draw_line(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
+        order = [v for v in np.argsort(points.ages, kind="stable") if not points.gone[v]]
         painter.setPen(QPen(self._color(90), 1.5))
         painter.drawPolyline(QPolygonF([QPointF(*places[visit]) for visit in order]))
 
@@ -200,10 +275,21 @@ class TimelinePlot(QWidget):
         radius = points.radius(self.width())
         color = MARKED if points.marks(visit) else self._color()
         painter.setPen(QPen(ACCENT if visit == self.current else color, 1.5))
-        if np.isnan(points.values[visit]):
+        if points.gone[visit]:
             for dx in (-radius, radius):
                 painter.drawLine(where + QPointF(dx, -radius), where + QPointF(-dx, radius))
             return
         background = self.palette().color(self.backgroundRole())
         painter.setBrush(color if points.is_observed[visit] else background)
         painter.drawEllipse(where, radius, radius)
+
+
+def _with_room(columns: NDArray[np.float64]) -> list[int]:
+    """Visits whose ages can be written side by side: the first, the last, and some between."""
+    first, *between = np.argsort(columns, kind="stable").tolist()
+    last = between.pop() if between else first
+    shown = [first]
+    for visit in between:
+        if min(columns[visit] - columns[shown[-1]], columns[last] - columns[visit]) >= ROOM:
+            shown.append(visit)
+    return [*shown, last] if columns[last] - columns[first] >= ROOM else shown

@@ -12,6 +12,7 @@ from psygnal import EmitLoopError
 from napari_followup.plugin.cursor import position
 from napari_followup.plugin.layers import about
 from napari_followup.plugin.series_input import unwrapped
+from napari_followup.plugin.visits import OBSERVED, entry, visit_kind
 
 __all__ = ["VisitText", "visit_line"]
 
@@ -71,24 +72,23 @@ def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
     axes = str(said.get("axes", ""))
     if "v" not in axes or len(axes) != layer.ndim:
         return ""
-    return visit_line(said, position(viewer, layer, axes), layer.data.shape[axes.index("v")])
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    where = position(viewer, layer, axes)
+    return visit_line(said, where, data.shape[axes.index("v")], visit_kind(data, said, where))
 
 
-def visit_line(said: Mapping[str, Any], where: Mapping[str, int], visits: int) -> str:
+def visit_line(
+    said: Mapping[str, Any], where: Mapping[str, int], visits: int, kind: str = OBSERVED
+) -> str:
     """Say in words which visit is at an index, from what a layer says of its visits."""
     visit, subject = where["v"], where.get("s")
     parts = [f"visit {visit + 1} of {visits}"]
-    if said.get("ages") is not None and said.get("ages_known", True):
-        parts.append(f"age {_entry(said['ages'], subject, visit):.1f}")
-    if said.get("is_observed") is not None and not _entry(said["is_observed"], subject, visit):
-        parts.append("not observed")
+    age = entry(said.get("ages"), subject, visit)
+    if age is not None and said.get("ages_known", True):
+        parts.append(f"age {age:.1f}")
+    if kind != OBSERVED:
+        parts.append(kind)
     names = said.get("subject")
     if subject is not None and isinstance(names, list | tuple) and subject < len(names):
         parts.insert(0, str(names[subject]))
     return ", ".join(parts)
-
-
-def _entry(rows: Any, subject: int | None, visit: int) -> Any:
-    """Value at a visit, of the subject's own row where there is one."""
-    row = rows[subject] if subject is not None and isinstance(rows[0], list | tuple) else rows
-    return row[visit]

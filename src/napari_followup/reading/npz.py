@@ -1,16 +1,20 @@
 """Series and cohorts in numpy's ``.npz`` files, read and written.
 
 Keys: ``images``, and if need be ``age`` or ``ages``, ``axes``, ``subject``, ``is_observed``,
-``spacing``, ``affine``, ``unit``, ``modalities``, ``split``. With one row of ages, one subject or
-one split an entry of the first axis, or an s in ``axes``, the file is a cohort.
+``spacing``, ``affine``, ``unit``, ``modalities``, ``split``; as JSON ``provenance``, what made the
+images. With one row of ages, one subject or one split an entry of the first axis, or an s in
+``axes``, the file is a cohort.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 import zipfile
 import zlib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +71,18 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
         if split is not None:
             raise ValueError("holds one subject and no splits; leave split out")
         name = path.stem if names is None else str(names.ravel()[0])
-        return [VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)]
+        stack = VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)
+        return [replace(stack, provenance=_said(data))]
     subjects = None if names is None else [str(name) for name in names.ravel()]
     stacks = VisitStack.from_cohort(images, axes=letters, subjects=subjects, **per_visit, **shared)
     return stacks if split is None else _select_split(stacks, data.get("split"), split)
 
 
-def write_npz(path: str | os.PathLike[str], stack: VisitStack) -> None:
+def write_npz(
+    path: str | os.PathLike[str],
+    stack: VisitStack,
+    more: Mapping[str, NDArray[Any]] | None = None,
+) -> None:
     """Write one subject's series, so that `read_npz` gives it back.
 
     A file of that name is replaced only once the new one is complete. Lazy images are loaded.
@@ -84,6 +93,8 @@ def write_npz(path: str | os.PathLike[str], stack: VisitStack) -> None:
         Where to; must end in ``.npz``.
     stack
         What to write.
+    more
+        Further arrays by name, which `read_npz` passes over.
 
     Raises
     ------
@@ -105,6 +116,9 @@ def write_npz(path: str | os.PathLike[str], stack: VisitStack) -> None:
     }
     if stack.ages_known:
         data["ages"] = stack.ages
+    if stack.provenance:
+        data["provenance"] = np.asarray(json.dumps(dict(stack.provenance)))
+    data |= more or {}
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with draft.open("xb") as file:
@@ -146,7 +160,8 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         try:
             archive = np.load(file, allow_pickle=False)
             found = list(getattr(archive, "files", []))
-            data = {key: archive[key] for key in KEYS if key in found}
+            keys = KEYS if set(found) >= RESULT else (*KEYS, "provenance")  # a result's is its own
+            data = {key: archive[key] for key in keys if key in found}
         except DAMAGE as error:
             if "pickle" in str(error):
                 raise ValueError(
@@ -175,6 +190,15 @@ def _has_subject_axis(data: dict[str, NDArray[Any]]) -> bool:
     rows = [data[key] for key in ("age", "ages", "is_observed") if key in data]
     names = [data[key] for key in ("subject", "split") if key in data]
     return any(a.ndim == 2 for a in rows) or any(a.shape == (count,) for a in names)
+
+
+def _said(data: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Provenance of the images; none where it is missing or no JSON object."""
+    try:
+        said = json.loads(str(data["provenance"]))
+    except (KeyError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _word(data: dict[str, NDArray[Any]], key: str) -> str | None:

@@ -1,0 +1,256 @@
+"""``napari-followup impute``: series in; out come the same with visits filled in, and a table."""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.files import file_stem, write_csv, write_tiff
+from napari_followup.cli.options import (
+    Subcommands,
+    add_device,
+    add_model,
+    add_seed,
+    check_out,
+    countdown,
+    counted,
+    stop_at_interrupt,
+)
+from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.results import Imputation
+    from napari_followup.stack import VisitStack
+
+__all__ = ["add_parser", "run"]
+
+SPREAD_DRAWS = 8  # that a spread is taken over where no number is given
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "impute",
+        parents=[shared],
+        help="fill in visits of series: missing ones, given ages, or years to come",
+        description="Writes SUBJECT.npz, the series with imputed visits in it and marked as such, "
+        "and SUBJECT.csv, which visit is which. Imputed images are predictions, not observations. "
+        "A series that fails is named on stderr and does not stop the others; the exit code is "
+        "then 1. Ctrl-C keeps what is finished.",
+    )
+    add_series(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--ages",
+        type=float,
+        nargs="+",
+        metavar="YEARS",
+        help="ages to impute, the same for every series (default: each one's missing visits)",
+    )
+    which.add_argument(
+        "--forecast", type=int, metavar="N", help="impute N visits after the last observed one"
+    )
+    parser.add_argument(
+        "--interval",
+        type=float,
+        metavar="YEARS",
+        help="between the visits of --forecast (default: as the series)",
+    )
+    _add_how(parser)
+    add_model(parser)
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_how(parser: argparse.ArgumentParser) -> None:
+    """Strategy, draws and what is written beside."""
+    parser.add_argument(
+        "--strategy",
+        default="joint",
+        help="from which visits: 'joint' (all), 'both sides', 'direct' (the nearest), 'chain' "
+        "(visit by visit), 'lerp-slerp' or 'lerp-lerp' (between the codes of an SDM; slow) "
+        "(default: joint)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        help=f"images drawn and averaged (default: 1; {SPREAD_DRAWS} for a spread)",
+    )
+    parser.add_argument(
+        "--sampling-steps", type=int, metavar="N", help="network calls a draw (default: few)"
+    )
+    parser.add_argument(
+        "--spread", action="store_true", help="write the standard deviation over the draws, too"
+    )
+    parser.add_argument("--tiff", action="store_true", help="write TIFFs beside the .npz")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Impute every series, one after another."""
+    from napari_followup.bundle import load_bundle
+    from napari_followup.device import choose_device
+    from napari_followup.results import Cancelled
+
+    _check(args)
+    bundle = load_bundle(args.model)
+    bundle.part("sdm" if args.strategy.startswith("lerp") else "tdm")
+    choose_device(args.device)  # a wrong one is the user's error, not each file's
+    check_out(args.out)
+    taken: set[str] = set()
+    failed = 0
+    with stop_at_interrupt("step") as stopped:
+        for source, stack in read_series(args):
+            try:
+                if stopped():
+                    raise Cancelled("stopped before this series")
+                if isinstance(stack, Exception):
+                    raise stack
+                _fill(args, stack, bundle, taken, stopped)
+            except Cancelled as stop:
+                return _stopped(args, stop, taken)
+            except FAILURES as error:
+                if args.debug:
+                    raise
+                failed += 1
+                tell_failure(source, error)
+    if not taken:
+        raise ValueError("nothing was imputed")
+    print(f"Written to {args.out}: {counted(len(taken), 'file')} of series, a table beside each")
+    return int(failed > 0)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse settings that no series could be imputed with."""
+    from napari_followup.gaps import STRATEGIES
+
+    if args.strategy not in STRATEGIES:
+        raise ValueError(f"strategy: got {args.strategy!r}; give one of {', '.join(STRATEGIES)}")
+    if args.draws is None:
+        args.draws = SPREAD_DRAWS if args.spread else 1
+    if args.spread and args.draws < 2:
+        raise ValueError(f"spread: got --draws {args.draws}; a spread needs two draws or more")
+    if args.interval is not None and args.forecast is None:
+        raise ValueError("interval: goes with --forecast; for other visits, give their --ages")
+
+
+def _fill(
+    args: argparse.Namespace,
+    stack: VisitStack,
+    bundle: ModelBundle,
+    taken: set[str],
+    stopped: Callable[[], bool],
+) -> None:
+    """Impute one series, write and tell; pass over one that misses nothing."""
+    if args.ages is None and args.forecast is None and not stack.is_missing.any():
+        print(f"{stack.subject}: misses no visit; --ages or --forecast say what to impute")
+        return
+    start = time.monotonic()
+    found = _imputed(args, stack, bundle, stopped)
+    _write(args, found, file_stem(stack.subject, taken))
+    print(f"{_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
+    for note in found.provenance["notes"]:
+        print(f"  {note}", flush=True)
+
+
+def _imputed(
+    args: argparse.Namespace, stack: VisitStack, bundle: ModelBundle, stopped: Callable[[], bool]
+) -> Imputation:
+    from napari_followup.gaps import coming_ages
+    from napari_followup.impute import imputation
+
+    tell = countdown(f"{stack.subject}: step")
+
+    def step(done: int, total: int) -> bool:
+        if done < total:  # the line of the series says that it is done
+            tell(done, total)
+        return not stopped()
+
+    ages = args.ages
+    if args.forecast is not None:
+        ages = coming_ages(stack, args.forecast, args.interval)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what it warns of stands in the notes, too
+        return imputation(
+            stack,
+            bundle,
+            ages,
+            strategy=args.strategy,
+            draws=args.draws,
+            sampling_steps=args.sampling_steps,
+            device=args.device,
+            seed=args.seed,
+            on_step=step,
+        )
+
+
+def _stopped(args: argparse.Namespace, stop: Any, taken: set[str]) -> int:
+    """Write what was finished of the series at work, if anything, and say so."""
+    done = f"{len(taken)} series written before" if taken else "nothing written before"
+    partial: Imputation | None = stop.partial
+    if partial is None:
+        print(f"stopped; of this series no visit was finished; {done}")
+        return 130
+    stem = file_stem(f"{partial.stack.subject}_partial", taken)
+    _write(args, partial, stem)
+    print(f"stopped; what was finished of this series is in {args.out / stem}.npz; {done}")
+    print(_line(partial))
+    return 130
+
+
+def _write(args: argparse.Namespace, found: Imputation, stem: str) -> None:
+    """Write series, table, and the spread if it is asked for."""
+    from napari_followup.reading import write_npz
+
+    stack, said = found.stack, found.provenance | {"command": args.command_line}
+    maps = {"images": stack.images}
+    if args.spread and found.spread is not None:
+        maps["spread"] = found.spread
+    args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
+    more = {name: values for name, values in maps.items() if name != "images"}
+    write_npz(args.out / f"{stem}.npz", stack.with_images(stack.images, provenance=said), more)
+    write_csv(args.out / f"{stem}.csv", _rows(found))
+    for name, values in maps.items() if args.tiff else ():
+        path: Path = args.out / f"{stem}_{name}.tif"
+        write_tiff(path, values, stack, said | {"imputed": found.imputed.tolist()}, "TCZYX")
+
+
+def _rows(found: Imputation) -> list[dict[str, Any]]:
+    """One row a visit: which image of the file it is, when, and where it comes from."""
+    stack, said = found.stack, found.provenance
+    states = _states(stack)
+    return [
+        {
+            "image": visit + 1,
+            "age": float(f"{stack.ages[visit]:.6g}"),
+            "state": state,
+            "strategy": said["strategy"] if found.imputed[visit] else "",
+            "subject": stack.subject,
+            "model": said["model"],
+            "model_fingerprint": said["model_fingerprint"],
+            "seed": said["seed"],
+            "version": said["version"],
+        }
+        for visit, state in enumerate(states)
+    ]
+
+
+def _states(stack: VisitStack) -> list[str]:
+    return [
+        "observed" if observed else "missing" if missing else "imputed"
+        for observed, missing in zip(stack.is_observed, stack.is_missing, strict=True)
+    ]
+
+
+def _line(found: Imputation) -> str:
+    ages = found.stack.ages[found.imputed]
+    shown = ", ".join(f"{age:.4g}" for age in ages[:6]) + (", ..." if len(ages) > 6 else "")
+    return (
+        f"{found.stack.subject}: {len(ages)} of {counted(found.stack.n_visits, 'visit')} imputed "
+        f"({found.provenance['strategy']}), at {shown}"
+    )

@@ -1,0 +1,265 @@
+"""What the thread of *Impute visits* runs: plain values in, layer tuples out.
+
+The doors are imported here, when they are needed. What was finished when a run was stopped comes
+back as layers too, with a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.plugin.actions import chosen_bundle, subject_steps
+from napari_followup.plugin.layers import (
+    KEY,
+    LayerTuple,
+    Series,
+    Source,
+    result_layer,
+    series_of,
+    to_layer_axes,
+)
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.result_layers import score_layer, shared_provenance
+from napari_followup.recipe import Recipe
+from napari_followup.results import Cancelled, Imputation
+from napari_followup.stack import VisitStack
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+
+__all__ = ["ImputePlan", "impute_layers"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputePlan:
+    """How to impute, as the door `imputation` takes it, and which maps come back beside it."""
+
+    strategy: str = "joint"
+    draws: int = 1
+    sampling_steps: int | None = None
+    spread: bool = True  # needs two draws or more
+    residual: bool = False
+    device: str = "auto"
+    seed: int = 0
+
+
+@dataclass(eq=False, kw_only=True)
+class _Made:
+    """What was imputed of each subject, in the order of the layer; none where nothing was."""
+
+    series: list[Series]
+    found: list[Imputation | None]
+    notes: list[str]
+    is_stopped: bool = False
+
+    def stack(self, subject: int) -> VisitStack:
+        """Series of a subject, with what was imputed of it."""
+        found = self.found[subject]
+        return self.series[subject].stack if found is None else found.stack
+
+
+def impute_layers(
+    source: Source,
+    model: str,
+    ages: Sequence[float] | None = None,
+    plan: ImputePlan | None = None,
+    *,
+    report: Report | None = None,
+) -> list[LayerTuple]:
+    """Fill in visits of a layer.
+
+    Parameters
+    ----------
+    source
+        The layer, as `source_of` took it. Of many subjects, each one's missing visits are imputed
+        in their places.
+    model
+        Name of an embedded model, or a file.
+    ages
+        Years, for a layer of one subject; its own missing visits when none are given.
+    plan
+        How, and which maps come back.
+    report
+        Progress and stop.
+
+    Returns
+    -------
+    list of LayerTuple
+        The images, and what `plan` asks for: their spread over the draws, and the temporal residual
+        of the observed visits. All lie on the visits of the first.
+
+    Raises
+    ------
+    ValueError
+        If the model has no TDM, an age cannot be reached, or nothing is missing.
+    Cancelled
+        If the report was stopped before a visit was finished.
+    """
+    report, plan = report or Report(), plan or ImputePlan()
+    bundle = chosen_bundle(model, report)
+    report.phase("Imputing")
+    made = _impute_each(source, bundle, ages, plan, report)
+    residuals = None
+    if plan.residual and not made.is_stopped:
+        residuals = _residuals(source, made, bundle, plan, report)
+    said = _provenance(source, made)
+    target, series = _target(source, made)
+    images = [_floats(each.stack.images) for each in series]
+    data = to_layer_axes(target, series, images)
+    layers = [result_layer(target, data, "imputed", "image", said, **source.display)]
+    if residuals is not None:
+        layers.append(score_layer(target, series, residuals, "temporal residual", said))
+    spreads = [None if found is None else found.spread for found in made.found]
+    if plan.spread and any(spread is not None for spread in spreads):
+        is_on_top = residuals is None
+        layers.append(score_layer(target, series, spreads, "spread", said, visible=is_on_top))
+    return [_with_visits(layer, target) for layer in layers]
+
+
+def _impute_each(
+    source: Source,
+    bundle: ModelBundle,
+    ages: Sequence[float] | None,
+    plan: ImputePlan,
+    report: Report,
+) -> _Made:
+    """Impute subject by subject, until the end or a stop."""
+    from napari_followup.impute import imputation
+
+    series = [series_of(source, subject) for subject in range(source.n_subjects)]
+    if len(series) > 1 and not any(each.stack.is_missing.any() for each in series):
+        raise ValueError(f"no subject of {source.name!r} misses a visit; choose one of them alone")
+    made = _Made(series=series, found=[None] * len(series), notes=[])
+    try:
+        for subject, on_step in enumerate(subject_steps(report, len(series))):
+            stack = series[subject].stack
+            if len(series) > 1 and not stack.is_missing.any():
+                continue
+            try:
+                made.found[subject] = imputation(
+                    stack,
+                    bundle,
+                    ages,
+                    strategy=plan.strategy,
+                    draws=plan.draws,
+                    sampling_steps=plan.sampling_steps,
+                    device=plan.device,
+                    seed=plan.seed,
+                    on_step=on_step,
+                )
+            except ValueError as error:
+                if len(series) == 1:
+                    raise
+                made.notes.append(f"{stack.subject} was left as it was: {error}")
+    except Cancelled as stop:
+        if stop.partial is not None:
+            made.found[subject] = stop.partial
+        made.is_stopped = True
+        if not any(made.found):
+            raise
+        made.notes.append(_how_far(made, ages))
+    if not any(made.found):
+        raise ValueError(made.notes[0])
+    return made
+
+
+def _how_far(made: _Made, ages: Sequence[float] | None) -> str:
+    done = sum(int(each.imputed.sum()) for each in made.found if each is not None)
+    missing = sum(int(each.stack.is_missing.sum()) for each in made.series)
+    wanted = missing if ages is None else len(ages)
+    return f"stopped: {done} of {wanted} visit{'s' * (wanted != 1)} imputed"
+
+
+def _residuals(
+    source: Source, made: _Made, bundle: ModelBundle, plan: ImputePlan, report: Report
+) -> list[NDArray[np.float32] | None] | None:
+    """Temporal residual of each subject on the visits of its result; none after a stop."""
+    from napari_followup.detect import detect
+
+    maps: list[NDArray[np.float32] | None] = []
+    try:
+        report.phase("Temporal residual")
+        for subject, on_step in enumerate(subject_steps(report, len(made.series))):
+            before, after = made.series[subject].stack, made.stack(subject)
+            try:
+                score = detect(
+                    before,
+                    bundle,
+                    Recipe.temporal(),
+                    device=plan.device,
+                    seed=plan.seed,
+                    on_step=on_step,
+                ).score
+            except ValueError as error:
+                made.notes.append(f"no temporal residual of {before.subject}: {error}")
+                maps.append(None)
+                continue
+            whole = np.full((after.n_visits, *score.shape[1:]), np.nan, np.float32)
+            whole[after.is_observed] = score[before.is_observed]
+            maps.append(whole)
+    except Cancelled:
+        made.notes.append("stopped before the temporal residual was finished")
+        return None
+    return maps if any(each is not None for each in maps) else None
+
+
+def _target(source: Source, made: _Made) -> tuple[Source, list[Series]]:
+    """Give the source the visits that it has now, for the results to lie on."""
+    stacks = [made.stack(subject) for subject in range(len(made.series))]
+    orders = [each.order for each in made.series]
+    data = source.data
+    if "s" not in source.axes:
+        orders = [np.arange(stacks[0].n_visits)]
+        sizes = dict(zip(source.axes, data.shape, strict=True)) | {"v": stacks[0].n_visits}
+        data = np.broadcast_to(np.float32(0), tuple(sizes[letter] for letter in source.axes))
+    series = [Series(stack=stack, order=order) for stack, order in zip(stacks, orders, strict=True)]
+    rows = [_visits_of(each) for each in series]
+    said = (
+        {name: [row[name] for row in rows] for name in rows[0]} if "s" in source.axes else rows[0]
+    )
+    ages = None if source.ages is None else np.array(said["ages"])
+    return replace(source, data=data, ages=ages, about=source.about | said), series
+
+
+def _visits_of(series: Series) -> dict[str, list[Any]]:
+    """One value a visit, from the order of the stack into that of the layer."""
+    stack, place = series.stack, np.argsort(series.order)
+    values = {
+        "ages": stack.ages,
+        "is_observed": stack.is_observed,
+        "is_imputed": ~stack.is_observed & ~stack.is_missing,
+    }
+    return {name: each[place].tolist() for name, each in values.items()}
+
+
+def _floats(images: Any) -> NDArray[Any]:
+    """Images in a type that can hold what is imputed, and NaN."""
+    array = np.asarray(images)
+    return np.asarray(array, np.result_type(array.dtype, np.float32))
+
+
+def _provenance(source: Source, made: _Made) -> dict[str, Any]:
+    """How the visits were made; the ages are those that were finished."""
+    said = [
+        None
+        if each is None
+        else each.provenance | {"imputed_ages": each.stack.ages[each.imputed].tolist()}
+        for each in made.found
+    ]
+    shared = shared_provenance(source.subjects, said)
+    notes = dict.fromkeys(note for each in said if each for note in each.get("notes", ()))
+    return shared | {"notes": [*notes, *made.notes]}
+
+
+def _with_visits(layer: LayerTuple, target: Source) -> LayerTuple:
+    """Say the visits' positions even where the ages are made up, and the images' place in space."""
+    data, attributes, kind = layer
+    said = attributes["metadata"][KEY] | {"ages": target.about["ages"]}
+    if "affine" in target.about:
+        said["affine"] = target.about["affine"]
+    return data, attributes | {"metadata": {KEY: said}}, kind

@@ -1,0 +1,142 @@
+"""The widget *Timeline*: the visits of the active layer by age, and a click to go to one."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_followup.plugin.cursor import go_to_visit, position
+from napari_followup.plugin.layers import about, axes_choices
+from napari_followup.plugin.series_input import is_alive, unwrapped
+from napari_followup.plugin.timeline_plot import Points, TimelinePlot
+from napari_followup.plugin.visit_text import VisitText, visit_line
+from napari_followup.plugin.visits import IMPUTED, OBSERVED, entry, visit_kinds
+
+__all__ = ["TimelineWidget"]
+
+HEIGHT = 100  # pixels of the plot
+NO_LAYER = "Choose an image series in the layer list: its visits appear here."
+NO_VISITS = "{} does not say which axis is the visit: label its axes, such as visit, y, x."
+LEGEND = "● observed    ○ imputed    × missing    ← → previous, next"
+
+
+class TimelineWidget(QWidget):
+    """Visits of the active layer: a dot where observed, a ring where imputed, a cross if missing.
+
+    Attributes
+    ----------
+    plot
+        The axis; ``plot.points`` is what it shows.
+    line
+        The visit that is shown, in words; a hint where there are no visits.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        viewer = unwrapped(napari_viewer)
+        self._viewer = weakref.ref(viewer)
+        self._layer: Any = lambda: None
+        self._subject: int | None = None
+        self._visit_text = VisitText(napari_viewer)
+        self.line, self.legend = QLabel(), QLabel(LEGEND)
+        self.line.setWordWrap(True)
+        self.plot = TimelinePlot(HEIGHT)
+        self.setFocusProxy(self.plot)
+        layout = QVBoxLayout(self)
+        for part in (self.line, self.plot, self.legend):
+            layout.addWidget(part)
+        layout.addStretch()
+        self.plot.visit_clicked.connect(self.go_to)
+        viewer.dims.events.current_step.connect(self._on_step)
+        viewer.layers.selection.events.active.connect(self.refresh)
+        self.destroyed.connect(self._visit_text.end)
+        self.refresh()
+
+    @property
+    def axes(self) -> str:
+        """Axes of the layer that is shown; empty where it has no visits."""
+        layer = self._layer()
+        if not isinstance(layer, Image | Labels):
+            return ""
+        try:
+            choices = axes_choices(layer)
+        except ValueError:
+            return ""
+        return choices[0] if len(choices) == 1 else ""
+
+    def go_to(self, visit: int) -> None:
+        """Move the viewer's slider to a visit."""
+        viewer, layer = self._viewer(), self._layer()
+        if viewer is not None and layer is not None and self.axes:
+            go_to_visit(viewer, layer, self.axes, visit)
+
+    def refresh(self, event: Any = None) -> None:
+        """Show the visits of the layer that is active now."""
+        viewer = self._viewer()
+        if viewer is None or not is_alive(self):
+            return
+        layer, before = viewer.layers.selection.active, self._layer()
+        if layer is not before:
+            _follow(before, self.refresh, is_followed=False)
+            _follow(layer, self.refresh, is_followed=True)
+            self._layer = (lambda: None) if layer is None else weakref.ref(layer)
+        if not self.axes:
+            self.plot.clear()
+            self._show_hint(NO_LAYER if layer is None else NO_VISITS.format(repr(layer.name)))
+            return
+        where = position(viewer, layer, self.axes)
+        self._subject = where.get("s")
+        self.plot.show_visits(_points(layer, self.axes, where))
+        self._show_visit(where)
+
+    def _on_step(self, event: Any = None) -> None:
+        viewer, layer = self._viewer(), self._layer()
+        if viewer is None or layer is None or not is_alive(self) or not self.axes:
+            return
+        where = position(viewer, layer, self.axes)
+        if where.get("s") != self._subject:
+            self.refresh()
+        self._show_visit(where)
+
+    def _show_visit(self, where: dict[str, int]) -> None:
+        points, visit = self.plot.points, where["v"]
+        if points is None or visit >= len(points.ages):
+            return
+        said = about(self._layer())
+        kind = points.kind(visit)
+        self.plot.show_visit(visit)
+        self.line.setText(visit_line(said, where, len(points.ages), kind))
+        self.plot.show()
+        self.legend.show()
+
+    def _show_hint(self, text: str) -> None:
+        self.line.setText(text)
+        self.plot.hide()
+        self.legend.hide()
+
+
+def _points(layer: Any, axes: str, where: dict[str, int]) -> Points:
+    """Visits of the subject that is shown; their numbers where the ages are not known."""
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    said = about(layer) | {"axes": axes}
+    kinds = np.array(visit_kinds(data, said, where))
+    ages = [entry(said.get("ages"), where.get("s"), visit) for visit in range(len(kinds))]
+    known = said.get("ages_known", True) and None not in ages
+    return Points(
+        ages=np.array(ages if known else range(len(kinds)), float),
+        values=None,
+        is_observed=kinds == OBSERVED,
+        is_missing=(kinds != OBSERVED) & (kinds != IMPUTED),
+        ages_known=known,
+    )
+
+
+def _follow(layer: Any, refresh: Any, *, is_followed: bool) -> None:
+    """Hear of other images or metadata in a layer, or no more."""
+    if layer is not None:
+        for event in (layer.events.data, layer.events.metadata):
+            (event.connect if is_followed else event.disconnect)(refresh)

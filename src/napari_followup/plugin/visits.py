@@ -1,0 +1,138 @@
+"""What a layer shows at each of its visits: an observed image, an imputed one, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from napari_followup.plugin.layers import Source
+from napari_followup.stack import VisitStack
+
+__all__ = [
+    "IMPUTED",
+    "MISSING",
+    "OBSERVED",
+    "entry",
+    "one_subject",
+    "outline",
+    "visit_kind",
+    "visit_kinds",
+]
+
+OBSERVED, IMPUTED, MISSING, UNSEEN = "observed", "imputed", "missing", "not observed"
+
+
+def entry(values: Any, subject: int | None, visit: int) -> Any:
+    """Value at a visit, of the subject's own row where there is one; none if there is no value."""
+    if values is not None and subject is not None and np.ndim(values) == 2:
+        values = values[subject] if subject < len(values) else None
+    return values[visit] if values is not None and visit < len(values) else None
+
+
+def visit_kind(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> str:
+    """Kind of one visit, from what the layer says and, where that is not enough, from one plane.
+
+    Parameters
+    ----------
+    data
+        As the layer holds it, perhaps lazy.
+    said
+        What the layer says of its visits; ``"axes"`` must be among it.
+    where
+        One index for each axis; those of y and x do not matter.
+
+    Returns
+    -------
+    str
+        ``"observed"``, ``"imputed"``, ``"missing"``, or ``"not observed"`` where it cannot be told
+        which of the two last, as in a mask.
+    """
+    visit, subject = where["v"], where.get("s")
+    is_observed = entry(said.get("is_observed"), subject, visit)
+    is_imputed = entry(said.get("is_imputed"), subject, visit)
+    if is_imputed:
+        return IMPUTED
+    if is_observed:
+        return OBSERVED
+    if is_observed is not None and is_imputed is not None:
+        return MISSING
+    if data.dtype.kind == "f" and _is_blank(data, str(said["axes"]), where):
+        return MISSING
+    if is_observed is None:
+        return OBSERVED
+    return UNSEEN if "result" in said and data.dtype.kind != "f" else IMPUTED
+
+
+def visit_kinds(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> list[str]:
+    """Kinds of all visits of the subject at `where`, as `visit_kind`.
+
+    Of a lazy array that says nothing, all count as observed: it is not loaded to find out.
+    """
+    count = data.shape[str(said["axes"]).index("v")]
+    if said.get("is_observed") is None and not isinstance(data, np.ndarray):
+        return [OBSERVED] * count
+    return [visit_kind(data, said, {**where, "v": visit}) for visit in range(count)]
+
+
+def outline(source: Source, subject: int = 0) -> VisitStack:
+    """Ages and gaps of a subject as a series of single pixels, without loading the images.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `VisitStack.from_array`.
+    """
+    where = dict.fromkeys(source.axes, 0) | ({"s": subject} if "s" in source.axes else {})
+    kinds = np.array(visit_kinds(source.data, {**source.about, "axes": source.axes}, where))
+    images = np.where(kinds == MISSING, np.nan, 0.0).astype(np.float32)
+    ages = source.ages
+    return VisitStack.from_array(
+        images[:, None, None],
+        ages=ages[subject] if ages is not None and ages.ndim == 2 else ages,
+        is_observed=kinds == OBSERVED,
+        subject=source.subjects[subject],
+    )
+
+
+def one_subject(source: Source, subject: int) -> Source:
+    """Take one subject out of a source of many, with its place in space."""
+    axis, name = source.axes.index("s"), source.subjects[subject]
+    own = {
+        key: source.about[key][subject]
+        for key in ("ages", "is_observed", "is_imputed")
+        if np.ndim(source.about.get(key, 0)) == 2
+    }
+    ages = source.ages
+    return replace(
+        source,
+        name=f"{source.name} {name}",
+        data=source.data[(slice(None),) * axis + (subject,)],
+        axes=source.axes.replace("s", ""),
+        ages=ages[subject] if ages is not None and ages.ndim == 2 else ages,
+        geometry={key: _without(key, value, axis) for key, value in source.geometry.items()},
+        about={**source.about, **own, "subject": name, "axes": source.axes.replace("s", "")},
+    )
+
+
+def _is_blank(data: Any, axes: str, where: Mapping[str, int]) -> bool:
+    """Whether the plane at `where` is NaN all over."""
+    plane = np.asarray(data[tuple(slice(None) if a in "yx" else where[a] for a in axes)])
+    return bool(np.isnan(plane.flat[0]) and np.isnan(plane).all())
+
+
+def _without(name: str, value: Any, axis: int) -> Any:
+    """Part of a layer's geometry without one of its axes."""
+    if name in ("units", "axis_labels"):
+        return value[:axis] + value[axis + 1 :]
+    value = np.asarray(value)
+    if name == "shear" and value.ndim == 1:  # napari lists what stands above the diagonal
+        size = round((1 + np.sqrt(1 + 8 * len(value))) / 2)
+        whole = np.eye(size)
+        whole[np.triu_indices(size, 1)] = value
+        kept = np.delete(np.delete(whole, axis, 0), axis, 1)
+        return kept[np.triu_indices(size - 1, 1)]
+    kept = np.delete(value, axis, 0)
+    return np.delete(kept, axis, 1) if value.ndim == 2 else kept

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
+from napari_followup.plugin.layers import Source, source_of
+from napari_followup.plugin.report import Report
+from napari_followup.results import Cancelled
+
+AGES = [60.0, 61.0, 62.0, 63.0, 65.0]
+BOTH = ImputePlan(draws=2, residual=True)
+
+
+def source(images: np.ndarray, **said: Any) -> Source:
+    about = {"axes": "vyx" if images.ndim == 3 else "svyx", "ages": AGES, "subject": "anna", **said}
+    scale = (1,) * (images.ndim - 2) + (0.5, 0.5)
+    layer = Image(
+        images, name="scan", scale=scale, translate=(0,) * images.ndim, metadata={"followup": about}
+    )
+    return source_of(layer)
+
+
+def said_of(layer: Any) -> dict[str, Any]:
+    return dict(layer[1]["metadata"]["followup"])
+
+
+def test_missing_and_new_visits_stand_in_order_of_age(doors: Any, gappy: np.ndarray) -> None:
+    (layer,) = impute_layers(source(gappy), "fake", [62.0, 64.0])
+    data, attributes, kind = layer
+    said = said_of(layer)
+
+    assert (kind, attributes["name"], data.shape) == ("image", "scan imputed", (6, 16, 16))
+    assert said["ages"] == [60, 61, 62, 63, 64, 65]
+    assert said["is_observed"] == [True, True, False, True, False, True]
+    assert said["is_imputed"] == [False, False, True, False, True, False]
+    assert said["provenance"]["imputed_ages"] == [62, 64]
+    assert (said["provenance"]["strategy"], said["subject"]) == ("joint", "anna")
+    np.testing.assert_array_equal(data[[0, 1, 3, 5]], gappy[[0, 1, 3, 4]])
+    assert Image(data, **attributes).scale.tolist() == [1, 0.5, 0.5]
+
+
+def test_without_ages_the_missing_visits_are_imputed(doors: Any, gappy: np.ndarray) -> None:
+    (layer,) = impute_layers(source(gappy), "fake")
+
+    assert said_of(layer)["is_imputed"] == [False, False, True, False, False]
+
+
+def test_a_layer_whose_visits_are_not_by_age_comes_back_by_age(
+    doors: Any, gappy: np.ndarray
+) -> None:
+    shuffled = [4, 2, 0, 1, 3]
+    ages = [AGES[visit] for visit in shuffled]
+    (layer,) = impute_layers(source(gappy[shuffled], ages=ages), "fake")
+
+    assert said_of(layer)["ages"] == AGES
+    np.testing.assert_array_equal(layer[0][[0, 1, 3, 4]], gappy[[0, 1, 3, 4]])
+
+
+def test_made_up_ages_stay_made_up(doors: Any, gappy: np.ndarray) -> None:
+    (layer,) = impute_layers(source_of(Image(gappy)), "fake", [1.5])
+    said = said_of(layer)
+
+    assert said["ages"] == [0, 1, 1.5, 2, 3, 4]
+    assert not said["ages_known"]
+    assert said["is_imputed"] == [False, False, True, False, False, False]
+    assert np.isnan(layer[0][3]).all()
+
+
+def test_maps_lie_on_the_visits_of_the_images(doors: Any, gappy: np.ndarray) -> None:
+    images, residual, spread = impute_layers(source(gappy), "fake", [62.0, 64.0], BOTH)
+
+    assert [layer[1]["name"] for layer in (residual, spread)] == [
+        "scan temporal residual",
+        "scan spread",
+    ]
+    assert residual[0].shape == spread[0].shape == images[0].shape
+    empty = [bool(np.isnan(visit).all()) for visit in residual[0]]
+    assert empty == said_of(images)["is_imputed"] == said_of(residual)["is_imputed"]
+    assert [bool(np.isnan(visit).all()) for visit in spread[0]] == said_of(images)["is_observed"]
+    assert spread[1]["colormap"] == "inferno"
+    assert doors.calls[-1]["recipe"].score.__class__.__name__ == "Temporal"
+
+
+@pytest.mark.parametrize("axes", ["vzyx", "vmzyx"])
+def test_volumes_and_modalities_keep_their_axes(doors: Any, axes: str) -> None:
+    shape = (4, *(2,) * (len(axes) - 3), 16, 16)
+    about = {"axes": axes, "ages": [1, 2, 3, 5]}
+    layer = Image(np.random.rand(*shape), metadata={"followup": about})
+    made = impute_layers(source_of(layer), "fake", [4.0], BOTH)
+
+    assert all(data.shape == (5, *shape[1:]) for data, _, _ in made)
+
+
+def test_a_cohort_is_filled_in_its_places(doors: Any, gappy: np.ndarray) -> None:
+    cohort = np.stack([gappy, gappy, np.nan_to_num(gappy)])
+    cohort[1, 0] = np.nan
+    subjects = ["anna", "bert", "carl"]
+    shown = source(cohort, subject=subjects, ages=[AGES, AGES[::-1], AGES])
+    data, attributes, _ = impute_layers(shown, "fake")[0]
+    said = attributes["metadata"]["followup"]
+
+    assert data.shape == cohort.shape
+    assert not np.isnan(data).any()
+    np.testing.assert_array_equal(data[2], cohort[2])
+    assert said["is_imputed"] == [
+        [False, False, True, False, False],
+        [True, False, True, False, False],
+        [False] * 5,
+    ]
+    assert said["is_observed"][2] == [True] * 5
+    assert said["ages"][1] == AGES[::-1]
+
+
+def test_a_cohort_without_gaps_is_refused(doors: Any, gappy: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="no subject of 'scan' misses a visit"):
+        impute_layers(source(np.zeros((2, 5, 16, 16)), subject=["a", "b"]), "fake")
+
+
+def test_a_subject_that_fails_stays_as_it_was(
+    doors: Any, gappy: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imputation(stack: Any, *args: Any, **settings: Any) -> Any:
+        if stack.subject == "anna":
+            raise ValueError("too young")
+        return doors.imputation(stack, *args, **settings)
+
+    monkeypatch.setattr(sys.modules["napari_followup.impute"], "imputation", imputation)
+    cohort = source(np.stack([gappy, gappy]), subject=["anna", "bert"])
+    data, attributes, _ = impute_layers(cohort, "fake")[0]
+    notes = attributes["metadata"]["followup"]["provenance"]["notes"]
+
+    assert np.isnan(data[0, 2]).all()
+    assert not np.isnan(data[1]).any()
+    assert notes == ["anna was left as it was: too young"]
+
+
+def test_what_was_finished_at_a_stop_comes_back(doors: Any, gappy: np.ndarray) -> None:
+    doors.partial = True
+    stops = iter([False] * 4 + [True] * 9)
+    report = Report(is_stopped=lambda: next(stops))
+    (layer,) = impute_layers(source(gappy), "fake", [62.0, 64.0], BOTH, report=report)[:1]
+    said = said_of(layer)
+
+    assert said["provenance"]["notes"] == ["stopped: 1 of 2 visits imputed"]
+    assert said["provenance"]["imputed_ages"] == [62]
+    assert said["is_imputed"] == [False, False, True, False, False]
+
+
+def test_a_stop_before_the_first_visit_gives_nothing(doors: Any, gappy: np.ndarray) -> None:
+    stops = iter([False] * 4 + [True] * 9)
+
+    with pytest.raises(Cancelled):
+        impute_layers(source(gappy), "fake", report=Report(is_stopped=lambda: next(stops)))
+
+
+def test_a_stop_in_the_residual_keeps_the_images(doors: Any, gappy: np.ndarray) -> None:
+    report = Report()
+    report.phase = lambda text: _stop_at(text)  # type: ignore[method-assign]
+    layers = impute_layers(source(gappy), "fake", plan=BOTH, report=report)
+
+    assert [layer[1]["name"] for layer in layers] == ["scan imputed", "scan spread"]
+    assert "stopped before the temporal residual" in said_of(layers[0])["provenance"]["notes"][0]
+
+
+def _stop_at(text: str) -> None:
+    if text == "Temporal residual":
+        raise Cancelled
+
+
+def test_without_a_residual_it_is_said_why(doors: Any, gappy: np.ndarray) -> None:
+    def detect(*args: Any, **settings: Any) -> Any:
+        raise ValueError("one visit has no others")
+
+    sys.modules["napari_followup.detect"].detect = detect  # type: ignore[attr-defined]
+    layers = impute_layers(source(gappy), "fake", plan=BOTH)
+
+    assert len(layers) == 2
+    assert said_of(layers[0])["provenance"]["notes"] == [
+        "no temporal residual of anna: one visit has no others"
+    ]
+
+
+def test_the_real_door_fills_a_series(tiny_tdm_model: Path, gappy: np.ndarray) -> None:
+    made = impute_layers(source(gappy), str(tiny_tdm_model), [62.0, 66.0], BOTH)
+
+    assert [layer[1]["name"] for layer in made] == [
+        "scan imputed",
+        "scan temporal residual",
+        "scan spread",
+    ]
+    assert np.isfinite(made[0][0]).all()
+    assert said_of(made[0])["is_imputed"] == [False, False, True, False, False, True]
+
+
+def test_a_model_without_a_tdm_is_refused(tiny_model: Path, gappy: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="has no tdm; choose a model with one"):
+        impute_layers(source(gappy), str(tiny_model))
