@@ -44,7 +44,7 @@ def test_the_middle_is_measured_with_every_strategy(
     )
 
     images = {(row.group, row.name): row.images for row in rows}
-    few = "middle visit, first 1 subjects"
+    few = "middle visit, subjects with codes"
     assert images["middle visit", "joint"] == 2
     assert images[few, "lerp-slerp"] == images[few, "joint"] == images[few, "lerp-lerp"] == 1
     line = next(row for row in rows if row.name == "line between the neighbours")

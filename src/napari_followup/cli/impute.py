@@ -88,7 +88,11 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spread", action="store_true", help="write the standard deviation over the draws, too"
     )
-    parser.add_argument("--tiff", action="store_true", help="write TIFFs beside the .npz")
+    parser.add_argument(
+        "--tiff",
+        action="store_true",
+        help="write TIFFs beside the .npz; which visits are imputed, only the .npz and .csv say",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -127,7 +127,7 @@ def evaluate_middle(
                     tally.add("middle visit", name, number, true, _planes(predicted))
             for name, predicted in images.items() if coded else ():
                 tally.add(
-                    f"middle visit, first {code_subjects} subjects",
+                    "middle visit, subjects with codes",
                     name,
                     number,
                     true,

@@ -98,7 +98,9 @@ def evaluate_references(
                     table.setdefault(case.kind, []).append(dices)
         if on_step is not None and on_step(done, len(cases)) is False:
             break
-    return [_figures(*key, table) for key, table in sorted(found.items(), key=lambda each: each[0])]
+    rows = [_figures(*key, table) for key, table in found.items()]
+    names = list(recipes)
+    return sorted(rows, key=lambda row: (names.index(row.name), row.observed, row.with_imputed))
 
 
 def hidden(stack: VisitStack, count: int, seed: int) -> VisitStack:
