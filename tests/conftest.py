@@ -176,7 +176,7 @@ def tiny_bundle() -> ModelBundle:
 
 @pytest.fixture(scope="session")
 def tiny_tdm() -> ModelBundle:
-    """Untrained TDM for 16 x 16 planes with values of its own: what it imputes is no known visit."""
+    """Untrained TDM for 16 x 16 planes with values of its own: it imputes no mere copies."""
     import torch
 
     from napari_followup.bundle import ModelBundle

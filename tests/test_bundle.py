@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from napari_followup import catalogue
 from napari_followup.bundle import FORMAT, KEY, HealthyScores, ModelBundle, load_bundle, save_bundle
+from napari_followup.recipe import Recipe, Temporal
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
 
@@ -255,7 +256,9 @@ def test_parts_are_stored_in_half_precision_too(tiny_both: ModelBundle, joined: 
 
 
 def test_a_part_that_is_not_there_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(ValueError, match=r"model 'tiny' \(sdm\) has no tdm; choose a model with one"):
+    with pytest.raises(
+        ValueError, match=r"model 'tiny' \(sdm\) has no tdm; choose a model with one"
+    ):
         tiny_bundle.part("tdm")
 
 
@@ -277,3 +280,13 @@ def test_models_of_one_method_and_joined_ones_cannot_be_parts(
         tiny_bundle.with_part(tiny_bundle)
     with pytest.raises(ValueError, match="give two single models of different methods"):
         tiny_tdm.with_part(tiny_both)
+
+
+def test_healthy_scores_of_other_draws_are_near_enough(tiny_tdm: ModelBundle) -> None:
+    known = tiny_tdm.with_healthy(Recipe.temporal().score_key, SCORES)
+
+    assert known.healthy_for(Recipe.temporal().score_key) == (SCORES, True)
+    more = replace(Recipe.temporal(), score=Temporal(draws=4))
+    assert known.healthy_for(more.score_key) == (SCORES, False)
+    other = replace(Recipe.temporal(), score=Temporal(tolerance=0.0))
+    assert known.healthy_for(other.score_key) == (None, False)

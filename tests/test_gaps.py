@@ -104,3 +104,14 @@ def test_ages_that_cannot_be_imputed_are_refused(ages: object, problem: str) -> 
 def test_joint_imputation_is_the_first_of_the_strategies() -> None:
     assert STRATEGIES[0] == "joint"
     assert len(set(STRATEGIES)) == 6
+
+
+def test_scans_repeated_within_days_do_not_make_the_usual_interval() -> None:
+    stack = series(60, 60.01, 61, 61.01, 62, 62.01, 64)
+
+    assert typical_interval(stack) == pytest.approx(0.99)
+    assert missing_ages(stack).tolist() == pytest.approx([63.005])
+
+
+def test_ages_that_are_all_but_the_same_are_one() -> None:
+    assert check_new_ages(series(60, 62), [61, 61 + 1e-9]).tolist() == [61.0]

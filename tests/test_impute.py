@@ -219,9 +219,9 @@ def test_an_age_between_follows_the_equation(
     model = tiny_tdm.build("cpu")
     images = torch.from_numpy(np.asarray(tiny_series.images)[:, :, 0]) / 80.0
     noise = torch.from_numpy(
-        np.random.default_rng(
-            (5, int(np.float64(61.5).view(np.uint64)), 0)
-        ).standard_normal((1, 1, 16, 16), dtype=np.float32)
+        np.random.default_rng((5, int(np.float64(61.5).view(np.uint64)), 0)).standard_normal(
+            (1, 1, 16, 16), dtype=np.float32
+        )
     )
     wanted = torch.tensor([61.5], dtype=torch.float64)
 
@@ -252,7 +252,9 @@ def test_detail_that_the_model_cannot_see_is_that_of_the_base(tiny_tdm: ModelBun
     np.testing.assert_allclose(at(direct, 60.9)[0, 0], images[1], atol=0.05)
     np.testing.assert_allclose(at(direct, 70.0)[0, 0], images[2], atol=0.05)
     np.testing.assert_allclose(at(chain, 61.9)[0, 0], images[1], atol=0.05)
-    np.testing.assert_allclose(at(between, 61.5)[0, 0], 0.75 * images[1] + 0.25 * images[2], atol=0.1)
+    np.testing.assert_allclose(
+        at(between, 61.5)[0, 0], 0.75 * images[1] + 0.25 * images[2], atol=0.1
+    )
     np.testing.assert_allclose(at(joint, 70.0)[0, 0], images[2], atol=0.05)
     assert "40 x 28 pixels were resampled" in " ".join(direct.provenance["notes"])
 
@@ -329,10 +331,12 @@ def test_geometry_is_that_of_the_series(tiny_tdm: ModelBundle) -> None:
     np.testing.assert_array_equal(found.affine, stack.affine)
 
 
+@pytest.mark.parametrize("strategy", ["joint", "chain"])
 def test_spread_is_that_of_the_draws_and_observed_visits_have_none(
-    tiny_series: VisitStack, tiny_tdm: ModelBundle
+    tiny_series: VisitStack, tiny_tdm: ModelBundle, home: ModuleType, strategy: str
 ) -> None:
-    found = imputation(tiny_series, tiny_tdm, [66.0, 60.5], draws=4, seed=2)
+    options = {"strategy": strategy, "draws": 4, "seed": 2}
+    found = imputation(tiny_series, tiny_tdm, [66.0, 60.5, 58.0, 59.0], **options)
 
     assert found.provenance["sampling_steps"] == 10
     assert found.spread is not None
@@ -340,7 +344,6 @@ def test_spread_is_that_of_the_draws_and_observed_visits_have_none(
     assert found.spread.dtype == np.float32
     np.testing.assert_array_equal(np.isnan(found.spread).all(axis=(1, 2, 3, 4)), ~found.imputed)
     assert np.isfinite(found.spread[found.imputed]).all()
-    home = importlib.import_module("napari_followup.impute")
     drawn = {}
     kept = home.find
     with pytest.MonkeyPatch.context() as patch:
@@ -351,8 +354,8 @@ def test_spread_is_that_of_the_draws_and_observed_visits_have_none(
                 yield each
 
         patch.setattr(home, "find", spy)
-        imputation(tiny_series, tiny_tdm, [66.0, 60.5], draws=4, seed=2)
-    for age in (60.5, 66.0):
+        imputation(tiny_series, tiny_tdm, [66.0, 60.5, 58.0, 59.0], **options)
+    for age in (58.0, 59.0, 60.5, 66.0):
         (place,) = np.flatnonzero(found.stack.ages == age)
         values = 80 * drawn[age].numpy()
         np.testing.assert_allclose(found.spread[place], values.std(axis=0, ddof=1), atol=1e-3)
@@ -500,9 +503,7 @@ def test_ages_beyond_those_trained_on_are_noted_and_very_far_ones_warned_of(
 
     assert inside.provenance["notes"] == []
     (note,) = beyond.provenance["notes"]
-    assert note == (
-        "ages from 60 to 72 years go beyond those the model was trained on, 55 to 70"
-    )
+    assert note == ("ages from 60 to 72 years go beyond those the model was trained on, 55 to 70")
     assert "are they in years" in far.provenance["notes"][0]
 
 
@@ -589,9 +590,9 @@ def test_a_model_that_predicts_noise_takes_many_steps_unless_told(
     found = imputation(tiny_series, noisy, [64.5])
 
     assert found.provenance["sampling_steps"] >= 50  # one would be clamped noise
-    assert imputation(tiny_series, noisy, [64.5], sampling_steps=2).provenance[
-        "sampling_steps"
-    ] == 2
+    assert (
+        imputation(tiny_series, noisy, [64.5], sampling_steps=2).provenance["sampling_steps"] == 2
+    )
 
 
 def test_visits_of_one_day_are_no_obstacle(tiny_series: VisitStack, tiny_both: ModelBundle) -> None:
@@ -601,3 +602,12 @@ def test_visits_of_one_day_are_no_obstacle(tiny_series: VisitStack, tiny_both: M
         found = nf.impute(series, tiny_both, [60.5, 62.0], strategy=strategy, sampling_steps=1)
         assert found.ages.tolist() == [60.0, 60.5, 61.0, 61.0, 62.0, 64.0]
         assert np.isfinite(found.images).all()
+
+
+def test_a_model_that_goes_forward_expects_of_a_first_visit_what_it_shows(
+    tiny_series: VisitStack, tiny_tdm: ModelBundle
+) -> None:
+    found = expected_visits(tiny_series, untrained(tiny_tdm, backward=False))
+
+    before = tiny_series.images[[0, 0, 1, 2]]
+    np.testing.assert_allclose(found.healthy, before, atol=1e-3)

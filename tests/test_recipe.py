@@ -95,7 +95,11 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (Lafm, {"sigma": -1}, "sigma and gamma must not be negative"),
         (Lafm, {"beta": 1.5}, "beta must lie in \\[0, 1\\], got 1.5"),
         (Support, {"reach": -1}, "sigma, gain and reach must not be negative"),
-        (Temporal, {"tolerance": -1}, "tolerance must not be negative and draws at least 1, got -1"),
+        (
+            Temporal,
+            {"tolerance": -1},
+            "tolerance must not be negative and draws at least 1, got -1",
+        ),
         (Temporal, {"draws": 0}, "draws at least 1, got 2.0 and 0"),
         (Quantile, {"q": 97}, "q must lie in \\[0, 1\\], got 97"),
         (HealthyQuantile, {"q": -0.1}, "q must lie in"),
@@ -116,3 +120,12 @@ def test_a_recipe_written_before_references_could_be_imputed_is_read() -> None:
     del values["imputed_references"]
 
     assert Recipe.from_dict(values) == Recipe.default()
+
+
+def test_options_of_another_method_do_not_shape_the_temporal_residual() -> None:
+    usual = Recipe.temporal()
+    switched = replace(Recipe.default(), score=usual.score, fusion=None)
+
+    assert switched.options != usual.options
+    assert switched.score_key == usual.score_key
+    assert replace(usual, score=Temporal(tolerance=1.0)).score_key != usual.score_key

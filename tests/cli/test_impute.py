@@ -242,6 +242,7 @@ def test_ctrl_c_keeps_what_is_finished_under_a_name_of_its_own(
 
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["gappy_partial.csv", "gappy_partial.npz"]
+    assert read_stack(tmp_path / "out" / "gappy_partial.npz").provenance["stopped_early"]
     assert "what was finished of this series is in" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
 

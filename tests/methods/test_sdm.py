@@ -8,6 +8,7 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.diffusion.process import add_noise
+from napari_followup.diffusion.sampling import Denoise, decode, encode
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
 
@@ -195,3 +196,41 @@ def test_options_are_checked_where_they_are_made(settings: dict[str, object], pr
 def test_an_image_size_the_network_cannot_halve_is_refused(sdm: SDM) -> None:
     with pytest.raises(ValueError, match="got \\(16, 18\\); this network takes multiples of 4"):
         SDM(replace(sdm.config, image_size=(16, 18)))
+
+
+@pytest.mark.parametrize("arc", [True, False])
+def test_between_two_visits_codes_and_subcodes_are_mixed_and_decoded(sdm: SDM, arc: bool) -> None:
+    earlier, later = torch.rand(2, 3, 1, 16, 16)
+    part = torch.tensor([0.0, 0.3, 1.0])
+    calls: list[tuple[int, int]] = []
+
+    found = sdm.between(
+        *(earlier, later, part),
+        arc=arc,
+        sampling_steps=4,
+        on_step=lambda done, total: calls.append((done, total)),
+    )
+
+    def under(code: Tensor) -> Denoise:
+        projected = sdm.unet.project_code(code)
+        return lambda noised, step: sdm.clean(noised, torch.tensor([step]), projected).clamp(0, 1)
+
+    codes = sdm.encoder(earlier), sdm.encoder(later)
+    one, other = (
+        encode(planes, 20, 4, sdm.abars, under(code))
+        for planes, code in zip((earlier, later), codes, strict=True)
+    )
+    share = part[:, None, None, None]
+    mixed = (1 - share) * one + share * other
+    if arc:
+        angle = torch.stack(
+            [
+                torch.acos(a.flatten() @ b.flatten() / a.norm() / b.norm())
+                for a, b in zip(one, other, strict=True)
+            ]
+        )[:, None, None, None]
+        mixed = (((1 - share) * angle).sin() * one + (share * angle).sin() * other) / angle.sin()
+    code = (1 - part)[:, None] * codes[0] + part[:, None] * codes[1]
+    expected = decode(mixed, 20, 4, sdm.abars, under(code))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+    assert calls == [(n, 12) for n in range(1, 13)]

@@ -276,14 +276,10 @@ def test_the_thesis_model_sees_the_base_alone_and_walks_the_noise_back() -> None
 
     found = tdm.predict(images, ages, wanted, noise(), 4)
 
-    torch.testing.assert_close(
-        found, tdm.predict(images[:, :1], ages[:, :1], wanted, noise(), 4)
-    )
+    torch.testing.assert_close(found, tdm.predict(images[:, :1], ages[:, :1], wanted, noise(), 4))
     base, gap = images[:, 0], wanted - ages[:, 0]
     numbers = tdm.from_age((ages[:, :1].float() - 62) / 2) + tdm.from_gap(gap[:, None].float() / 2)
-    maps = torch.cat(
-        [tdm.encoder(base), numbers[..., None, None].expand(-1, -1, 8, 8)], dim=1
-    )
+    maps = torch.cat([tdm.encoder(base), numbers[..., None, None].expand(-1, -1, 8, 8)], dim=1)
 
     def denoise(noised: Tensor, step: int) -> Tensor:
         steps = torch.tensor([step])
@@ -434,9 +430,7 @@ def test_every_visit_is_predicted_from_the_others(tdm: TDM) -> None:
                 visits.ages[visit : visit + 1],
                 drawn[:, z * 3 + visit][:, None],
             )
-            torch.testing.assert_close(
-                whole[:, visit, :, z], expected[:, 0], atol=1e-5, rtol=1e-4
-            )
+            torch.testing.assert_close(whole[:, visit, :, z], expected[:, 0], atol=1e-5, rtol=1e-4)
 
 
 def test_a_visit_does_not_see_itself(tdm: TDM) -> None:
@@ -509,3 +503,37 @@ def test_several_modalities_move_together() -> None:
 
     assert found.shape == (1, 1, 2, 16, 16)
     assert asdict(tdm.config)["modalities"] == 2
+
+
+@pytest.mark.parametrize("config", [FORWARD, replace(TINY, backward=False)])
+def test_a_model_that_goes_forward_takes_first_visits_as_they_are(config: TDMConfig) -> None:
+    tdm = awake(config)
+    visits = Visits(
+        images=torch.rand(4, 1, 2, 16, 16), ages=torch.tensor([60.0, 60.0, 61.5, 65.0]).double()
+    )
+
+    found = tdm.examine(visits, TDMOptions(draws=2), generator(), lambda done, total: None)
+
+    assert found.healthy is not None
+    assert found.healthy.shape == (2, 4, 1, 2, 16, 16)
+    torch.testing.assert_close(
+        found.healthy[:, :2], visits.images[:2].expand(2, -1, -1, -1, -1, -1)
+    )
+    assert (found.healthy[:, 2:] - visits.images[2:]).abs().mean() > 0.01
+    changed = Visits(images=visits.images.clone(), ages=visits.ages)
+    changed.images[3] = 1 - changed.images[3]  # a later visit tells nothing of an earlier one
+    again = tdm.examine(changed, TDMOptions(draws=2), generator(), lambda done, total: None)
+    torch.testing.assert_close(again.healthy[:, 2], found.healthy[:, 2])
+
+
+def test_models_of_noise_take_many_steps_and_models_of_images_one_unless_drawn_from() -> None:
+    by_noise, by_image = TDM(replace(FORWARD, steps=1000)), TDM(TINY)
+
+    assert by_noise.usual_steps(1) == by_noise.usual_steps(5) == 100
+    assert (by_image.usual_steps(1), by_image.usual_steps(2)) == (1, 10)
+    images, ages, wanted = known()
+    by_image.eval()
+    with torch.no_grad():
+        found = by_image.predict(images, ages, wanted, noise(3), None)
+        expected = by_image.predict(images, ages, wanted, noise(3), 10)
+    torch.testing.assert_close(found, expected)

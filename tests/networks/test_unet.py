@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from torch.nn import functional as F
 
 from napari_followup.networks.unet import UNet

@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
-from napari_followup.plugin.layers import Source, source_of
+from napari_followup.plugin.layers import Source, series_of, source_of
 from napari_followup.plugin.report import Report
 from napari_followup.results import Cancelled
 
@@ -70,6 +70,15 @@ def test_made_up_ages_stay_made_up(doors: Any, gappy: np.ndarray) -> None:
     assert not said["ages_known"]
     assert said["is_imputed"] == [False, False, True, False, False, False]
     assert np.isnan(layer[0][3]).all()
+
+
+def test_imputed_visits_go_on_with_their_pixels(doors: Any, gappy: np.ndarray) -> None:
+    data, attributes, _ = impute_layers(source(gappy), "fake")[0]
+    stack = series_of(source_of(Image(data, **attributes))).stack
+
+    assert stack.is_observed.tolist() == [True, True, False, True, True]
+    assert not stack.is_missing.any()
+    assert stack.subject == "anna"
 
 
 def test_maps_lie_on_the_visits_of_the_images(doors: Any, gappy: np.ndarray) -> None:

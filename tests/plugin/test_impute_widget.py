@@ -60,7 +60,7 @@ def test_a_second_run_fills_the_same_layer(
 def test_the_controls_reach_the_door(
     open_widget: Open, doors: Any, gappy: np.ndarray, qtbot: Any
 ) -> None:
-    viewer, widget = open_widget(NAME, scan(gappy))
+    _, widget = open_widget(NAME, scan(gappy))
     widget.strategy.setCurrentText("chain")
     widget.draws.setValue(3)
     widget.sampling_steps.setValue(7)
@@ -152,7 +152,7 @@ def test_one_subject_of_a_cohort_is_chosen(
     open_widget: Open, doors: Any, gappy: np.ndarray, qtbot: Any
 ) -> None:
     about = {"axes": "svyx", "ages": [[60, 61, 62, 63, 65], [70, 71, 72, 73, 74]]}
-    viewer, widget = open_widget(NAME, scan(np.nan_to_num(np.stack([gappy] * 2)), **about))
+    _, widget = open_widget(NAME, scan(np.nan_to_num(np.stack([gappy] * 2)), **about))
     assert widget.subject_combo.currentIndex() == 1  # nobody misses a visit
     widget.subject_combo.setCurrentIndex(2)
     widget.ages = [75.0]
@@ -175,6 +175,18 @@ def test_all_subjects_get_their_own_missing_visits(
     assert widget.step.error == ""
     assert widget.step.layers[0].data.shape == cohort.shape
     assert not np.isnan(widget.step.layers[0].data).any()
+
+
+def test_a_subject_without_any_visit_is_named(
+    open_widget: Open, doors: Any, gappy: np.ndarray, qtbot: Any
+) -> None:
+    cohort = np.stack([gappy, np.full_like(gappy, np.nan)])
+    _, widget = open_widget(NAME, scan(cohort, axes="svyx"))
+    finish(qtbot, widget)
+
+    assert "'subject-0001': no visit is observed" in widget.step.error
+    widget.subject_combo.setCurrentIndex(2)
+    assert "no visit is observed" in widget.visits.note.text()
 
 
 @pytest.mark.parametrize("partial", [True, False])

@@ -93,3 +93,23 @@ def test_errors_are_spoken() -> None:
     assert spoken(ValueError("do this")) == "do this"
     assert spoken(FileNotFoundError("no model 'x'")) == "no model 'x'"
     assert spoken(KeyError("x")).startswith("KeyError: 'x' (unexpected")
+
+
+@pytest.mark.parametrize(("stops", "result"), [(1, ["half"]), (2, [])])
+def test_a_job_may_keep_what_is_finished_at_a_stop(
+    panel: JobPanel, qtbot: Any, stops: int, result: list[str]
+) -> None:
+    def work(report: Report) -> str:
+        while report(0, 1):
+            time.sleep(0.05)
+        return "half"
+
+    found: list[Any] = []
+    panel.returned.connect(found.append)
+    panel.start("job", work, keeps_partial=True)
+    with qtbot.waitSignal(panel.ended):
+        for _ in range(stops):
+            panel.stop()
+
+    assert found == result
+    assert not panel.is_running

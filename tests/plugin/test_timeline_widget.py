@@ -29,7 +29,6 @@ def test_visits_of_the_active_layer_are_shown(open_widget: Open, gappy: np.ndarr
     assert widget.plot.points.ages.tolist() == SAID["ages"]
     assert widget.plot.current == 3
     assert widget.line.text() == "visit 4 of 5, age 63.0, imputed"
-    assert viewer.canvas.overlays.text.text == widget.line.text()
 
 
 def test_a_click_and_the_arrow_keys_move_the_slider(

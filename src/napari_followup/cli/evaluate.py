@@ -36,6 +36,24 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     """Describe the subcommand and its three questions."""
     parser = subcommands.add_parser("evaluate", help="measure a model and its recipes")
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
+    _add_detection(questions, shared)
+    reconstruction = questions.add_parser(
+        "reconstruction", parents=[shared], help="healthy images, met or not"
+    )
+    _add_common(reconstruction, _reconstruction)
+    reconstruction.add_argument("--level", type=int, default=250, help="noise level (default: 250)")
+    imputation = questions.add_parser(
+        "imputation",
+        parents=[shared],
+        help="visits hidden and predicted",
+        description="Hides visits of healthy series and predicts them from others; draws anomalies "
+        "for the parts anomalies and references. Each part is a report of its own.",
+    )
+    _add_common(imputation, measure_imputation)
+    add_imputation(imputation)
+
+
+def _add_detection(questions: Subcommands, shared: argparse.ArgumentParser) -> None:
     detection = questions.add_parser(
         "detection",
         parents=[shared],
@@ -61,20 +79,6 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         help="healthy subjects of DATA that the principal components and the ceilings learn from "
         "(default: train)",
     )
-    reconstruction = questions.add_parser(
-        "reconstruction", parents=[shared], help="healthy images, met or not"
-    )
-    _add_common(reconstruction, _reconstruction)
-    reconstruction.add_argument("--level", type=int, default=250, help="noise level (default: 250)")
-    imputation = questions.add_parser(
-        "imputation",
-        parents=[shared],
-        help="visits hidden and predicted",
-        description="Hides visits of healthy series and predicts them from others; draws anomalies "
-        "for the parts anomalies and references. Each part is a report of its own.",
-    )
-    _add_common(imputation, measure_imputation)
-    add_imputation(imputation)
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:

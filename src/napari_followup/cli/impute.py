@@ -6,6 +6,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,6 +201,7 @@ def _stopped(args: argparse.Namespace, stop: Any, taken: set[str]) -> int:
     if partial is None:
         print(f"stopped; of this series no visit was finished; {done}")
         return 130
+    partial = replace(partial, provenance=partial.provenance | {"stopped_early": True})
     stem = file_stem(f"{partial.stack.subject}_partial", taken)
     _write(args, partial, stem)
     print(f"stopped; what was finished of this series is in {args.out / stem}.npz; {done}")

@@ -83,18 +83,17 @@ def evaluate_references(
     """
     found: dict[tuple[str, int, bool], Dices] = {}
     for done, case in enumerate(cases, start=1):
-        for count in (*observed, case.stack.n_visits):
-            few = hidden(case.stack, count, seed + case.number)
-            series = {False: few}
-            if few.is_missing.any():
-                series[True] = impute(few, bundle, device=device, seed=seed + case.number)
-            for name, recipe in recipes.items():
-                for with_imputed, stack in series.items():
+        visits = case.stack.n_visits
+        for count in (*(count for count in observed if count < visits), visits):
+            for with_imputed, stack in _series(case, count, bundle, device, seed).items():
+                for name, recipe in recipes.items():
                     wanted = replace(recipe, imputed_references=with_imputed)
-                    detected = detect(stack, bundle, wanted, device=device, seed=seed + case.number)
-                    seen = stack.is_observed
-                    dices = dice_by_visit(detected.mask[seen], case.truth[seen])
+                    mask = detect(
+                        stack, bundle, wanted, device=device, seed=seed + case.number
+                    ).mask
                     table = found.setdefault((name, count, with_imputed), {})
+                    seen = stack.is_observed
+                    dices = dice_by_visit(mask[seen], case.truth[seen])
                     table.setdefault(case.kind, []).append(dices)
         if on_step is not None and on_step(done, len(cases)) is False:
             break
@@ -111,6 +110,16 @@ def hidden(stack: VisitStack, count: int, seed: int) -> VisitStack:
     seen = np.isin(np.arange(stack.n_visits), chosen)
     images = np.where(seen[:, None, None, None, None], stack.images, np.float32(np.nan))
     return stack.with_images(images.astype(np.float32), is_observed=seen)
+
+
+def _series(
+    case: Case, count: int, bundle: ModelBundle, device: str, seed: int
+) -> dict[bool, VisitStack]:
+    """Series of `count` observed visits, and where some are missing the one with these imputed."""
+    few = hidden(case.stack, count, seed + case.number)
+    if not few.is_missing.any():
+        return {False: few}
+    return {False: few, True: impute(few, bundle, device=device, seed=seed + case.number)}
 
 
 def _figures(name: str, observed: int, with_imputed: bool, table: Dices) -> ReferenceFigures:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt
@@ -215,12 +216,12 @@ def _count(low: int, high: int) -> QSpinBox:
 
 
 def _missing(source: Source) -> list[int]:
-    """Missing visits of each subject."""
-    return [
-        missing
-        for subject in range(source.n_subjects)
-        if (missing := int(outline(source, subject).is_missing.sum()))
-    ]
+    """Count the missing visits of each subject that misses one."""
+    found = []
+    for subject in range(source.n_subjects):
+        with suppress(TypeError, ValueError):  # of no visit at all: said when the run begins
+            found.append(int(outline(source, subject).is_missing.sum()))
+    return [missing for missing in found if missing]
 
 
 def _said_of_all(source: Source) -> str:

@@ -92,7 +92,7 @@ class RecipeForm(QWidget):
         self.options_form = OptionsForm()
         self.score = ChoiceForm("score", kinds_of(Score))
         self.fusion = ChoiceForm("fusion", kinds_of(Fusion))
-        self.imputed_references = QCheckBox("imputed visits count as references")
+        self.imputed_references = QCheckBox("imputed visits too")
         self.imputed_references.setToolTip(IMPUTED)
         self.median = QSpinBox()
         self.median.setRange(1, 15)
@@ -103,7 +103,7 @@ class RecipeForm(QWidget):
         rows.addRow(self.options_form)
         rows.addRow(self.score)
         rows.addRow(self.fusion)
-        add_row(rows, "", self.imputed_references)
+        add_row(rows, "references", self.imputed_references)
         add_row(rows, "median", self.median)
         rows.addRow(self.threshold)
         for part in (self.options_form, self.score, self.fusion, self.threshold):

@@ -13,7 +13,7 @@ from napari_followup.plugin.cursor import go_to_visit, position
 from napari_followup.plugin.layers import about, axes_choices
 from napari_followup.plugin.series_input import is_alive, unwrapped
 from napari_followup.plugin.timeline_plot import Points, TimelinePlot
-from napari_followup.plugin.visit_text import VisitText, visit_line
+from napari_followup.plugin.visit_text import visit_line
 from napari_followup.plugin.visits import IMPUTED, OBSERVED, entry, visit_kinds
 
 __all__ = ["TimelineWidget"]
@@ -21,7 +21,7 @@ __all__ = ["TimelineWidget"]
 HEIGHT = 100  # pixels of the plot
 NO_LAYER = "Choose an image series in the layer list: its visits appear here."
 NO_VISITS = "{} does not say which axis is the visit: label its axes, such as visit, y, x."
-LEGEND = "● observed    ○ imputed    × missing    ← → previous, next"
+LEGEND = "● observed    ○ imputed    × missing    click, or ← → keys: go to a visit"
 
 
 class TimelineWidget(QWidget):
@@ -41,7 +41,6 @@ class TimelineWidget(QWidget):
         self._viewer = weakref.ref(viewer)
         self._layer: Any = lambda: None
         self._subject: int | None = None
-        self._visit_text = VisitText(napari_viewer)
         self.line, self.legend = QLabel(), QLabel(LEGEND)
         self.line.setWordWrap(True)
         self.plot = TimelinePlot(HEIGHT)
@@ -53,7 +52,6 @@ class TimelineWidget(QWidget):
         self.plot.visit_clicked.connect(self.go_to)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self.refresh)
-        self.destroyed.connect(self._visit_text.end)
         self.refresh()
 
     @property
