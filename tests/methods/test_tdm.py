@@ -313,6 +313,17 @@ def test_the_thesis_loss_is_equation_6_1() -> None:
     assert min(abs(error - found.item()) for error in errors) < 1e-5
 
 
+def test_errors_are_measured_by_the_gap() -> None:
+    images = torch.rand(2, 2, 1, 16, 16)
+    ages = torch.tensor([[61.0, 64.0], [60.0, 60.5]], dtype=torch.float64)
+
+    found = TDM(TINY).loss("change", (images, ages), generator())  # fresh: it predicts no change
+
+    squares = (images[:, 1] - images[:, 0]).square().mean(dim=(1, 2, 3))
+    expected = (squares / torch.tensor([0.1 + 1.5**2, 0.1 + 0.25**2])).mean()
+    torch.testing.assert_close(found, expected)
+
+
 def test_the_loss_follows_its_generator_alone() -> None:
     tdm = awake(TINY)
     batch = (torch.rand(3, 4, 1, 16, 16), torch.arange(4.0).double().expand(3, 4) + 60)

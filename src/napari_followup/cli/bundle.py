@@ -143,13 +143,12 @@ def _calibrate(args: argparse.Namespace) -> None:
 
     _check_name(args.out)
     bundle, recipe = load_bundle(args.model), recipe_named(args.recipe)
-    model, _ = examiner(bundle, recipe)  # the one that detects by this recipe, perhaps a part
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
-    calibrated = healthy_scores(model, stacks, recipe, device=device, seed=args.seed)
-    height = calibrated.healthy[recipe.score_key].height(0.9999)
-    whole = calibrated if model is bundle else bundle.with_part(calibrated)
-    path, who = save_bundle(whole, args.out), counted(len(stacks), "healthy subject")
+    calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)
+    model, _ = examiner(calibrated, recipe)  # the one that detects by this recipe, perhaps a part
+    height = model.healthy[recipe.score_key].height(0.9999)
+    path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-AGE = 60.0  # made-up subjects are around 0 years old; patients are not
-
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
@@ -67,9 +65,7 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out)
     start = time.monotonic()
     (healthy,) = starmen(1, seed=args.seed)
-    named = healthy.with_images(
-        healthy.images, ages=healthy.ages + AGE, subject=f"starman with {args.kind}"
-    )
+    named = healthy.with_images(healthy.images, subject=f"starman with {args.kind}")
     stack, truth = add_anomaly(named, args.kind, seed=args.seed)
     found = detect(
         stack,

@@ -47,6 +47,12 @@ class ImputePlan:
     device: str = "auto"
     seed: int = 0
 
+    @property
+    def how(self) -> dict[str, Any]:
+        """Settings of the door, by name."""
+        names = ("strategy", "draws", "sampling_steps", "device", "seed")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(eq=False, kw_only=True)
 class _Made:
@@ -141,17 +147,7 @@ def _impute_each(
             if len(series) > 1 and not stack.is_missing.any():
                 continue
             try:
-                made.found[subject] = imputation(
-                    stack,
-                    bundle,
-                    ages,
-                    strategy=plan.strategy,
-                    draws=plan.draws,
-                    sampling_steps=plan.sampling_steps,
-                    device=plan.device,
-                    seed=plan.seed,
-                    on_step=on_step,
-                )
+                made.found[subject] = imputation(stack, bundle, ages, on_step=on_step, **plan.how)
             except ValueError as error:
                 if len(series) == 1:
                     raise

@@ -73,6 +73,7 @@ class ImputeWidget(QWidget):
         self.sampling_steps.setToolTip("Network calls a draw; auto: as many as the model needs")
         self.spread, self.residual = QCheckBox("spread"), QCheckBox("temporal residual")
         self.spread.setChecked(True)
+        self.spread.setEnabled(False)  # until there are two draws
         self.spread.setToolTip("How much the draws differ; needs two draws or more")
         self.residual.setToolTip("How far each observed visit is from what the others predict")
         self.settings = RunForm()
@@ -163,9 +164,6 @@ class ImputeWidget(QWidget):
             return
         self.visits.show_series(stack, ONE if stack.is_observed.sum() == 1 else "")
 
-    def _on_draws(self) -> None:
-        self.spread.setEnabled(self.draws.value() > 1)
-
     def _on_finished(self) -> None:
         viewer = self._viewer()
         if viewer is not None and self.step.layers:  # text and timeline are about the new visits
@@ -176,11 +174,10 @@ class ImputeWidget(QWidget):
         self.series.layer_removed.connect(self.step.stop_without)
         self.subject_combo.currentIndexChanged.connect(self._show_visits)
         self.visits.complained.connect(lambda text: self.step.job.say(text, is_error=True))
-        self.draws.valueChanged.connect(self._on_draws)
+        self.draws.valueChanged.connect(lambda draws: self.spread.setEnabled(draws > 1))
         self.step.finished.connect(self._on_finished)
         self.destroyed.connect(self._visit_text.end)
         self._on_series()
-        self._on_draws()
 
     def _lay_out(self) -> None:
         self._rows, how, boxes = new_form(), new_form(), QHBoxLayout()

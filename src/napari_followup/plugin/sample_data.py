@@ -1,6 +1,7 @@
 """Sample data of the File menu: starmen, healthy and ill, made up on the spot.
 
-The figure raises its left hand as it grows older; whatever else changes is the anomaly.
+The figure raises its left hand as it grows older; whatever else changes is the anomaly. Ages are
+the starmen's own, years before and after 0, as the embedded model knows them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ __all__ = [
 ]
 
 SEED = 2025
-AGE = 60.0  # made-up subjects are around 0 years old; patients are not
 MISSING = (3, 6)
 
 
@@ -64,7 +64,7 @@ def missing_visits() -> list[LayerTuple]:
 
 def cohort() -> list[LayerTuple]:
     """Show six subjects, ``(subject, visit, y, x)``; the last three have a growing disc."""
-    stacks = [_aged(stack) for stack in starmen(6, seed=SEED)]
+    stacks = starmen(6, seed=SEED)
     stacks[3:] = [add_anomaly(stack, "growing_circle")[0] for stack in stacks[3:]]
     return cohort_layers(stacks, "starmen")
 
@@ -75,9 +75,5 @@ def _ill(kind: str) -> list[LayerTuple]:
 
 
 def _subject(name: str) -> VisitStack:
-    stack = _aged(starmen(1, seed=SEED)[0])
+    stack = starmen(1, seed=SEED)[0]
     return stack.with_images(stack.images, subject=name)
-
-
-def _aged(stack: VisitStack) -> VisitStack:
-    return stack.with_images(stack.images, ages=stack.ages + AGE)

@@ -199,9 +199,9 @@ class TimelinePlot(QWidget):
         places = self.points.place(self.width(), self.height())
         self._draw_current(painter, places)
         if self.points.values is None:
-            self._draw_lane(painter, self.points, places)
+            _draw_lane(self, painter, self.points, places)
         else:
-            self._draw_axes(painter, self.points)
+            _draw_axes(self, painter, self.points)
             self._draw_height(painter, self.points)
             self._draw_line(painter, self.points, places)
         for visit, (x, y) in enumerate(places):
@@ -219,46 +219,11 @@ class TimelinePlot(QWidget):
         color.setAlpha(alpha)
         return color
 
-    def _draw_axes(self, painter: QPainter, points: Points) -> None:
-        left, bottom = LEFT, self.height() - BOTTOM
-        painter.setPen(QPen(self._color(110), 1))
-        painter.drawLine(left, TOP, left, bottom)
-        painter.drawLine(left, bottom, self.width() - RIGHT, bottom)
-        painter.setPen(self._color(200))
-        align, middle = Qt.AlignmentFlag, Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(
-            QRectF(0, TOP - 8, left - 6, 16), align.AlignRight | middle, f"{points.top / 1.1:.2g}"
-        )
-        painter.drawText(QRectF(0, bottom - 8, left - 6, 16), align.AlignRight | middle, "0")
-        low, high = f"{points.ages.min():.1f}", f"{points.ages.max():.1f}"
-        row = QRectF(left - 10, bottom + 4, self.width() - left - RIGHT + 20, 14)
-        painter.drawText(row, align.AlignLeft | middle, low)
-        painter.drawText(row, align.AlignRight | middle, high if high != low else "")
-        painter.drawText(row.translated(0, 13), align.AlignHCenter | middle, "age")
-        painter.save()
-        painter.translate(0, bottom)
-        painter.rotate(-90)
-        painter.drawText(QRectF(0, 0, bottom - TOP, 14), align.AlignCenter, "score")
-        painter.restore()
-
     def _draw_height(self, painter: QPainter, points: Points) -> None:
         if points.line is not None:
             y = TOP + (1 - points.line / points.top) * (self.height() - TOP - BOTTOM)
             painter.setPen(QPen(self._color(150), 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(LEFT, y), QPointF(self.width() - RIGHT, y))
-
-    def _draw_lane(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
-        """Axis through the visits, and below it as many ages as there is room for."""
-        left, y = MARGIN, places[0, 1]
-        painter.setPen(QPen(self._color(90), 1.5))
-        painter.drawLine(QPointF(left, y), QPointF(self.width() - MARGIN, y))
-        painter.setPen(self._color(200))
-        center = Qt.AlignmentFlag.AlignCenter
-        for visit in _with_room(places[:, 0]):
-            text = f"{points.ages[visit]:.1f}" if points.ages_known else f"{visit + 1}"
-            painter.drawText(QRectF(places[visit, 0] - 24, y + 9, 48, 14), center, text)
-        word = "age" if points.ages_known else "visit"
-        painter.drawText(QRectF(0, y + 23, self.width(), 14), center, word)
 
     def _draw_current(self, painter: QPainter, places: NDArray[np.float64]) -> None:
         if self.current is not None and self.current < len(places):
@@ -282,6 +247,45 @@ class TimelinePlot(QWidget):
         background = self.palette().color(self.backgroundRole())
         painter.setBrush(color if points.is_observed[visit] else background)
         painter.drawEllipse(where, radius, radius)
+
+
+def _draw_axes(plot: TimelinePlot, painter: QPainter, points: Points) -> None:
+    left, bottom = LEFT, plot.height() - BOTTOM
+    painter.setPen(QPen(plot._color(110), 1))
+    painter.drawLine(left, TOP, left, bottom)
+    painter.drawLine(left, bottom, plot.width() - RIGHT, bottom)
+    painter.setPen(plot._color(200))
+    align, middle = Qt.AlignmentFlag, Qt.AlignmentFlag.AlignVCenter
+    painter.drawText(
+        QRectF(0, TOP - 8, left - 6, 16), align.AlignRight | middle, f"{points.top / 1.1:.2g}"
+    )
+    painter.drawText(QRectF(0, bottom - 8, left - 6, 16), align.AlignRight | middle, "0")
+    low, high = f"{points.ages.min():.1f}", f"{points.ages.max():.1f}"
+    row = QRectF(left - 10, bottom + 4, plot.width() - left - RIGHT + 20, 14)
+    painter.drawText(row, align.AlignLeft | middle, low)
+    painter.drawText(row, align.AlignRight | middle, high if high != low else "")
+    painter.drawText(row.translated(0, 13), align.AlignHCenter | middle, "age")
+    painter.save()
+    painter.translate(0, bottom)
+    painter.rotate(-90)
+    painter.drawText(QRectF(0, 0, bottom - TOP, 14), align.AlignCenter, "score")
+    painter.restore()
+
+
+def _draw_lane(
+    plot: TimelinePlot, painter: QPainter, points: Points, places: NDArray[np.float64]
+) -> None:
+    """Axis through the visits, and below it as many ages as there is room for."""
+    left, y = MARGIN, places[0, 1]
+    painter.setPen(QPen(plot._color(90), 1.5))
+    painter.drawLine(QPointF(left, y), QPointF(plot.width() - MARGIN, y))
+    painter.setPen(plot._color(200))
+    center = Qt.AlignmentFlag.AlignCenter
+    for visit in _with_room(places[:, 0]):
+        text = f"{points.ages[visit]:.1f}" if points.ages_known else f"{visit + 1}"
+        painter.drawText(QRectF(places[visit, 0] - 24, y + 9, 48, 14), center, text)
+    word = "age" if points.ages_known else "visit"
+    painter.drawText(QRectF(0, y + 23, plot.width(), 14), center, word)
 
 
 def _with_room(columns: NDArray[np.float64]) -> list[int]:

@@ -38,7 +38,7 @@ def healthy_scores(
     Returns
     -------
     ModelBundle
-        With one more entry in ``healthy``.
+        With one more entry in ``healthy``, or in that of the part that finds the evidence.
     """
     model, wanted = examiner(bundle, recipe)
     method, options = model.build(device), method_class(model.method).options_type(**wanted)
@@ -49,4 +49,5 @@ def healthy_scores(
             generator = torch.Generator().manual_seed(seed + index)
             evidence = method.examine(visits, options, generator, lambda done, total: None)
             found.append(score_series(visits, evidence, recipe)["final"].cpu().numpy().ravel())
-    return bundle.with_healthy(recipe.score_key, HealthyScores.of(found))
+    scored = model.with_healthy(recipe.score_key, HealthyScores.of(found))
+    return scored if model is bundle else bundle.with_part(scored)
