@@ -210,8 +210,10 @@ class ModelBundle:
 
 def _coarse(key: str) -> Any:
     values = json.loads(key)
-    kept = {n: v for n, v in values["options"].items() if n not in ("draws", "sampling_steps")}
-    return values | {"options": kept}
+    for name in ("options", "score"):
+        some = values[name].items()
+        values[name] = {n: v for n, v in some if n not in ("draws", "sampling_steps")}
+    return values
 
 
 @lru_cache(maxsize=2)

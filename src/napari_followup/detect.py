@@ -25,7 +25,7 @@ from napari_followup.device import (
 )
 from napari_followup.methods import method_class, method_recipe
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.preparation import Prepared, prepare, visits_of
+from napari_followup.preparation import Prepared, check_types, prepare, visits_of
 from napari_followup.recipe import Fusion, Recipe, Score
 from napari_followup.results import Cancelled, Detection, Reconstruction
 from napari_followup.scores.image import image_scores
@@ -79,6 +79,7 @@ def detect(
     Cancelled
         If `on_step` returned False.
     """
+    check_types(stack, bundle)
     recipe = recipe or method_recipe(bundle.method)
     model, options = examiner(bundle, recipe)
     where = choose_device(device)
@@ -304,7 +305,10 @@ def examine(
                 found.append(method.examine(part, settings, generator, counted))
         return _joined(found)
 
-    return halving(in_blocks, planes_at_once(device, bundle.image_size))
+    planes = planes_at_once(device, bundle.image_size)
+    if method.samples == "series":  # each plane is seen together with those of all other visits
+        planes //= len(visits.ages)
+    return halving(in_blocks, max(1, planes))
 
 
 def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
@@ -359,7 +363,7 @@ def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, i
 
     def step(done: int, total: int) -> None:
         if on_step is not None and on_step(index * total + done, parts * total) is False:
-            raise Cancelled("stopped before the end; nothing was kept")
+            raise Cancelled("stopped before the end")
 
     return step
 

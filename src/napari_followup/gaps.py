@@ -15,6 +15,7 @@ __all__ = ["STRATEGIES", "check_new_ages", "coming_ages", "missing_ages", "typic
 STRATEGIES = ("joint", "both sides", "direct", "chain", "lerp-slerp", "lerp-lerp")
 """Ways to impute a visit, see `impute.imputation`."""
 
+REPEATED = 0.1  # of the longest interval; below it a visit repeats the one before
 SAME = 1e-6  # years within which two ages are one
 
 
@@ -32,7 +33,9 @@ def typical_interval(stack: VisitStack) -> float:
         Years; 1 where a single age is known.
     """
     steps = np.diff(np.unique(stack.ages))
-    return float(np.median(steps)) if steps.size else 1.0
+    if not steps.size:
+        return 1.0
+    return float(np.median(steps[steps >= REPEATED * steps.max()]))
 
 
 def missing_ages(stack: VisitStack, *, long: float = 1.5) -> NDArray[np.float64]:
@@ -51,7 +54,7 @@ def missing_ages(stack: VisitStack, *, long: float = 1.5) -> NDArray[np.float64]
         Years, rising; empty where nothing is missing.
     """
     usual = typical_interval(stack)
-    listed = stack.ages[stack.is_missing]
+    listed = _listed_gaps(stack)
     known = np.unique(stack.ages)
     between = [
         np.linspace(start, end, round((end - start) / usual) + 1)[1:-1]
@@ -115,7 +118,7 @@ def check_new_ages(
         If there is nothing to impute, an age is no finite number, or a visit is observed at it.
     """
     if ages is None:
-        wanted = stack.ages[stack.is_missing]
+        wanted = _listed_gaps(stack)
         if not wanted.size:
             raise ValueError(
                 f"{stack.subject!r} misses no visit; say at which ages to impute, in years, as in "
@@ -129,6 +132,7 @@ def check_new_ages(
     if not wanted.size or wanted.ndim > 1 or not np.isfinite(wanted).all():
         raise ValueError(f"ages: got {ages!r}; give one or more finite numbers, in years")
     wanted = np.unique(wanted)
+    wanted = wanted[np.diff(wanted, prepend=-np.inf) >= SAME]
     for index in np.flatnonzero(stack.is_observed):
         taken = np.abs(wanted - stack.ages[index]) < SAME
         if taken.any():
@@ -137,3 +141,10 @@ def check_new_ages(
                 f"{stack.n_visits} of {stack.subject!r}; leave it out, or mark that visit missing"
             )
     return wanted
+
+
+def _listed_gaps(stack: VisitStack) -> NDArray[np.float64]:
+    """Ages of missing visits, but for those at which another image was taken."""
+    missing = stack.ages[stack.is_missing]
+    taken = np.abs(missing[:, None] - stack.ages[stack.is_observed]) < SAME
+    return np.asarray(missing[~taken.any(axis=1)])

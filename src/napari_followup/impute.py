@@ -29,7 +29,7 @@ from napari_followup.device import (
 from napari_followup.filling import BY_CODES, Found, Plan, find
 from napari_followup.gaps import SAME, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.methods.method import Visits
-from napari_followup.preparation import Prepared, prepare
+from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.results import Cancelled, Imputation, Reconstruction
 from napari_followup.stack import VisitStack
 
@@ -79,6 +79,7 @@ def forecast(
     VisitStack
         The series and what may follow.
     """
+    check_types(stack, bundle)
     return impute(stack, bundle, coming_ages(stack, visits, interval), **how)
 
 
@@ -106,9 +107,9 @@ def imputation(
         Years, inside, before or after the observed ones; the series' own missing visits when none
         are given.
     strategy
-        ``"joint"``: from all observed visits at once. ``"both sides"``: from the nearest one before
-        and the nearest one after, each for itself, weighted by distance. ``"direct"``: from the
-        nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or imputed
+        ``"joint"``: from all observed visits at once, going out from the nearest one on each side,
+        weighted by distance. ``"both sides"``: from the same two, each for itself. ``"direct"``:
+        from the nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or imputed
         (Dang 2025, Sec. 6.1). ``"lerp-slerp"`` (or ``"subcode"``) and ``"lerp-lerp"``: between two
         observed visits, by their codes and subcodes in the SDM (appendix C).
     draws
@@ -138,6 +139,7 @@ def imputation(
         If `on_step` returned False; `partial` holds the visits finished by then, if any.
     """
     strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
+    check_types(stack, bundle)
     _check_how(strategy, draws, sampling_steps)
     wanted = check_new_ages(stack, ages)
     model = bundle.part("sdm" if strategy in BY_CODES else "tdm")
@@ -152,7 +154,6 @@ def imputation(
         strategy=strategy,
         draws=draws,
         sampling_steps=steps,
-        imputed_ages=wanted.tolist(),
         notes=_notes(prepared, model, wanted),
     )
     finished: list[Found] = []
@@ -202,10 +203,11 @@ def expected_visits(
     Cancelled
         If `on_step` returned False.
     """
-    options = {"draws": draws, "sampling_steps": sampling_steps}
-    return reconstruct(
-        stack, bundle.part("tdm"), options=options, device=device, seed=seed, on_step=on_step
-    )
+    check_types(stack, bundle)
+    model = bundle.part("tdm")
+    steps = sampling_steps or model.build(choose_device(device)).usual_steps(draws)
+    options = {"draws": draws, "sampling_steps": steps}
+    return reconstruct(stack, model, options=options, device=device, seed=seed, on_step=on_step)
 
 
 def _check_how(strategy: str, draws: int, sampling_steps: int | None) -> None:
@@ -241,6 +243,8 @@ def _check_reach(
 def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) -> Imputation:
     """Put the imputed visits into the series."""
     stack = prepared.stack
+    before = stack.provenance.get("imputed_ages", ())
+    said = said | {"imputed_ages": sorted({*before, *(visit.age for visit in found)})}
     means = torch.stack([visit.drawn.float().mean(dim=0) for visit in found])
     bases = torch.stack([visit.base for visit in found])
     images = _with_detail(prepared, prepared.units_back(means), bases)
@@ -269,7 +273,10 @@ def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) ->
 def _with_detail(
     prepared: Prepared, images: NDArray[np.float32], base: Tensor
 ) -> NDArray[np.float32]:
-    """Give back what resampling took from the images that these were made from."""
+    """Give back what resampling took from the images that these were made from.
+
+    Detail of one place, put where another has moved to, could reach beyond black and white.
+    """
     if tuple(prepared.stack.shape[-2:]) == tuple(prepared.visits.images.shape[-2:]):
         return images
     observed = np.asarray(prepared.stack.images[prepared.observed], np.float32)

@@ -19,7 +19,7 @@ from napari_followup.methods.method import Visits
 from napari_followup.planes import resize_planes
 from napari_followup.stack import VisitStack
 
-__all__ = ["Prepared", "prepare", "visits_of"]
+__all__ = ["Prepared", "check_types", "prepare", "visits_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def prepare(
     ValueError
         If the series has another number of modalities than the model, or no contrast at all.
     """
-    _check_types(stack, bundle)
+    check_types(stack, bundle)
     if stack.shape[1] != bundle.modalities:
         raise ValueError(
             f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
@@ -194,8 +194,14 @@ def visits_of(
     return Visits(images=planes, ages=torch.from_numpy(stack.ages[in_use]).to(device))
 
 
-def _check_types(stack: object, bundle: object) -> None:
-    """Catch what is easily mistaken for a series and for a model."""
+def check_types(stack: object, bundle: object) -> None:
+    """Catch what is easily mistaken for a series and for a model.
+
+    Raises
+    ------
+    TypeError
+        If they are no series and no model.
+    """
     if not isinstance(stack, VisitStack):
         raise TypeError(
             f"stack: got {type(stack).__name__}; give one VisitStack, for an array "

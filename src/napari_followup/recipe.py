@@ -267,6 +267,8 @@ class Recipe:
     def score_key(self) -> str:
         """Choices that shape the score, as text: recipes alike here share healthy scores."""
         values = self.as_dict()
+        if isinstance(self.score, Temporal):  # which says itself how its model is used
+            values["options"] = {}
         return json.dumps(
             {n: _as_floats(values[n]) for n in ("options", "score", "fusion", "median")},
             sort_keys=True,

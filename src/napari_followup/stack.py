@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -213,12 +214,13 @@ class VisitStack:
         """Number of visits, observed or not."""
         return int(self.images.shape[0])
 
-    @property
+    @cached_property
     def is_missing(self) -> NDArray[np.bool_]:
-        """``(visit,)``: neither observed nor imputed, NaN all over."""
+        """``(visit,)``: neither observed nor imputed, that is NaN, or the same value, all over."""
         missing = ~self.is_observed
         for index in np.flatnonzero(missing):
-            missing[index] = bool(np.isnan(np.asarray(self.images[index])).all())
+            visit = np.asarray(self.images[index])
+            missing[index] = bool(np.isnan(visit).all() or visit.min() == visit.max())
         return missing
 
     @property

@@ -14,7 +14,8 @@ def test_the_healthy_series_has_ten_visits_of_known_age() -> None:
 
     assert layer[0].shape == (10, 64, 64)
     ages = np.array(layer[1]["metadata"]["followup"]["ages"])
-    assert (np.diff(ages) > 0).all() and np.abs(ages).max() < 13  # those the embedded model knows
+    assert (np.diff(ages) > 0).all()
+    assert np.abs(ages).max() < 13  # those the embedded model knows
 
 
 @pytest.mark.parametrize("kind", ANOMALIES)

@@ -26,7 +26,7 @@ from napari_followup.recipe import Recipe
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
 
 GAP_FLOOR = 0.1  # of the squared gap that errors are measured by, in the cohort's gap_sd
-FASTEST = 8.0  # beyond which numbers made of ages are cut off
+FASTEST = 8.0  # at which numbers made of ages, in the cohort's gap_sd, are cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,8 +213,8 @@ class TDM(nn.Module):
         Returns
         -------
         Tensor
-            ``(draw, b, modality, y, x)``, clamped to the value range, or to that of the nearest
-            visit where it is wider.
+            ``(draw, b, modality, y, x)``, clamped to the value range, or to that of the base
+            where it is wider.
 
         Raises
         ------
@@ -224,9 +224,9 @@ class TDM(nn.Module):
         sampling_steps = sampling_steps or self.usual_steps(len(noise))
         gaps = self._gaps(ages, wanted)
         base, gap = images[:, 0], self._gap(gaps)
-        start, end = self.config.value_range  # beyond which a visit's own extremes may lie
-        low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(start)
-        high = base.amax(dim=(1, 2, 3), keepdim=True).clamp_min(end)
+        bottom, top = self.config.value_range  # beyond which a visit's own extremes may lie
+        low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(bottom)
+        high = base.amax(dim=(1, 2, 3), keepdim=True).clamp_min(top)
         conditions = self.conditions(images, gaps, wanted)
         calls = len(noise) * min(sampling_steps, self.config.steps)
         done = 0
@@ -270,8 +270,9 @@ class TDM(nn.Module):
         else:
             pairs = torch.cat([images[:, :1].expand_as(images), images], dim=2)
             there = gaps.isfinite()
-            maps = images.new_zeros(*gaps.shape, self.encoder.outputs, *self._folded(images))
-            maps[there] = self.encoder(pairs[there])
+            seen = self.encoder(pairs[there])
+            maps = seen.new_zeros(*gaps.shape, *seen.shape[1:])
+            maps[there] = seen
             maps = self.pool(maps, gaps / config.gap_sd, age)
         numbers = self.from_age(age) + self.from_gap(gap)
         numbers = numbers[..., None, None].expand(-1, -1, *maps.shape[-2:])
@@ -285,7 +286,7 @@ class TDM(nn.Module):
         base: Tensor,
         gap: Tensor,
     ) -> Tensor:
-        """Predict the clean change, unclamped.
+        """Predict the clean change, unclamped: a motion that grows with the gap, plus a rest.
 
         Parameters
         ----------
@@ -324,13 +325,17 @@ class TDM(nn.Module):
         if count < 2:
             raise ValueError("a single visit: there is no other one to predict it from")
         forward = not self.config.backward
-        others = torch.stack([_others(visits.ages, i, forward=forward) for i in range(count)])
+        asked = torch.arange(count, device=images.device)
+        if forward:
+            asked = asked[visits.ages > visits.ages.min()]
+        others = torch.stack([_others(visits.ages, int(i), forward=forward) for i in asked])
         known = images[:, others].flatten(0, 1)  # (z · visit, other, modality, y, x)
         ages = visits.ages[others].repeat(depth, 1)
-        wanted = visits.ages.repeat(depth)
+        wanted = visits.ages[asked].repeat(depth)
         noise = draw_noise((options.draws, len(known), *known.shape[2:]), generator, known)
         drawn = self.predict(known, ages, wanted, noise, options.sampling_steps, on_step)
-        healthy: Tensor = drawn.unflatten(1, (depth, count))
+        healthy = images.repeat(options.draws, 1, 1, 1, 1, 1)  # without earlier ones: as they are
+        healthy[:, :, asked] = drawn.unflatten(1, (depth, len(asked)))
         return Evidence(healthy=healthy.permute(0, 2, 3, 1, 4, 5))
 
     def loss(self, stage: str, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
@@ -392,8 +397,8 @@ class TDM(nn.Module):
         key = key.masked_fill(years.isnan(), torch.inf)
         sorting = key.argsort(dim=1, stable=True)
         order, years = order.gather(1, sorting), years.gather(1, sorting)
-        if most > 1:
-            known = (kind[:, 0] < 0.25) & years[:, min(2, years.shape[1] - 1)].isfinite()
+        if order.shape[1] > 2:
+            known = (kind[:, 0] < 0.25) & years[:, 2].isfinite()
             order[known, 0], years[known, 0] = order[known, 2], years[known, 2]
         return order, years
 
@@ -412,10 +417,6 @@ class TDM(nn.Module):
 
     def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
         return self.abars[steps].to(like)[:, None, None, None]
-
-    def _folded(self, images: Tensor) -> tuple[int, int]:
-        height, width = images.shape[-2:]
-        return height // self.config.unshuffle, width // self.config.unshuffle
 
     def _smooth(self, motion: Tensor) -> Tensor:
         """(b, 2, y, x) pixels, without what is finer than the planes the network works on."""
@@ -438,7 +439,7 @@ class _ReferencePool(nn.Module):
         self.weight = nn.Linear(features, 1)
 
     def forward(self, maps: Tensor, gaps: Tensor, age: Tensor) -> Tensor:
-        """(b, visit, c, y, x) nearest first, gaps (b, visit), age (b, 1) -> (b, c, y, x)."""
+        """(b, visit, c, y, x), the base first, gaps (b, visit), age (b, 1) -> (b, c, y, x)."""
         there = gaps.isfinite()
         gaps = gaps.float().nan_to_num()
         first = gaps[:, :1].expand_as(gaps)

@@ -41,7 +41,7 @@ class _Stage(nn.Module):
 
 
 class UNet(nn.Module):
-    """U-Net whose residual blocks are scaled and shifted by a step and by a code.
+    """U-Net whose residual blocks are conditioned by a step and by a code.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class UNet(nn.Module):
     features
         Length of the step embedding and of the code's projection.
     code_features
-        Length of the semantic code; 0 for a U-Net without one.
+        Length of the semantic code, or channels of its map when `summed`; 0 for none.
     dropout
         Share of features dropped inside every residual block while training.
     unshuffle

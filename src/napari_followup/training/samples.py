@@ -115,12 +115,7 @@ def healthy_series(
     ValueError
         If no series has two observed visits, or they differ in their number of modalities.
     """
-    long = [stack for stack in stacks if stack.is_observed.sum() > 1]
-    if not long:
-        raise ValueError(
-            f"none of {len(stacks)} series has two observed visits: change over time is learned "
-            "from subjects seen at least twice"
-        )
+    long = seen_twice(stacks)
     _check_modalities(long)
     most = min(MOST_VISITS, max(int(stack.is_observed.sum()) for stack in long))
     images, ages = [], []
@@ -133,6 +128,23 @@ def healthy_series(
         images.append(F.pad(series[:, kept], (0, 0, 0, 0, 0, 0, 0, missing)))
         ages.append(F.pad(years[kept], (0, missing), value=torch.nan).expand(len(series), -1))
     return torch.cat(images), torch.cat(ages)
+
+
+def seen_twice(stacks: Sequence[VisitStack]) -> list[VisitStack]:
+    """Series with two observed visits or more: those that show a change.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    found = [stack for stack in stacks if stack.is_observed.sum() > 1]
+    if not found:
+        raise ValueError(
+            f"none of {len(stacks)} series has two observed visits: change over time is learned "
+            "from subjects seen at least twice"
+        )
+    return found
 
 
 def _check_modalities(stacks: Sequence[VisitStack]) -> None:

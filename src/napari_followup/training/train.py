@@ -20,7 +20,7 @@ from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checkpoint import refresh_norms
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.samples import Samples, healthy_samples, split_subjects
+from napari_followup.training.samples import Samples, healthy_samples, seen_twice, split_subjects
 
 __all__ = ["train"]
 
@@ -82,8 +82,10 @@ def train(
     """
     out = Path(out)
     torch.manual_seed(plan.seed)
-    training, validation = split_subjects(stacks, plan.held_out, plan.seed)
     kind = method_class(method)
+    if kind.samples == "series":
+        stacks = seen_twice(stacks)
+    training, validation = split_subjects(stacks, plan.held_out, plan.seed)
     config = _config(method, preset, stacks[0], image_size)
     learned, held_out = (
         healthy_samples(kind.samples, part, config.image_size, config.value_range)
