@@ -112,7 +112,8 @@ def test_what_was_added_stays_with_its_series(table: AgesTable) -> None:
 
 
 def test_an_imputed_visit_can_be_imputed_anew(table: AgesTable) -> None:
-    filled = VisitStack.from_array(np.zeros((3, 1, 1)), ages=[1, 2, 3], is_observed=[1, 0, 1])
+    images = np.arange(12).reshape(3, 2, 2)
+    filled = VisitStack.from_array(images, ages=[1, 2, 3], is_observed=[1, 0, 1])
     table.show_series(filled)
     assert rows(table)[1] == ("2", "imputed")
     assert table.ages == []
