@@ -457,8 +457,9 @@ def test_observed_visits_are_predicted_from_the_others(
     assert found.provenance["method"] == "tdm"
     assert found.provenance["options"] == {"draws": 2, "sampling_steps": 3}
     still = expected_visits(tiny_series, untrained(tiny_both.part("tdm")))
-    nearest = tiny_series.images[[1, 0, 1, 2]]  # 62.5 lies as far from 61 as from 64
-    np.testing.assert_allclose(still.healthy, nearest, atol=1e-3)
+    first, second, third, last = tiny_series.images  # at 60, 61, 62.5 and 64
+    between = [second, first * 0.6 + third * 0.4, (second + last) / 2, third]
+    np.testing.assert_allclose(still.healthy, between, atol=1e-3)
 
 
 def test_ages_that_were_made_up_are_said_to_be(tiny_tdm: ModelBundle) -> None:

@@ -139,18 +139,7 @@ def _predict(
     depth = images.shape[1]
     base = torch.stack([_base(pool, tasks) for tasks in sets])
     if by_codes:
-        ends = [[task.known[0] for task in tasks] for tasks in sets]
-        part = [task.weight for tasks in sets for task in tasks[1:]]
-        earlier, later = (images[[pair[side] for pair in ends]].flatten(0, 1) for side in (0, 1))
-        between = network.between(
-            earlier,
-            later,
-            images.new_tensor(part).repeat_interleave(depth),
-            arc=plan.strategy == "lerp-slerp",
-            sampling_steps=plan.sampling_steps,
-            on_step=on_step,
-        )
-        return between.unflatten(0, (-1, depth)).transpose(1, 2)[None], base
+        return _between(network, images, sets, plan, on_step), base
     known = torch.tensor([task.known for task in tasks])
     noise = torch.stack([_noise(task.age, slab, images, plan) for task in tasks], dim=1)
     drawn = network.predict(
@@ -165,6 +154,30 @@ def _predict(
     sizes = [len(tasks) for tasks in sets]
     summed = torch.stack([part.sum(dim=1) for part in weighted.split(sizes, dim=1)], dim=1)
     return summed.transpose(2, 3), base
+
+
+def _between(
+    network: Any,
+    images: Tensor,
+    sets: list[list[_Task]],
+    plan: Plan,
+    on_step: Callable[[int, int], None],
+) -> Tensor:
+    """Images (1, age, modality, z, y, x) by the codes of two of (visit, z, modality, y, x)."""
+    depth = images.shape[1]
+    earlier, later = (
+        images[[tasks[side].known[0] for tasks in sets]].flatten(0, 1) for side in (0, 1)
+    )
+    part = images.new_tensor([tasks[1].weight for tasks in sets]).repeat_interleave(depth)
+    between: Tensor = network.between(
+        earlier,
+        later,
+        part,
+        arc=plan.strategy == "lerp-slerp",
+        sampling_steps=plan.sampling_steps,
+        on_step=on_step,
+    ).unflatten(0, (-1, depth))
+    return between.transpose(1, 2)[None]
 
 
 def _base(pool: _Pool, tasks: list[_Task]) -> Tensor:

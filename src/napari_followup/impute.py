@@ -109,9 +109,9 @@ def imputation(
     strategy
         ``"joint"``: from all observed visits at once, going out from the nearest one on each side,
         weighted by distance. ``"both sides"``: from the same two, each for itself. ``"direct"``:
-        from the nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or imputed
-        (Dang 2025, Sec. 6.1). ``"lerp-slerp"`` (or ``"subcode"``) and ``"lerp-lerp"``: between two
-        observed visits, by their codes and subcodes in the SDM (appendix C).
+        from the nearest one. ``"chain"``: visit by visit from the nearest earlier one, observed or
+        imputed (Dang 2025, Sec. 6.1). ``"lerp-slerp"`` (or ``"subcode"``) and ``"lerp-lerp"``:
+        between two observed visits, by their codes and subcodes in the SDM (appendix C).
     draws
         Images drawn for each age; their mean is taken, and with two or more their spread is given.
     sampling_steps
@@ -138,40 +138,48 @@ def imputation(
     Cancelled
         If `on_step` returned False; `partial` holds the visits finished by then, if any.
     """
-    strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
     check_types(stack, bundle)
+    strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
     _check_how(strategy, draws, sampling_steps)
     wanted = check_new_ages(stack, ages)
     model = bundle.part("sdm" if strategy in BY_CODES else "tdm")
     where = choose_device(device)
-    network = model.build(where)
-    steps = sampling_steps or (100 if strategy in BY_CODES else network.usual_steps(draws))
+    config = model.build(where).config
+    steps = sampling_steps or (100 if strategy in BY_CODES else config.usual_steps(draws))
     plan = Plan(strategy=strategy, draws=draws, sampling_steps=steps, seed=seed)
     prepared = prepare(stack, model, where)
     _check_reach(prepared.visits, wanted, plan, model)
-    said = model.provenance(
-        seed,
-        strategy=strategy,
-        draws=draws,
-        sampling_steps=steps,
-        notes=_notes(prepared, model, wanted),
-    )
+    notes = _notes(prepared, model, wanted)
+    said = model.provenance(seed, strategy=strategy, draws=draws, sampling_steps=steps, notes=notes)
     finished: list[Found] = []
-    counted = partial(counting, on_step)
-
-    def in_blocks(planes: int) -> None:
-        finished.clear()
-        with fast_networks(where):
-            for found in find(network, prepared.visits, wanted, plan, planes, counted):
-                finished.append(found)
-
     try:
-        with inference(where):
-            halving(in_blocks, planes_at_once(where, model.image_size))
+        _fill(finished, prepared.visits, wanted, plan, model, where, on_step)
     except Cancelled as stop:
         stop.partial = _merged(prepared, finished, said) if finished else None
         raise
     return _merged(prepared, finished, said)
+
+
+def _fill(
+    finished: list[Found],
+    visits: Visits,
+    wanted: NDArray[np.float64],
+    plan: Plan,
+    model: ModelBundle,
+    device: torch.device,
+    on_step: OnStep | None,
+) -> None:
+    """Impute into `finished`, visit by visit; begin anew with less at once when memory runs out."""
+
+    def in_blocks(planes: int) -> None:
+        finished.clear()
+        counted = partial(counting, on_step)
+        with fast_networks(device):
+            for found in find(model.build(device), visits, wanted, plan, planes, counted):
+                finished.append(found)
+
+    with inference(device):
+        halving(in_blocks, planes_at_once(device, model.image_size))
 
 
 def expected_visits(
@@ -205,7 +213,7 @@ def expected_visits(
     """
     check_types(stack, bundle)
     model = bundle.part("tdm")
-    steps = sampling_steps or model.build(choose_device(device)).usual_steps(draws)
+    steps = sampling_steps or model.build(choose_device(device)).config.usual_steps(draws)
     options = {"draws": draws, "sampling_steps": steps}
     return reconstruct(stack, model, options=options, device=device, seed=seed, on_step=on_step)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from napari_followup.bundle import ModelBundle
 from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import Denoise, decode, encode
+from napari_followup.diffusion.schedule import abar_at
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
 
@@ -100,7 +101,7 @@ def test_a_perfect_network_gives_the_clean_image_whatever_it_predicts(
 ) -> None:
     clean, noise = torch.rand(2, 1, 16, 16), torch.randn(2, 1, 16, 16)
     steps = torch.tensor([5, 20])
-    noised = add_noise(clean, noise, sdm._abar(steps, clean))
+    noised = add_noise(clean, noise, abar_at(sdm.abars, steps, clean))
 
     def perfect(noised: Tensor, step: list[Tensor], code: list[Tensor]) -> Tensor:
         return clean if prediction == "clean" else noise

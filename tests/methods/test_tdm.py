@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_followup.bundle import ModelBundle
+from napari_followup.diffusion.motion import moved
 from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import decode
+from napari_followup.diffusion.visits import draw_visits
 from napari_followup.methods.method import Visits
 from napari_followup.methods.tdm import COMPACT, TDM, THESIS, TDMConfig, TDMOptions
-from napari_followup.methods.tdm import _moved as moved
 
 TINY = TDMConfig(
     image_size=(16, 16),
@@ -354,7 +355,9 @@ def test_tasks_are_drawn_from_the_visits_there_are(backward: bool) -> None:
     wants, bases = set(), set()
 
     for seed in range(200):
-        picks, years = tdm._task(ages.double(), generator(seed))
+        picks, years = draw_visits(
+            ages.double(), tdm.config.references, generator(seed), backward=backward
+        )
         there = years.isfinite()
         torch.testing.assert_close(ages.gather(1, picks)[there], years[there].float())
         assert picks.shape == (2, 1 + 3)
@@ -432,16 +435,19 @@ def test_every_visit_is_predicted_from_the_others(tdm: TDM) -> None:
     assert calls[-1] == (6, 6)
     one = TDMOptions()
     whole = tdm.examine(visits, one, generator(), lambda done, all_: None).healthy
-    drawn = torch.randn(1, 6, 1, 16, 16, generator=generator())  # z, visit
+    drawn = torch.randn(1, 8, 1, 16, 16, generator=generator())  # z, task
+    tasks = [(0, [1, 2], 1.0), (1, [0, 2], 0.7), (1, [2, 0], 0.3), (2, [1, 0], 1.0)]
     for z in range(2):
-        for visit, others in enumerate([[1, 2], [0, 2], [1, 0]]):  # nearest first
-            expected = tdm.predict(
+        expected = torch.zeros(3, 1, 16, 16)
+        for number, (visit, others, weight) in enumerate(tasks):
+            predicted = tdm.predict(
                 visits.images[None, others, :, z],
                 visits.ages[None, others],
                 visits.ages[visit : visit + 1],
-                drawn[:, z * 3 + visit][:, None],
+                drawn[:, z * 4 + number][:, None],
             )
-            torch.testing.assert_close(whole[:, visit, :, z], expected[:, 0], atol=1e-5, rtol=1e-4)
+            expected[visit] += weight * predicted[0, 0]
+        torch.testing.assert_close(whole[0, :, :, z], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_visit_does_not_see_itself(tdm: TDM) -> None:
@@ -540,8 +546,8 @@ def test_a_model_that_goes_forward_takes_first_visits_as_they_are(config: TDMCon
 def test_models_of_noise_take_many_steps_and_models_of_images_one_unless_drawn_from() -> None:
     by_noise, by_image = TDM(replace(FORWARD, steps=1000)), TDM(TINY)
 
-    assert by_noise.usual_steps(1) == by_noise.usual_steps(5) == 100
-    assert (by_image.usual_steps(1), by_image.usual_steps(2)) == (1, 10)
+    assert by_noise.config.usual_steps(1) == by_noise.config.usual_steps(5) == 100
+    assert (by_image.config.usual_steps(1), by_image.config.usual_steps(2)) == (1, 10)
     images, ages, wanted = known()
     by_image.eval()
     with torch.no_grad():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["linear_schedule", "step_grid"]
+__all__ = ["abar_at", "linear_schedule", "step_grid"]
 
 
 def linear_schedule(steps: int, beta_range: tuple[float, float] = (1e-4, 2e-2)) -> Tensor:
@@ -32,6 +32,11 @@ def linear_schedule(steps: int, beta_range: tuple[float, float] = (1e-4, 2e-2)) 
     """
     betas = torch.linspace(*beta_range, steps, dtype=torch.float64)
     return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
+
+
+def abar_at(abars: Tensor, steps: Tensor, like: Tensor) -> Tensor:
+    """Signal share (b, 1, 1, 1) of steps (b,), ready to be multiplied with planes like `like`."""
+    return abars[steps].to(like)[:, None, None, None]
 
 
 def step_grid(level: int, sampling_steps: int) -> Tensor:

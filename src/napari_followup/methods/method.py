@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits"]
+__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits", "counter"]
 
 OnStep = Callable[[int, int], None]
 """Called with the network calls done and to do; raises `Cancelled` to stop."""
@@ -91,3 +91,16 @@ class Method(Protocol):
 
     def loss(self, stage: str, batch: Any, generator: torch.Generator) -> Tensor:
         """Training loss of `stage` on healthy samples."""
+
+
+def counter(on_step: OnStep | None, calls: int) -> Callable[[], None]:
+    """Make a function that is called after each of `calls` network calls, and tells `on_step`."""
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if on_step:
+            on_step(done, calls)
+
+    return tell

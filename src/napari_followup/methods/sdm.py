@@ -8,6 +8,7 @@ code nor noised image carries an anomaly along.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -20,8 +21,8 @@ from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.interpolation import lerp, slerp
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
-from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits
+from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.methods.method import Evidence, OnStep, Visits, counter
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Recipe
@@ -68,6 +69,22 @@ class SDMConfig:
                 "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
                 "that was added to it"
             )
+
+    def check_levels(self, levels: tuple[int, ...]) -> None:
+        """Raise a ValueError if one of the noise levels lies beyond the schedule."""
+        if max(levels) > self.steps:
+            raise ValueError(
+                f"noise_levels: got {levels}, this model knows steps 1 to {self.steps}"
+            )
+
+    def spoilt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(b, modality, y, x) in the value range, some of them with parts that are not healthy."""
+        if not self.corruption:
+            return images
+        low, high = self.value_range
+        return low + (high - low) * corrupt(
+            (images - low) / (high - low), generator, self.corruption
+        )
 
 
 THESIS = SDMConfig()
@@ -184,7 +201,7 @@ class SDM(nn.Module):
         predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), code)
         if self.config.prediction == "clean":
             return predicted
-        return clean_from_noise(noised, predicted, self._abar(steps, noised))
+        return clean_from_noise(noised, predicted, abar_at(self.abars, steps, noised))
 
     def reconstruct(
         self,
@@ -216,21 +233,10 @@ class SDM(nn.Module):
         ValueError
             If a noise level lies beyond the schedule.
         """
-        self._check_levels(options.noise_levels)
-        code = self.unet.project_code(self.encoder(planes))
+        self.config.check_levels(options.noise_levels)
         walks = options.draws * (2 if options.start == "infer" else 1)
         calls = walks * sum(min(lv, options.sampling_steps) for lv in options.noise_levels)
-        done = 0
-
-        def denoise(noised: Tensor, step: int) -> Tensor:
-            nonlocal done
-            steps = torch.tensor([step], device=noised.device)
-            clean = self.clean(noised, steps, code).clamp(*self.config.value_range)
-            done += 1
-            if on_step:
-                on_step(done, calls)
-            return clean
-
+        denoise = self._denoiser(self.encoder(planes), counter(on_step, calls))
         drawn = []
         for level in options.noise_levels:
             for _ in range(options.draws):
@@ -273,31 +279,28 @@ class SDM(nn.Module):
         Dang (2025), appendix C.
         """
         level = self.config.steps
-        done, calls = 0, 3 * min(level, sampling_steps)
-
-        def under(code: Tensor) -> Denoise:
-            projected = self.unet.project_code(code)
-
-            def denoise(noised: Tensor, step: int) -> Tensor:
-                nonlocal done
-                steps = torch.tensor([step], device=noised.device)
-                clean = self.clean(noised, steps, projected).clamp(*self.config.value_range)
-                done += 1
-                if on_step:
-                    on_step(done, calls)
-                return clean
-
-            return denoise
-
+        tell = counter(on_step, 3 * min(level, sampling_steps))
         codes = [self.encoder(planes) for planes in (earlier, later)]
         subcodes = [
-            encode(planes, level, sampling_steps, self.abars, under(code))
+            encode(planes, level, sampling_steps, self.abars, self._denoiser(code, tell))
             for planes, code in zip((earlier, later), codes, strict=True)
         ]
         mix = slerp if arc else lerp
         subcode = mix(subcodes[0], subcodes[1], part)
-        code = lerp(codes[0], codes[1], part)
-        return decode(subcode, level, sampling_steps, self.abars, under(code))
+        denoise = self._denoiser(lerp(codes[0], codes[1], part), tell)
+        return decode(subcode, level, sampling_steps, self.abars, denoise)
+
+    def _denoiser(self, code: Tensor, tell: Callable[[], None]) -> Denoise:
+        """Network with a semantic code (b, code_features) bound, clamped to the value range."""
+        projected = self.unet.project_code(code)
+
+        def denoise(noised: Tensor, step: int) -> Tensor:
+            steps = torch.tensor([step], device=noised.device)
+            clean = self.clean(noised, steps, projected).clamp(*self.config.value_range)
+            tell()
+            return clean
+
+        return denoise
 
     def _start(
         self,
@@ -340,34 +343,18 @@ class SDM(nn.Module):
         if stage == "features":
             self.extractor.load_state_dict(self.encoder.state_dict())
 
-    def _check_levels(self, levels: tuple[int, ...]) -> None:
-        if max(levels) > self.config.steps:
-            raise ValueError(
-                f"noise_levels: got {levels}, this model knows steps 1 to {self.config.steps}"
-            )
-
-    def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
-        return self.abars[steps].to(like)[:, None, None, None]
-
     def _denoise_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
         even = torch.rand(len(images), generator=generator, device=generator.device).to(images)
         steps = 1 + (even**self.config.step_power * self.config.steps).long().clamp_max(
             self.config.steps - 1
         )
         noise = draw_noise(tuple(images.shape), generator, images)
-        shown = self._spoil(images, generator)
-        noised = add_noise(shown, noise, self._abar(steps, images))
+        shown = self.config.spoilt(images, generator)
+        noised = add_noise(shown, noise, abar_at(self.abars, steps, images))
         predicted = self.unet(
             noised, self.unet.project_steps(steps), self.unet.project_code(self.encoder(shown))
         )
         return F.mse_loss(predicted, images if self.config.prediction == "clean" else noise)
-
-    def _spoil(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        if not self.config.corruption:
-            return images
-        low, high = self.config.value_range
-        spoilt = corrupt((images - low) / (high - low), generator, self.config.corruption)
-        return low + (high - low) * spoilt
 
     def _feature_loss(self, images: Tensor, generator: torch.Generator) -> Tensor:
         choice = torch.randint(

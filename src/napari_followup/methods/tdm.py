@@ -15,10 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from napari_followup.diffusion.motion import moved, smoothed
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import decode, draw_noise
-from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits
+from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.diffusion.visits import draw_visits, leave_one_out
+from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.networks.references import ReferencePool
 from napari_followup.networks.rrdb import RRDB
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Recipe
@@ -26,7 +29,6 @@ from napari_followup.recipe import Recipe
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
 
 GAP_FLOOR = 0.1  # of the squared gap that errors are measured by, in the cohort's gap_sd
-FASTEST = 8.0  # at which numbers made of ages, in the cohort's gap_sd, are cut off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,33 @@ class TDMConfig:
             raise ValueError("motion needs prediction='clean': noise does not move")
         if self.references < 1:
             raise ValueError(f"references must be at least 1, got {self.references}")
+
+    def fitted(self, ages: Tensor) -> TDMConfig:
+        """Config that knows a cohort's ages (series, visit), NaN for none, and their gaps."""
+        known = ages[ages.isfinite()]
+        gaps = (ages[:, :, None] - ages[:, None]).flatten()
+        gaps = gaps[gaps.isfinite() & (gaps != 0)]
+        if not gaps.numel():
+            raise ValueError(
+                "every visit has the same age: change over time needs ages that differ"
+            )
+        return replace(
+            self,
+            age_mean=float(known.mean()),
+            age_sd=float(known.std()) or 1.0,
+            gap_sd=float(gaps.square().mean().sqrt()),
+            age_range=(float(known.min()), float(known.max())),
+        )
+
+    def usual_steps(self, draws: int) -> int:
+        """Network calls a draw that this model needs.
+
+        One gives the mean image of a model that predicts clean changes; images that differ from
+        draw to draw take more, and a model that predicts noise takes the published number.
+        """
+        if self.prediction == "noise":
+            return 100
+        return 1 if draws == 1 else 10
 
 
 THESIS = TDMConfig()
@@ -129,7 +158,7 @@ class TDM(nn.Module):
             growth=config.encoder_growth,
             unshuffle=config.unshuffle,
         )
-        self.pool = _ReferencePool(self.encoder.outputs) if several else None
+        self.pool = ReferencePool(self.encoder.outputs) if several else None
         features = config.condition_features
         self.from_age = nn.Linear(1, features)
         self.from_gap = nn.Linear(1, features)
@@ -157,31 +186,7 @@ class TDM(nn.Module):
     @staticmethod
     def fitted(config: TDMConfig, samples: tuple[Tensor, Tensor]) -> TDMConfig:
         """Config that knows the ages of the training series, and the gaps between their visits."""
-        ages = samples[1]
-        known = ages[ages.isfinite()]
-        gaps = (ages[:, :, None] - ages[:, None]).flatten()
-        gaps = gaps[gaps.isfinite() & (gaps != 0)]
-        if not gaps.numel():
-            raise ValueError(
-                "every visit has the same age: change over time needs ages that differ"
-            )
-        return replace(
-            config,
-            age_mean=float(known.mean()),
-            age_sd=float(known.std()) or 1.0,
-            gap_sd=float(gaps.square().mean().sqrt()),
-            age_range=(float(known.min()), float(known.max())),
-        )
-
-    def usual_steps(self, draws: int) -> int:
-        """Network calls a draw that this model needs.
-
-        One gives the mean image of a model that predicts clean changes; images that differ from
-        draw to draw take more, and a model that predicts noise takes the published number.
-        """
-        if self.config.prediction == "noise":
-            return 100
-        return 1 if draws == 1 else 10
+        return config.fitted(samples[1])
 
     def predict(
         self,
@@ -221,23 +226,19 @@ class TDM(nn.Module):
         ValueError
             If the model goes forward in time only and a base is later than the wanted age.
         """
-        sampling_steps = sampling_steps or self.usual_steps(len(noise))
+        sampling_steps = sampling_steps or self.config.usual_steps(len(noise))
         gaps = self._gaps(ages, wanted)
         base, gap = images[:, 0], self._gap(gaps)
         bottom, top = self.config.value_range  # beyond which a visit's own extremes may lie
         low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(bottom)
         high = base.amax(dim=(1, 2, 3), keepdim=True).clamp_min(top)
         conditions = self.conditions(images, gaps, wanted)
-        calls = len(noise) * min(sampling_steps, self.config.steps)
-        done = 0
+        tell = counter(on_step, len(noise) * min(sampling_steps, self.config.steps))
 
         def denoise(noised: Tensor, step: int) -> Tensor:
-            nonlocal done
             steps = torch.tensor([step], device=noised.device)
             change = self.change(noised, steps, conditions, base, gap)
-            done += 1
-            if on_step:
-                on_step(done, calls)
+            tell()
             return (base + change).clamp(low, high) - base
 
         changes = [
@@ -268,12 +269,7 @@ class TDM(nn.Module):
         if self.pool is None:
             maps = self.encoder(images[:, 0])
         else:
-            pairs = torch.cat([images[:, :1].expand_as(images), images], dim=2)
-            there = gaps.isfinite()
-            seen = self.encoder(pairs[there])
-            maps = seen.new_zeros(*gaps.shape, *seen.shape[1:])
-            maps[there] = seen
-            maps = self.pool(maps, gaps / config.gap_sd, age)
+            maps = self.pool(self.encoder, images, gaps / config.gap_sd, age)
         numbers = self.from_age(age) + self.from_gap(gap)
         numbers = numbers[..., None, None].expand(-1, -1, *maps.shape[-2:])
         return self.unet.project_maps(torch.cat([maps, numbers], dim=1))
@@ -308,13 +304,13 @@ class TDM(nn.Module):
         """
         predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), conditions)
         if self.config.prediction == "noise":
-            return clean_from_noise(noised, predicted, self._abar(steps, noised))
+            return clean_from_noise(noised, predicted, abar_at(self.abars, steps, noised))
         if not self.config.motion:
             return predicted
         rest, motion = predicted.split([self.config.modalities, 2], dim=1)
-        motion = self._smooth(motion) * gap[..., None, None]  # a speed times a time
-        moved: Tensor = _moved(base, motion) - base + rest
-        return moved
+        motion = smoothed(motion, self.config.unshuffle) * gap[..., None, None]  # speed times time
+        change: Tensor = moved(base, motion) - base + rest
+        return change
 
     def examine(
         self, visits: Visits, options: TDMOptions, generator: torch.Generator, on_step: OnStep
@@ -324,18 +320,16 @@ class TDM(nn.Module):
         depth, count = images.shape[:2]
         if count < 2:
             raise ValueError("a single visit: there is no other one to predict it from")
-        forward = not self.config.backward
-        asked = torch.arange(count, device=images.device)
-        if forward:
-            asked = asked[visits.ages > visits.ages.min()]
-        others = torch.stack([_others(visits.ages, int(i), forward=forward) for i in asked])
-        known = images[:, others].flatten(0, 1)  # (z · visit, other, modality, y, x)
-        ages = visits.ages[others].repeat(depth, 1)
-        wanted = visits.ages[asked].repeat(depth)
+        tasks = leave_one_out(visits.ages, backward=self.config.backward)
+        known = images[:, tasks.known].flatten(0, 1)  # (z · task, other, modality, y, x)
+        ages = visits.ages[tasks.known].repeat(depth, 1)
+        wanted = visits.ages[tasks.wanted].repeat(depth)
         noise = draw_noise((options.draws, len(known), *known.shape[2:]), generator, known)
         drawn = self.predict(known, ages, wanted, noise, options.sampling_steps, on_step)
-        healthy = images.repeat(options.draws, 1, 1, 1, 1, 1)  # without earlier ones: as they are
-        healthy[:, :, asked] = drawn.unflatten(1, (depth, len(asked)))
+        weighted = drawn.unflatten(1, (depth, -1)) * tasks.weight.to(drawn)[:, None, None, None]
+        healthy = images.repeat(options.draws, 1, 1, 1, 1, 1)  # as it is where nothing precedes it
+        healthy[:, :, tasks.wanted] = 0
+        healthy = healthy.index_add(2, tasks.wanted, weighted.to(healthy))
         return Evidence(healthy=healthy.permute(0, 2, 3, 1, 4, 5))
 
     def loss(self, stage: str, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Tensor:
@@ -343,7 +337,8 @@ class TDM(nn.Module):
 
         Ages are NaN where a series has fewer visits; every series has two or more.
         """
-        picks, years = self._task(batch[1], generator)
+        backward, references = self.config.backward, self.config.references
+        picks, years = draw_visits(batch[1], references, generator, backward=backward)
         taken = batch[0][torch.arange(len(picks), device=picks.device)[:, None], picks]
         target, images, wanted = taken[:, 0], taken[:, 1:], years[:, 0]
         gaps, base = wanted[:, None] - years[:, 1:], taken[:, 1]
@@ -351,7 +346,7 @@ class TDM(nn.Module):
         steps = torch.randint(
             1, self.config.steps + 1, (len(base),), generator=generator, device=generator.device
         ).to(base.device)
-        noised = add_noise(target - base, noise, self._abar(steps, base))
+        noised = add_noise(target - base, noise, abar_at(self.abars, steps, base))
         conditions = self.conditions(images, gaps, wanted)
         if self.config.prediction == "noise":
             predicted = self.unet(noised, self.unet.project_steps(steps), conditions)
@@ -370,38 +365,6 @@ class TDM(nn.Module):
     def begin(self, stage: str) -> None:
         """Nothing to prepare."""
 
-    def _task(self, ages: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw which visit is wanted and which are known, base first, of every series.
-
-        (b, visit) ages -> (b, 1 + references) positions and ages, the wanted visit first, NaN for
-        visits that a sample does without. Half of the samples go out from the visit nearest to the
-        wanted one, a quarter from any. A last quarter wants a visit that is known: so the network
-        learns to read motion off two images.
-        """
-
-        def draw(*shape: int) -> Tensor:
-            return torch.rand(shape, generator=generator, device=generator.device).to(ages.device)
-
-        most = self.config.references
-        order = draw(*ages.shape).masked_fill(ages.isnan(), 2.0).argsort(dim=1)[:, : most + 1]
-        years = ages.gather(1, order)
-        count = 1 + (draw(len(ages), 1).square() * most).long()  # few of them more often
-        place = torch.arange(order.shape[1], device=ages.device)
-        years = years.masked_fill(place > count, torch.nan)
-        kind = draw(len(ages), 1)
-        distance = (years - years[:, :1]).abs()
-        if not self.config.backward:
-            distance = years.nan_to_num(nan=float("-inf")).neg()  # latest first, it is wanted
-            kind = torch.ones_like(kind)
-        key = torch.where(kind < 0.5, place.to(distance), distance)
-        key = key.masked_fill(years.isnan(), torch.inf)
-        sorting = key.argsort(dim=1, stable=True)
-        order, years = order.gather(1, sorting), years.gather(1, sorting)
-        if order.shape[1] > 2:
-            known = (kind[:, 0] < 0.25) & years[:, 2].isfinite()
-            order[known, 0], years[known, 0] = order[known, 2], years[known, 2]
-        return order, years
-
     def _gaps(self, ages: Tensor, wanted: Tensor) -> Tensor:
         """(b, visit) years from each known visit to the wanted age, NaN for those not seen."""
         gaps = wanted[:, None] - ages
@@ -414,63 +377,3 @@ class TDM(nn.Module):
     def _gap(self, gaps: Tensor) -> Tensor:
         """(b, 1) float32: standardised time from the base, the first of (b, visit)."""
         return (gaps[:, :1] / self.config.gap_sd).float()
-
-    def _abar(self, steps: Tensor, like: Tensor) -> Tensor:
-        return self.abars[steps].to(like)[:, None, None, None]
-
-    def _smooth(self, motion: Tensor) -> Tensor:
-        """(b, 2, y, x) pixels, without what is finer than the planes the network works on."""
-        if self.config.unshuffle == 1:
-            return motion
-        coarse = F.avg_pool2d(motion, self.config.unshuffle)
-        return F.interpolate(coarse, size=motion.shape[-2:], mode="bilinear", align_corners=False)
-
-
-class _ReferencePool(nn.Module):
-    """Mean over known visits, each seen in the light of its gap and weighed by it."""
-
-    def __init__(self, channels: int, features: int = 64) -> None:
-        super().__init__()
-        self.read = nn.Sequential(
-            nn.Linear(6, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
-        )
-        self.scale = nn.Linear(features, channels)
-        self.shift = nn.Linear(features, channels)
-        self.weight = nn.Linear(features, 1)
-
-    def forward(self, maps: Tensor, gaps: Tensor, age: Tensor) -> Tensor:
-        """(b, visit, c, y, x), the base first, gaps (b, visit), age (b, 1) -> (b, c, y, x)."""
-        there = gaps.isfinite()
-        gaps = gaps.float().nan_to_num()
-        first = gaps[:, :1].expand_as(gaps)
-        apart = first - gaps  # from the base to this visit
-        alike = apart == 0
-        speed = torch.where(alike, 0.0, 1 / apart.masked_fill(alike, 1.0))  # of a change seen
-        told = [first, apart, first * speed, speed, alike.float(), age.expand_as(gaps)]
-        numbers = torch.stack(told, dim=-1).clamp(-FASTEST, FASTEST)
-        read = self.read(numbers)
-        weight = self.weight(read)[..., 0].masked_fill(~there, float("-inf")).softmax(dim=1)
-        scale = (1 + self.scale(read)) * weight[..., None]
-        shift = (self.shift(read) * weight[..., None]).sum(dim=1)
-        pooled: Tensor = torch.einsum("bvcyx,bvc->bcyx", maps, scale) + shift[..., None, None]
-        return pooled
-
-
-def _others(ages: Tensor, index: int, *, forward: bool) -> Tensor:
-    """(visit - 1,) positions of the other visits, the nearest first; or the nearest earlier one."""
-    gaps = ages[index] - ages
-    distance = gaps.abs().masked_fill(forward & (gaps < 0), torch.inf)
-    order = distance.argsort(stable=True)
-    return order[order != index]
-
-
-def _moved(images: Tensor, motion: Tensor) -> Tensor:
-    """Images (b, m, y, x) read at a distance (b, 2, y, x) in pixels (y, x), edges repeated."""
-    height, width = images.shape[-2:]
-    rows = torch.arange(height, device=images.device, dtype=images.dtype)
-    columns = torch.arange(width, device=images.device, dtype=images.dtype)
-    y = (rows[:, None] + motion[:, 0]) * (2 / (height - 1)) - 1
-    x = (columns + motion[:, 1]) * (2 / (width - 1)) - 1
-    return F.grid_sample(
-        images, torch.stack([x, y], dim=-1), padding_mode="border", align_corners=True
-    )

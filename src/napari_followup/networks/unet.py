@@ -88,41 +88,25 @@ class UNet(nn.Module):
         self.step_embedding = NumberEmbedding(features)
         by_vector = code_features and not summed
         self.code_embedding = nn.Linear(code_features, features) if by_vector else None
-
         by_map = partial(SummedCondition, code_features=code_features)
         condition = by_map if summed else AdaGroupNorm
         block = partial(ResidualBlock, features=features, dropout=dropout, condition=condition)
 
-        def stage(wide_in: int, wide_out: int, attends: bool) -> _Stage:
-            return _Stage(block(wide_in, wide_out), SelfAttention(wide_out) if attends else None)
+        def stage(wide_in: int, wide_out: int, level: int) -> _Stage:
+            attends = SelfAttention(wide_out) if level in attention else None
+            return _Stage(block(wide_in, wide_out), attends)
 
         folded = unshuffle**2
         self.stem = nn.Conv2d(inputs * folded, channels[0], 3, padding=1)
-        widths = (channels[0], *channels)
-        levels = range(len(channels))
-        self.down = nn.ModuleList(
-            stage(widths[i + (n > 0)], widths[i + 1], i in attention)
-            for i in levels
-            for n in range(blocks)
-        )
-        attends = bool(attention)
-        self.middle = nn.ModuleList(
-            stage(channels[-1], channels[-1], attends and n == 0) for n in range(2)
-        )
-        self.up = nn.ModuleList()
-        width = channels[-1]
-        for level in reversed(levels):
-            for skipped in (*[channels[level]] * blocks, widths[level]):
-                self.up.append(stage(width + skipped, channels[level], level in attention))
-                width = channels[level]
+        down, up = _ways(channels, blocks)
+        self.down = nn.ModuleList(stage(*way) for way in down)
+        attending = (min(attention, default=-1), -1)
+        self.middle = nn.ModuleList(stage(channels[-1], channels[-1], it) for it in attending)
+        self.up = nn.ModuleList(stage(*way) for way in up)
         steps = channels if residual_resampling else ()
         self.shrink = nn.ModuleList([block(w, w, resample="down") for w in steps[:-1]])
         self.grow = nn.ModuleList([block(w, w, resample="up") for w in steps[:0:-1]])
-        self.head = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            zeroed(nn.Conv2d(width, outputs * folded, 3, padding=1)),
-        )
+        self.head = _head(channels[0], outputs * folded)
 
     @property
     def multiple(self) -> int:
@@ -195,6 +179,26 @@ class UNet(nn.Module):
         with torch.autocast(h.device.type, enabled=False):  # the image itself in full precision
             h = self.head(h.float())
         return F.pixel_shuffle(h, self.unshuffle) if self.unshuffle > 1 else h
+
+
+def _head(inputs: int, outputs: int) -> nn.Sequential:
+    last = zeroed(nn.Conv2d(inputs, outputs, 3, padding=1))
+    return nn.Sequential(nn.GroupNorm(8, inputs), nn.SiLU(), last)
+
+
+def _ways(
+    channels: tuple[int, ...], blocks: int
+) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """List inputs, outputs and level of every block on the way down, and on the way up."""
+    widths = (channels[0], *channels)
+    levels = range(len(channels))
+    down = [(widths[i + (n > 0)], widths[i + 1], i) for i in levels for n in range(blocks)]
+    up, width = [], channels[-1]
+    for i in reversed(levels):
+        for skipped in (*[channels[i]] * blocks, widths[i]):
+            up.append((width + skipped, channels[i], i))
+            width = channels[i]
+    return down, up
 
 
 def _woven(stages: nn.ModuleList, between: nn.ModuleList, *, every: int) -> list[nn.Module]:
