@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_followup import synthetic
     from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
+    from napari_followup.change import change
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.impute import expected_visits, forecast, imputation, impute
-    from napari_followup.reading import read_stack, read_stacks
+    from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
+    from napari_followup.reading import (
+        ReadError,
+        read_stack,
+        read_stacks,
+        read_visits,
+        write_stack,
+    )
     from napari_followup.recipe import Recipe
+    from napari_followup.registration import align
+    from napari_followup.regridding import cropped, regridded
     from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
     from napari_followup.stack import VisitStack
     from napari_followup.training.train import train
@@ -26,9 +36,15 @@ _HOMES = {
     "Detection": "results",
     "Imputation": "results",
     "ModelBundle": "bundle",
+    "ReadError": "reading",
     "Recipe": "recipe",
     "Reconstruction": "results",
     "VisitStack": "stack",
+    "align": "registration",
+    "bias_corrected": "preprocessing",
+    "brain_mask": "preprocessing",
+    "change": "change",
+    "cropped": "regridding",
     "detect": "detect",
     "expected_visits": "impute",
     "forecast": "impute",
@@ -36,13 +52,18 @@ _HOMES = {
     "imputation": "impute",
     "impute": "impute",
     "load_bundle": "bundle",
+    "masked": "preprocessing",
     "read_stack": "reading",
     "read_stacks": "reading",
+    "read_visits": "reading",
     "reconstruct": "detect",
+    "regridded": "regridding",
     "save_bundle": "bundle",
+    "scaled": "preprocessing",
     "score_pair": "detect",
     "synthetic": "",
     "train": "training.train",
+    "write_stack": "reading",
 }
 
 __all__ = [
@@ -50,9 +71,15 @@ __all__ = [
     "Detection",
     "Imputation",
     "ModelBundle",
+    "ReadError",
     "Recipe",
     "Reconstruction",
     "VisitStack",
+    "align",
+    "bias_corrected",
+    "brain_mask",
+    "change",
+    "cropped",
     "detect",
     "expected_visits",
     "forecast",
@@ -60,13 +87,18 @@ __all__ = [
     "imputation",
     "impute",
     "load_bundle",
+    "masked",
     "read_stack",
     "read_stacks",
+    "read_visits",
     "reconstruct",
+    "regridded",
     "save_bundle",
+    "scaled",
     "score_pair",
     "synthetic",
     "train",
+    "write_stack",
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from napari_followup import cli
 
 Run = Callable[..., int]
-COMMANDS = ("demo", "detect", "train", "synthesize", "evaluate", "bundle")
+COMMANDS = ("demo", "align", "change", "detect", "train", "synthesize", "evaluate", "bundle")
 
 
 def test_version_is_that_of_the_package(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -321,7 +321,7 @@ def test_errors_are_measured_by_the_gap() -> None:
     found = TDM(TINY).loss("change", (images, ages), generator())  # fresh: it predicts no change
 
     squares = (images[:, 1] - images[:, 0]).square().mean(dim=(1, 2, 3))
-    expected = (squares / torch.tensor([0.1 + 1.5**2, 0.1 + 0.25**2])).mean()
+    expected = (squares / torch.tensor([0.02 + 1.5**2, 0.02 + 0.25**2])).mean()
     torch.testing.assert_close(found, expected)
 
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_followup.plugin.reader import get_reader, read_layers
-from napari_followup.reading import write_npz
+from napari_followup.reading import write_npz, write_stack
 from napari_followup.stack import VisitStack
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
@@ -145,3 +145,54 @@ def test_a_damaged_series_is_an_error_that_names_the_file(tmp_path: Path) -> Non
 
     with pytest.raises(ValueError, match=r"'bad.npz': ages: got 2 for the 3 visits"):
         read_layers(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.zarr", "sub-a/ses-1/anat/a_T1w.nii.gz"])
+def test_other_formats_of_series_are_ours(tmp_path: Path, name: str) -> None:
+    stack = VisitStack.from_array(IMAGES, ages=[61, 62, 64], spacing=(0.5, 0.5))
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_stack(path, stack.select(0) if "sub-a" in name else stack)
+    given = tmp_path / "sub-a" if "sub-a" in name else path
+
+    reader = get_reader(str(given))
+    assert reader is not None
+    ((data, attributes, kind),) = reader(str(given))
+
+    assert (kind, data.shape[1:], attributes["scale"]) == ("image", (8, 8), (1, 0.5, 0.5))
+
+
+def test_a_table_of_visits_is_ours_and_other_tables_are_not(tmp_path: Path) -> None:
+    for visit in range(2):
+        write_stack(tmp_path / f"{visit}.nii", VisitStack.from_array(IMAGES[visit : visit + 1]))
+    (tmp_path / "visits.csv").write_text("path,age\n0.nii,61\n1.nii,62\n")
+    (tmp_path / "points.csv").write_text("axis-0,axis-1\n1,2\n")
+
+    assert get_reader(tmp_path / "points.csv") is None
+    for path in (tmp_path, tmp_path / "visits.csv"):
+        ((data, attributes, _),) = read_layers(path)
+        assert get_reader(path) is not None
+        assert data.shape == (2, 8, 8)
+        assert attributes["metadata"]["followup"]["ages"] == [61, 62]
+
+
+def test_niftis_opened_as_one_stack_are_its_visits(tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{visit}.nii.gz") for visit in range(2)]
+    for path in paths:
+        write_stack(path, VisitStack.from_array(IMAGES[:1]))
+
+    reader = get_reader(paths)
+    assert reader is not None
+    assert reader(paths)[0][0].shape == (2, 8, 8)
+
+
+def test_folders_of_others_are_left_to_them(tmp_path: Path) -> None:
+    import zarr
+
+    zarr.open_group(tmp_path / "a.zarr", mode="w").create_array("0", data=IMAGES)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"")
+    (tmp_path / "photos" / "b.tif").write_bytes(b"")
+
+    for name in ("a.zarr", "photos"):
+        assert get_reader(tmp_path / name) is None

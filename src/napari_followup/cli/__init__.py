@@ -12,11 +12,21 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from napari_followup.cli import bundle, demo, detect, evaluate, impute, synthesize, train
+from napari_followup.cli import (
+    align,
+    bundle,
+    change,
+    demo,
+    detect,
+    evaluate,
+    impute,
+    synthesize,
+    train,
+)
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (demo, detect, impute, train, synthesize, evaluate, bundle)
+COMMANDS = (demo, align, change, detect, impute, train, synthesize, evaluate, bundle)
 EXPECTED = (OSError, ValueError, TypeError, ImportError, MemoryError)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.options import (
+    FORMATS,
     Subcommands,
     add_device,
     add_recipe,
@@ -50,7 +51,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     calibrating.add_argument("model", help="embedded name or .safetensors file")
     calibrating.add_argument(
-        "data", nargs="+", metavar="DATA", help="healthy series not trained on"
+        "data", nargs="+", metavar="DATA", help=f"healthy series not trained on: {FORMATS}"
     )
     calibrating.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
     calibrating.add_argument("--split", help="take the subjects a cohort file marks with this word")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.cli.evaluate_imputation import Report, add_imputation, measure_imputation
 from napari_followup.cli.files import write_csv
 from napari_followup.cli.options import (
+    FORMATS,
     Subcommands,
     add_device,
     add_model,
@@ -82,9 +83,7 @@ def _add_detection(questions: Subcommands, shared: argparse.ArgumentParser) -> N
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
-    parser.add_argument(
-        "data", nargs="+", metavar="DATA", help="files or folders of healthy series"
-    )
+    parser.add_argument("data", nargs="+", metavar="DATA", help=f"healthy series: {FORMATS}")
     parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
     parser.add_argument(
         "--out", type=Path, help="folder for the table (.md) and the figures (.json)"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_followup.stack import VisitStack
 
 __all__ = [
+    "FORMATS",
     "Subcommands",
     "add_device",
     "add_model",
@@ -34,6 +35,12 @@ __all__ = [
 
 Subcommands = Any
 """What ``ArgumentParser.add_subparsers`` returns; argparse gives it no public type."""
+
+FORMATS = (
+    "tables of visits (.csv), NIfTI, TIFF or .npz files, OME-Zarr, BIDS or DICOM folders, or "
+    "folders of such files"
+)
+"""What a series may be read from, for the help of a subcommand."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_followup.cli.options import Subcommands
+from napari_followup.cli.options import FORMATS, Subcommands
 
 if TYPE_CHECKING:
     from napari_followup.stack import VisitStack
@@ -21,9 +21,7 @@ FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, Runtim
 
 def add_series(parser: Subcommands) -> None:
     """SERIES, --out, --split and --axes."""
-    parser.add_argument(
-        "series", nargs="+", metavar="SERIES", help=".npz or TIFF files, or folders"
-    )
+    parser.add_argument("series", nargs="+", metavar="SERIES", help=f"series: {FORMATS}")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
     parser.add_argument(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_followup.cli.options import (
+    FORMATS,
     Subcommands,
     add_device,
     add_seed,
@@ -54,9 +55,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         choices=sorted(METHODS),
         help="; ".join(f"{name}: {WHAT.get(name, 'see its card')}" for name in sorted(METHODS)),
     )
-    parser.add_argument(
-        "data", nargs="+", metavar="DATA", help="files or folders of healthy series"
-    )
+    parser.add_argument("data", nargs="+", metavar="DATA", help=f"healthy series: {FORMATS}")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for checkpoints and the model"
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_followup.reading.replacing import replacing
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.detection import DetectionFigures
@@ -80,18 +80,6 @@ def reconstruction_table(figures: Sequence[ReconstructionFigures]) -> str:
         for row in figures
     ]
     return table(head, rows)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the place of `path` once all is written."""
-    path = Path(path)
-    draft = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_report(

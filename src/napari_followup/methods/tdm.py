@@ -28,7 +28,7 @@ from napari_followup.recipe import Recipe
 
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
 
-GAP_FLOOR = 0.1  # of the squared gap that errors are measured by, in the cohort's gap_sd
+GAP_FLOOR = 0.02  # of the squared gap that errors are measured by, in the cohort's gap_sd
 
 
 @dataclass(frozen=True, kw_only=True)

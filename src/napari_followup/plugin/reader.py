@@ -1,8 +1,9 @@
-"""Open series and cohorts in napari: ``.npz`` files, and the TIFF files that say they are one.
+"""Open series and cohorts in napari: the files and folders that say they are one.
 
-Every other TIFF is left to napari's own readers. What it says is found without reading its pixels,
-for napari asks about every file that is opened. Napari itself reads no ``.npz``, so that every such
-file is taken: the error about one that is cut short or foreign says what is wrong with it.
+Tables of visits, NIfTI and ``.npz`` files are ours, which napari itself does not read, and folders
+in BIDS, of DICOM or with such files; TIFF and OME-Zarr only with an axis of time. What a file says
+is found without reading its pixels, for napari asks about every file that is opened. The error
+about one of ours that is cut short or foreign says what is wrong with it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = ["get_reader", "read_layers"]
 PathLike = str | os.PathLike[str]
 
 TIFFS = (".tif", ".tiff")
+NIFTI = (".nii", ".nii.gz")
 SAMPLES, DESCRIPTION = 277, 270  # tags of a TIFF page: values a pixel, text
 # Classic TIFF and BigTIFF: number of tags, one tag, offset of the first page in the header.
 LAYOUTS = {42: ("H", "HHL4s", 4), 43: ("Q", "HHQ8s", 8)}
@@ -29,28 +31,71 @@ LAYOUTS = {42: ("H", "HHL4s", 4), 43: ("Q", "HHQ8s", 8)}
 
 def get_reader(
     path: PathLike | Sequence[PathLike],
-) -> Callable[[PathLike], list[LayerTuple]] | None:
-    """Answer napari with the function that reads this file, or nothing if it is no series."""
+) -> Callable[[PathLike | Sequence[PathLike]], list[LayerTuple]] | None:
+    """Answer napari with the function that reads this file, or nothing if it is no series.
+
+    A list, which napari gives where files are opened as one stack, holds one visit a file.
+    """
     if not isinstance(path, str | os.PathLike):
-        return None
-    suffix = Path(path).suffix.lower()
-    is_ours = suffix == ".npz" or (suffix in TIFFS and _has_visits(Path(path)))
+        return read_layers if all(_suffix(Path(each)) in NIFTI for each in path) else None
+    given = Path(path)
+    is_ours = _is_folder_of_ours(given) if given.is_dir() else _is_ours(given)
     return read_layers if is_ours else None
 
 
-def read_layers(path: PathLike) -> list[LayerTuple]:
+def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     """Read a series, or a cohort, as image layers.
 
     Raises
     ------
-    ValueError
+    ReadError
         If the file is damaged; the message says what is wrong.
     """
     from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
-    from napari_followup.reading import read_stacks
+    from napari_followup.reading import read_stack, read_stacks
 
+    if not isinstance(path, str | os.PathLike):
+        return stack_layers(read_stack(path))
     stacks = read_stacks(path)
     return stack_layers(stacks[0]) if len(stacks) == 1 else cohort_layers(stacks, Path(path).stem)
+
+
+def _suffix(path: Path) -> str:
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def _is_ours(file: Path) -> bool:
+    match _suffix(file):
+        case ".npz" | ".nii" | ".nii.gz":
+            return True
+        case ".csv" | ".tsv":
+            from napari_followup.reading.manifest import is_manifest
+
+            return is_manifest(file)
+        case suffix:
+            return suffix in TIFFS and _has_visits(file)
+
+
+def _is_folder_of_ours(folder: Path) -> bool:
+    """Whether a folder is a series, or holds files that napari does not read by itself."""
+    from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr
+
+    if is_zarr(folder):
+        return _zarr_has_visits(folder)
+    files = [file for file in folder.iterdir() if _suffix(file) not in TIFFS and file.is_file()]
+    return any(map(_is_ours, files)) or is_bids(folder) or is_dicom(folder)
+
+
+def _zarr_has_visits(folder: Path) -> bool:
+    """Whether an OME-Zarr image has an axis of time, by the text of its attributes."""
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            text = (folder / name).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if re.search(r'"name"\s*:\s*"t"', text):
+            return True
+    return False
 
 
 def _has_visits(path: Path) -> bool:

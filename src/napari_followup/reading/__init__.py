@@ -1,35 +1,90 @@
-"""Files to stacks: one door for every format, chosen by the file's suffix.
+"""Files to stacks and back: one door for every format, chosen by the file's suffix.
 
 A reader is one module with one function ``(path, axes) -> list of VisitStack`` and one line in
-`READERS`. Nothing is ever unpickled; a damaged or foreign file is a ValueError that names it.
+`READERS`; a writer is one with ``(path, stack)`` and one in `WRITERS`. Nothing is ever unpickled;
+a damaged or foreign file is a ReadError that names it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from napari_followup.reading.bids import bids_files
+from napari_followup.reading.dicom import read_dicom
+from napari_followup.reading.errors import ReadError
+from napari_followup.reading.folder import folder_files, holds_visits
+from napari_followup.reading.kinds import (
+    IMAGES,
+    TABLES,
+    is_bids,
+    is_dicom,
+    is_zarr,
+    suffix_of,
+)
+from napari_followup.reading.manifest import is_manifest, read_manifest, read_visits
+from napari_followup.reading.nifti import read_nifti, write_nifti
 from napari_followup.reading.npz import is_result, marked_sick, read_npz, write_npz
-from napari_followup.reading.tiff import read_tiff
+from napari_followup.reading.table import write_table
+from napari_followup.reading.tiff import read_tiff, write_tiff
+from napari_followup.reading.visits import join_visits, read_subjects
+from napari_followup.reading.zarr import read_zarr, write_zarr
 from napari_followup.stack import VisitStack
 
-__all__ = ["files_in", "read_healthy", "read_stack", "read_stacks", "write_npz"]
+__all__ = [
+    "ReadError",
+    "files_in",
+    "join_visits",
+    "read_healthy",
+    "read_stack",
+    "read_stacks",
+    "read_visits",
+    "write_nifti",
+    "write_npz",
+    "write_stack",
+    "write_table",
+    "write_tiff",
+    "write_zarr",
+]
 
 READERS: dict[str, Callable[..., list[VisitStack]]] = {
+    ".csv": read_manifest,
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
     ".npz": read_npz,
     ".tif": read_tiff,
     ".tiff": read_tiff,
+    ".tsv": read_manifest,
+    ".zarr": read_zarr,
+}
+WRITERS: dict[str, Callable[[Path, VisitStack], Any]] = {
+    ".nii": write_nifti,
+    ".nii.gz": write_nifti,
+    ".npz": write_npz,
+    ".tif": write_tiff,
+    ".tiff": write_tiff,
+    ".zarr": write_zarr,
 }
 
 
-def read_stack(path: str | os.PathLike[str], *, axes: str | None = None) -> VisitStack:
+def read_stack(
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    axes: str | None = None,
+    ages: Sequence[float] | None = None,
+) -> VisitStack:
     """Read one subject's series.
 
     Parameters
     ----------
     path
-        A file, or a folder that holds one.
+        A table of visits (CSV), a NIfTI, TIFF or ``.npz`` file, an OME-Zarr folder; a folder that
+        holds one of them, or is a BIDS, DICOM or image folder of one subject; or a list of files,
+        one a visit.
+    ages
+        One a file in years, for a list of files.
     axes
         One letter an axis, v(isit) m(odality) z y x, where the file does not say or is wrong.
 
@@ -42,13 +97,19 @@ def read_stack(path: str | os.PathLike[str], *, axes: str | None = None) -> Visi
     ------
     FileNotFoundError
         If nothing is there.
-    ValueError
-        If it cannot be read, or holds several subjects.
+    ReadError
+        If it cannot be read, holds several subjects, or visits on different grids.
     """
+    if not isinstance(path, str | os.PathLike):
+        return join_visits(read_visits(path, ages=ages))
+    if ages is not None:
+        raise ReadError("ages: go with a list of files; put them into a table otherwise")
     stacks = read_stacks(path, axes=axes)
     if len(stacks) != 1:
-        raise ValueError(
-            f"{Path(path).name!r} holds {len(stacks)} subjects; read_stacks reads them all"
+        names = ", ".join(stack.subject for stack in stacks[:3])
+        raise ReadError(
+            f"{Path(path).name!r} holds {len(stacks)} subjects; read_stacks reads them all "
+            f"({names}{', ...' if len(stacks) > 3 else ''})"
         )
     return stacks[0]
 
@@ -61,7 +122,9 @@ def read_stacks(
     Parameters
     ----------
     path
-        A file, which may hold a cohort, or a folder of them.
+        As for `read_stack`; a file, table or folder may hold a cohort. A folder whose images each
+        hold one visit (PNG, JPEG, NIfTI of three axes, TIFF of one plane) is one subject, sorted by
+        the dates in their names or by name; where a table names the images, the table counts.
     split
         Keep the subjects that a cohort file marks with this word, such as "train".
     axes
@@ -77,7 +140,7 @@ def read_stacks(
     ------
     FileNotFoundError
         If nothing is there.
-    ValueError
+    ReadError
         If a file cannot be read, or has no such split.
     """
     path = Path(path)
@@ -112,44 +175,104 @@ def read_healthy(
     for file in files_in(path) if path.is_dir() else [path]:
         beside = file.with_name(f"{file.stem}_truth{file.suffix}")
         if beside.exists() or (file.suffix.lower() == ".npz" and marked_sick(file)):
-            raise ValueError(
+            raise ReadError(
                 f"{file.name!r}: these series are marked as sick (the file holds, or has beside "
                 "it, a truth or the name of an anomaly); give healthy series"
             )
     return stacks
 
 
-def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
-    """Read one file; whatever is wrong with it, the error begins with its name."""
-    reader = READERS.get(file.suffix.lower())
-    try:
-        if reader is None:
-            raise ValueError(f"is of an unknown format; give a {_known_suffixes()} file")
-        return reader(file, axes=axes, split=split)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file.name!r}: {error}") from error
+def write_stack(path: str | os.PathLike[str], stack: VisitStack) -> Path:
+    """Write one subject's series in the format that the name's ending says.
 
+    Parameters
+    ----------
+    path
+        Ends in ``.npz``, ``.nii``, ``.nii.gz``, ``.tif``, ``.ome.tif`` or ``.zarr``.
+    stack
+        What to write; `read_stack` gives it back.
 
-def files_in(folder: Path) -> list[Path]:
-    """Files of a folder that may be series, in the order of their names.
+    Returns
+    -------
+    Path
+        What was written; a file of that name is replaced once the new one is complete.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If no format has that ending.
+    OSError
+        If nothing can be written there.
     """
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in READERS and not file.name.startswith(".") and not is_result(file)
-    )
+    path = Path(path)
+    writer = WRITERS.get(suffix_of(path))
+    if writer is None:
+        raise ValueError(f"write_stack: got {path.name!r}; end the name in {_listed(WRITERS)}")
+    writer(path, stack)
+    return path
+
+
+def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
+    """Read one file or folder; whatever is wrong with it, the error begins with its name."""
+    try:
+        if file.is_dir() and not is_zarr(file):
+            if axes is not None or split is not None:
+                raise ReadError("a folder of visits has no axes or splits; leave them out")
+            return _read_folder(file)
+        reader = READERS.get(".zarr" if file.is_dir() else suffix_of(file))
+        if reader is None:
+            raise ReadError(f"is of an unknown format; give a {_listed(READERS)} file")
+        return reader(file, axes=axes, split=split)
+    except (OSError, TypeError, ValueError) as error:
+        raise ReadError(f"{file.name!r}: {error}") from error
+
+
+def _read_folder(folder: Path) -> list[VisitStack]:
+    """Subjects of a folder that is more than its files."""
+    if is_bids(folder):
+        return read_subjects(bids_files(folder))
+    if not is_dicom(folder):
+        return read_subjects(folder_files(folder))
+    subjects: dict[str, list[VisitStack]] = {}
+    for visit in read_dicom(folder):
+        subjects.setdefault(visit.subject, []).append(visit)
+    return [join_visits(visits) for visits in subjects.values()]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """List what in a folder may be series: the folder itself, if its files together are one.
+
+    Tables of visits stand for the images they name.
+
+    Raises
+    ------
+    ReadError
+        If there is nothing.
+    """
+    if is_zarr(folder) or is_bids(folder):
+        return [folder]
+    files = sorted(file for file in folder.iterdir() if _may_be_series(file))
+    if tables := [file for file in files if suffix_of(file) in TABLES]:
+        return tables
+    if holds_visits(folder) or (not files and is_dicom(folder)):
+        return [folder]
     if not files:
-        raise ValueError(
-            f"the folder {folder.name!r} holds no series; put {_known_suffixes()} files into it"
+        raise ReadError(
+            f"the folder {folder.name!r} holds no series; put {_listed(READERS)} files, "
+            f"{_listed(IMAGES)} images, or DICOM files into it"
         )
     return files
 
 
-def _known_suffixes() -> str:
-    *others, last = sorted(READERS)
+def _may_be_series(file: Path) -> bool:
+    suffix = suffix_of(file)
+    if suffix not in READERS or file.name.startswith("."):
+        return False
+    if file.is_dir():
+        return is_zarr(file)
+    return is_manifest(file) if suffix in TABLES else not is_result(file)
+
+
+def _listed(suffixes: Iterable[str]) -> str:
+    *others, last = sorted(suffixes)
     return f"{', '.join(others)} or {last}"

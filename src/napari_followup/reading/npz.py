@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -21,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.reading.errors import ReadError
+from napari_followup.reading.replacing import replacing
 from napari_followup.stack import VisitStack
 
 __all__ = ["is_result", "marked_sick", "read_npz", "write_npz"]
@@ -51,7 +52,7 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
 
     Raises
     ------
-    ValueError
+    ReadError
         If the file is damaged, holds no ``images``, or lacks the split.
     """
     data = _load(path)
@@ -69,7 +70,7 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
     is_cohort = "s" in letters if letters else _has_subject_axis(data)
     if not is_cohort:
         if split is not None:
-            raise ValueError("holds one subject and no splits; leave split out")
+            raise ReadError("holds one subject and no splits; leave split out")
         name = path.stem if names is None else str(names.ravel()[0])
         stack = VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)
         return [replace(stack, provenance=_said(data))]
@@ -100,6 +101,8 @@ def write_npz(
     ------
     ValueError
         If `path` has another suffix.
+    OSError
+        If nothing can be written there.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
@@ -119,13 +122,8 @@ def write_npz(
     if stack.provenance:
         data["provenance"] = np.asarray(json.dumps(dict(stack.provenance)))
     data |= more or {}
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with draft.open("xb") as file:
-            np.savez_compressed(file, **data)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("xb") as file:
+        np.savez_compressed(file, **data)
 
 
 def is_result(path: Path) -> bool:
@@ -154,7 +152,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         file.seek(0)
         if not start.startswith(STARTS):
             what = "is no readable .npz file, whatever its name" if start else "is an empty file"
-            raise ValueError(
+            raise ReadError(
                 f"{what}; copy it again, or save one with numpy.savez(path, images=..., ages=...)"
             )
         try:
@@ -164,20 +162,20 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             data = {key: archive[key] for key in keys if key in found}
         except DAMAGE as error:
             if "pickle" in str(error):
-                raise ValueError(
+                raise ReadError(
                     "is no readable .npz file: it holds Python objects, which are never loaded; "
                     "save plain arrays"
                 ) from error
-            raise ValueError(
+            raise ReadError(
                 f"is no readable .npz file ({error}); it may be cut short: copy it again"
             ) from error
     if "images" not in data and set(found) >= RESULT:
-        raise ValueError(
+        raise ReadError(
             "is a result of napari-followup, not a series; open the series it was made from, and "
             f"its maps ({', '.join(found)}) with numpy.load(path)"
         )
     if "images" not in data:
-        raise ValueError(
+        raise ReadError(
             f"has no array 'images' (it has: {', '.join(found) or 'no names at all'}); save one "
             "with numpy.savez(path, images=..., ages=...)"
         )
@@ -213,8 +211,8 @@ def _select_split(
     stacks: list[VisitStack], words: NDArray[Any] | None, split: str
 ) -> list[VisitStack]:
     if words is None or words.shape != (len(stacks),):
-        raise ValueError("has no 'split' with a word for each subject; leave split out")
+        raise ReadError("has no 'split' with a word for each subject; leave split out")
     kept = [stack for stack, word in zip(stacks, words, strict=True) if word == split]
     if not kept:
-        raise ValueError(f"split: got {split!r}; the file has {', '.join(np.unique(words))}")
+        raise ReadError(f"split: got {split!r}; the file has {', '.join(np.unique(words))}")
     return kept

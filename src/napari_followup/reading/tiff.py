@@ -2,43 +2,35 @@
 
 Axes come from the file where it names them (T visits, C modalities, Z, Y, X), else three are read
 as ``(visit, y, x)`` and four as ``(visit, z, y, x)``; an unnamed axis beside T holds subjects.
-Ages are known only if the file was written by tifffile with ``metadata={"ages": [...]}``.
+Ages are known if the file was written by us, or by tifffile with ``metadata={"ages": [...]}``; an
+OME-TIFF holds what we add, as JSON, in its description.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import struct
-import zlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from napari_followup.reading.errors import ReadError
+from napari_followup.reading.replacing import replacing
+from napari_followup.reading.tiff_settings import settings_of, tiff_settings
 from napari_followup.stack import VisitStack
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
 
-__all__ = ["read_tiff"]
+__all__ = ["is_one_visit", "read_tiff", "read_tiff_visit", "write_tiff"]
 
 LETTERS = {"T": "v", "C": "m", "Z": "z", "Y": "y", "X": "x"}
 BARE_AXES = {1: "v", 2: "vz", 3: "vmz"}  # what unnamed axes in front of (y, x) are
-MICRONS = ("um", "µm", "\u03bcm", "\\u00b5m", "micron", "microns", "micrometer")
-IN_MM = {"m": 1e3, "cm": 10.0, "mm": 1.0, "nm": 1e-6, "inch": 25.4, **dict.fromkeys(MICRONS, 1e-3)}
-# What tifffile and its decoders raise on broken files.
-DAMAGE = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
 
 
 def read_tiff(path: Path, *, axes: str | None = None, split: str | None = None) -> list[VisitStack]:
@@ -60,17 +52,111 @@ def read_tiff(path: Path, *, axes: str | None = None, split: str | None = None) 
 
     Raises
     ------
-    ValueError
+    ReadError
         If the file is damaged, in colour, holds several images of different size, or no series.
     """
     if split is not None:
-        raise ValueError("TIFF files have no splits; leave split out")
+        raise ReadError("TIFF files have no splits; leave split out")
     images, file_axes, settings = _load(path)
     letters = axes or _letters(file_axes, images.shape)
     if "s" not in letters:
-        return [VisitStack.from_array(images, axes=letters, subject=path.stem, **settings)]
+        return [_stack(path, images, letters, settings)]
     names = [f"{path.stem}-{number:04d}" for number in range(images.shape[letters.index("s")])]
-    return VisitStack.from_cohort(images, axes=letters, subjects=names, **settings)
+    shared = {name: settings.get(name) for name in ("ages", "spacing")}
+    return VisitStack.from_cohort(images, axes=letters, subjects=names, **shared)
+
+
+def read_tiff_visit(path: Path) -> list[VisitStack]:
+    """Read a TIFF file that holds one visit: a plane, or planes that are slices of a volume.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    list of VisitStack
+        One; with several visits if the file names an axis of time.
+
+    Raises
+    ------
+    ReadError
+        As `read_tiff`.
+    """
+    images, file_axes, settings = _load(path)
+    if "T" in file_axes or file_axes.endswith("S"):
+        return read_tiff(path)
+    unnamed = [letter for letter in file_axes if letter not in LETTERS]
+    if len(unnamed) > 1 or (unnamed and "Z" in file_axes):
+        raise ReadError(f"has the axes {file_axes}; name them when saving, as in ZYX")
+    letters = "v" + "".join(LETTERS.get(letter, "z") for letter in file_axes)
+    return [_stack(path, images[None], letters, settings)]
+
+
+def is_one_visit(path: Path) -> bool:
+    """Whether a TIFF file is one plane, or a volume whose axes are named, without time."""
+    import tifffile
+
+    try:
+        with path.open("rb") as raw, _complaints("tifffile"), tifffile.TiffFile(raw) as file:
+            return set(file.series[0].axes) <= set("CZYX")
+    except Exception:  # tifffile has many of its own
+        return False  # reading it says what is wrong
+
+
+def write_tiff(path: str | os.PathLike[str], stack: VisitStack) -> Path:
+    """Write one subject's series, so that `read_tiff` gives it back.
+
+    An OME-TIFF if the name ends in ``.ome.tif`` or ``.ome.tiff``, else a TIFF with the axes as
+    JSON. A file of that name is replaced once the new one is complete.
+
+    Parameters
+    ----------
+    path
+        Where to; ends in ``.tif`` or ``.tiff``.
+    stack
+        What to write; truth values become 0 and 1.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If `path` has another suffix.
+    OSError
+        If nothing can be written there.
+    """
+    import tifffile
+
+    path = Path(path)
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"write_tiff: got {path.name!r}; end the name in .tif")
+    images = np.asarray(stack.images).transpose(0, 2, 1, 3, 4)
+    images = images.astype(np.uint8) if images.dtype == bool else images
+    is_ome = path.name.lower().endswith((".ome.tif", ".ome.tiff"))
+    about = {"axes": "TZCYX"} | tiff_settings(stack, is_ome=is_ome)
+    with replacing(path) as draft:
+        tifffile.imwrite(
+            draft,
+            images,
+            ome=is_ome,
+            metadata=about,
+            compression="zlib",
+            photometric="minisblack",
+        )
+    return path
+
+
+def _stack(path: Path, images: Any, letters: str, settings: dict[str, Any]) -> VisitStack:
+    known = {"subject": path.stem, **settings}
+    provenance = known.pop("provenance", None)
+    stack = VisitStack.from_array(images, axes=letters, **known)
+    said = json.loads(provenance) if isinstance(provenance, str) else {}
+    return replace(stack, provenance=said if isinstance(said, dict) else {})
 
 
 def _load(path: Path) -> tuple[Any, str, dict[str, Any]]:
@@ -80,17 +166,19 @@ def _load(path: Path) -> tuple[Any, str, dict[str, Any]]:
     with path.open("rb") as raw, _complaints("tifffile") as complaints:
         try:
             with tifffile.TiffFile(raw) as file:
-                count, axes, settings = len(file.series), file.series[0].axes, _settings(file)
+                count, axes, settings = len(file.series), file.series[0].axes, settings_of(file)
                 images = file.series[0].asarray()
-        except DAMAGE as error:
-            complaints.append(str(error))
+                if file.is_ome and "unit" in settings:  # ours: visits may be one, and named
+                    axes, images = _with_all_axes(file, images)
+        except Exception as error:  # tifffile and its decoders have many of their own
+            complaints.append(str(error) or type(error).__name__)
     if complaints:
-        raise ValueError(
+        raise ReadError(
             f"is no readable TIFF file ({complaints[0]}); it may be cut short: copy it again, or "
             "open it in the program that wrote it and save it anew"
         )
     if count > 1:
-        raise ValueError(f"holds {count} images of different size or type; save one alone")
+        raise ReadError(f"holds {count} images of different size or type; save one alone")
     return images, axes, settings
 
 
@@ -119,7 +207,7 @@ def _complaints(logger_name: str) -> Iterator[list[str]]:
 def _letters(file_axes: str, shape: tuple[int, ...]) -> str:
     """Our letters for tifffile's."""
     if file_axes.endswith("S"):
-        raise ValueError(f"is in colour, shape {shape}; convert it to one grey channel")
+        raise ReadError(f"is in colour, shape {shape}; convert it to one grey channel")
     # S elsewhere is tifffile's guess for 3 or 4 planes of uint8, written without a photometric.
     unnamed = [letter for letter in file_axes if letter not in LETTERS]
     if "T" in file_axes:
@@ -127,7 +215,7 @@ def _letters(file_axes: str, shape: tuple[int, ...]) -> str:
     else:
         free = "".join(new for new in BARE_AXES.get(len(unnamed), "") if _is_free(new, file_axes))
     if len(free) != len(unnamed) or not ("T" in file_axes or free):
-        raise ValueError(
+        raise ReadError(
             f"has the axes {file_axes}, shape {shape}, none of them clearly the visits; say which "
             "is which, as in axes='vyx'"
         )
@@ -139,40 +227,9 @@ def _is_free(letter: str, file_axes: str) -> bool:
     return all(LETTERS.get(other) != letter for other in file_axes)
 
 
-def _settings(file: TiffFile) -> dict[str, Any]:
-    """Ages, and spacing in mm, as far as the file knows them."""
-    declared = (file.shaped_metadata or ({},))[0]
-    spacing = declared.get("spacing")
-    if file.is_imagej:
-        spacing = _imagej_spacing(file)
-    elif file.is_ome:
-        spacing = _ome_spacing(file)
-    return {"ages": declared.get("ages"), "spacing": spacing}
-
-
-def _imagej_spacing(file: TiffFile) -> list[float] | None:
-    metadata, tags = file.imagej_metadata or {}, file.pages.first.tags
-    unit = IN_MM.get(str(metadata.get("unit")).lower())
-    if unit is None or "XResolution" not in tags or "YResolution" not in tags:
-        return None
-    # A resolution is a fraction: so many pixels in such a length.
-    (y_pixels, y_length), (x_pixels, x_length) = (
-        tags["YResolution"].value,
-        tags["XResolution"].value,
-    )
-    z = float(metadata.get("spacing", 1.0))
-    return [unit * size for size in (z, y_length / y_pixels, x_length / x_pixels)]
-
-
-def _ome_spacing(file: TiffFile) -> list[float] | None:
-    from tifffile import xml2dict
-
-    image = xml2dict(file.ome_metadata or "")["OME"]["Image"]
-    pixels = (image[0] if isinstance(image, list) else image)["Pixels"]
-    if "PhysicalSizeX" not in pixels or "PhysicalSizeY" not in pixels:
-        return None
-    return [
-        float(pixels.get(f"PhysicalSize{axis}", 1.0))
-        * IN_MM.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")), 1.0)
-        for axis in "ZYX"
-    ]
+def _with_all_axes(file: TiffFile, images: Any) -> tuple[str, Any]:
+    """Axes and pixels, with the axes of length 1 that tifffile takes out."""
+    series = file.series[0]
+    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    named = [index for index, letter in enumerate(axes) if letter in LETTERS]
+    return "".join(axes[index] for index in named), images.reshape([shape[i] for i in named])

@@ -1,0 +1,134 @@
+"""``napari-followup align``: visits in, on grids of their own; one series on the first's out."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.onefile import check_file, subject_of, write_series
+from napari_followup.cli.options import Subcommands, add_seed, countdown, stop_at_interrupt
+
+if TYPE_CHECKING:
+    from napari_followup.stack import VisitStack
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "align",
+        parents=[shared],
+        help="bring the visits of one subject onto the first one",
+        description="Registers every visit rigidly to the first, resamples it onto the first's "
+        "grid and writes one series. Needs SimpleITK: pip install 'napari-followup[mri]'.",
+    )
+    parser.add_argument(
+        "visits",
+        nargs="+",
+        metavar="VISIT",
+        help="files, one a visit, in their order; or one table of visits, folder or series",
+    )
+    parser.add_argument("--out", type=Path, required=True, help=".npz, .nii or .nii.gz file")
+    parser.add_argument(
+        "--ages", type=float, nargs="+", metavar="YEARS", help="one a file, where files are given"
+    )
+    parser.add_argument("--subject", help="which one, of a table or folder that holds several")
+    parser.add_argument("--modality", help="the one that is looked at (default: the first)")
+    parser.add_argument(
+        "--interpolation",
+        default="linear",
+        choices=["linear", "cubic", "nearest"],
+        help="how images are resampled (default: linear)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="more are faster, but give slightly different results each time (default: 1)",
+    )
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, align, write."""
+    from napari_followup.registration import align
+    from napari_followup.results import Cancelled
+    from napari_followup.rigid import need_simpleitk
+
+    need_simpleitk()
+    check_file(args.out)
+    visits = _visits(args)
+    start = time.monotonic()
+    with stop_at_interrupt("level") as stopped:
+        try:
+            aligned = align(
+                visits,
+                modality=_modality(args, visits[0]),
+                interpolation=args.interpolation,
+                seed=args.seed,
+                threads=args.threads,
+                on_step=_step(stopped),
+            )
+        except Cancelled:
+            print("stopped; nothing was written")
+            return 130
+    for said in aligned.provenance["steps"][-1]["visits"]:
+        print(_line(said, aligned.unit))
+    write_series(args.out, aligned, args.command_line)
+    seconds = time.monotonic() - start
+    print(f"{args.out}: {aligned.subject}, {aligned.n_visits} visits on one grid ({seconds:.1f} s)")
+    return 0
+
+
+def _visits(args: argparse.Namespace) -> list[VisitStack]:
+    """Every visit of one subject; at least two."""
+    from napari_followup.reading import read_stacks
+    from napari_followup.reading.kinds import TABLES, suffix_of
+    from napari_followup.reading.manifest import read_visits
+
+    paths = [Path(path) for path in args.visits]
+    if len(paths) > 1:
+        stacks = read_visits(paths, ages=args.ages)
+    elif args.ages is not None:
+        raise ValueError("ages: go with several files, one a visit; a table or series has its own")
+    elif paths[0].is_dir() or suffix_of(paths[0]) in TABLES:
+        stacks = read_visits(paths[0])
+    else:
+        stacks = read_stacks(paths[0])
+    stacks = subject_of(stacks, args.subject)
+    if sum(stack.n_visits for stack in stacks) < 2:
+        raise ValueError(f"{args.visits[0]!r} holds one visit; give two or more to align")
+    return stacks
+
+
+def _modality(args: argparse.Namespace, stack: VisitStack) -> int:
+    if args.modality is None:
+        return 0
+    if args.modality not in stack.modalities:
+        known = ", ".join(stack.modalities)
+        raise ValueError(f"modality: got {args.modality!r}; the visits have {known}")
+    return stack.modalities.index(args.modality)
+
+
+def _step(stopped: Callable[[], bool]) -> Callable[[int, int], bool]:
+    tell = countdown("level")
+
+    def step(done: int, total: int) -> bool:
+        if done < total:  # the lines of the visits say that it is done
+            tell(done, total)
+        return not stopped()
+
+    return step
+
+
+def _line(said: dict[str, Any], unit: str) -> str:
+    if said["matrix"] is None:
+        return f"{said['visit']}: missing"
+    away = said["mean_displacement"]
+    moved = [f"moved by {away:.2f} {unit} on average"] if away else []
+    return f"{said['visit']}: {'; '.join([*moved, *said['notes']])}"

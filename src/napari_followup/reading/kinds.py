@@ -1,0 +1,44 @@
+"""What a path is, by its name and, for folders, by what lies in them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+__all__ = ["IMAGES", "TABLES", "is_bids", "is_dicom", "is_zarr", "suffix_of"]
+
+IMAGES = (".bmp", ".jpeg", ".jpg", ".png")  # one plane a file
+TABLES = (".csv", ".tsv")
+LOOKED_AT = 1000  # entries of a folder, and of those in it, to find DICOM among
+
+
+def suffix_of(path: Path) -> str:
+    """Give the ending of a name in lower case, ``.nii.gz`` as a whole."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a zarr group."""
+    return any((folder / name).is_file() for name in (".zgroup", ".zattrs", "zarr.json"))
+
+
+def is_bids(folder: Path) -> bool:
+    """Whether a folder holds subjects as BIDS names them, or is one of them."""
+    subjects = [folder] if folder.name.startswith("sub-") else folder.glob("sub-*")
+    inside = ("anat", "ses-*/anat")
+    return any(any(subject.glob(each)) for subject in subjects for each in inside)
+
+
+def is_dicom(folder: Path) -> bool:
+    """Whether a folder, or one in it, holds a DICOM file among its first files."""
+    first = islice(folder.rglob("*"), LOOKED_AT)
+    named = (path for path in first if path.suffix.lower() in ("", ".dcm", ".ima"))
+    return any(_says_dicom(path) for path in named if path.is_file())
+
+
+def _says_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

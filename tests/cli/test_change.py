@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_followup.reading import read_stack, write_npz
+from napari_followup.stack import VisitStack
+
+Run = Callable[..., int]
+SHAPE = (8, 24, 24)
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> Path:
+    """Three visits; at the last one there is a bright lesion."""
+    rng = np.random.default_rng(0)
+    body = np.zeros(SHAPE)
+    body[1:-1, 3:-3, 3:-3] = 1.0
+    images = np.stack([100 * body + rng.normal(size=SHAPE) for _ in range(3)])
+    images[2, 3:5, 10:13, 10:13] += 30
+    stack = VisitStack.from_array(images, ages=[60.0, 61.0, 62.0], subject="p", spacing=(2, 1, 1))
+    path = tmp_path / "p.npz"
+    write_npz(path, stack)
+    return path
+
+
+def test_change_is_written_with_its_ages_and_summed_up(
+    run: Run, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "maps" / "change.npz"
+
+    assert run("change", series, "--visits", 1, 3, "--out", out) == 0
+
+    back = read_stack(out)
+    assert back.shape == (1, 1, *SHAPE)
+    assert (back.modalities, back.subject, back.ages.tolist()) == (("change",), "p", [62.0])
+    assert back.images[0, 0, 3:5, 10:13, 10:13].mean() > 5
+    np.testing.assert_array_equal(back.affine, read_stack(series).affine)
+    step = back.provenance["steps"][-1]
+    assert (step["step"], step["visits"], step["ages"]) == ("change", [1, 3], [60.0, 62.0])
+    text = capsys.readouterr().out
+    assert text.startswith(f"{out}: p, visit 1 to 3; brighter by more than 3 units of noise in ")
+    assert [path.name for path in out.parent.iterdir()] == ["change.npz"]
+
+
+def test_a_mask_says_where_to_look(run: Run, series: Path, tmp_path: Path) -> None:
+    mask = np.zeros((1, *SHAPE), dtype=np.uint8)
+    mask[:, 2:6, 6:18, 6:18] = 1
+    write_npz(tmp_path / "mask.npz", VisitStack.from_array(mask, spacing=(2, 1, 1)))
+    out = tmp_path / "change.nii.gz"
+
+    words = ["--visits", 3, 1, "--mask", tmp_path / "mask.npz", "--smoothing", 1]
+    assert run("change", series, *words, "--out", out) == 0
+
+    found = read_stack(out).images[0, 0]
+    assert not found[mask[0] == 0].any()
+    assert found[3:5, 10:13, 10:13].mean() < -5
+
+
+def test_what_cannot_be_compared_is_said(
+    run: Run, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "c.npz"
+    write_npz(tmp_path / "other.npz", VisitStack.from_array(np.ones((1, *SHAPE)), spacing=3 * [2]))
+    for words, text in (
+        (["--visits", 1, 4, "--out", out], "visits: got 4; 'p' has 3, counted from 1"),
+        (["--visits", 0, 1, "--out", out], "visits: got 0; 'p' has 3"),
+        (["--visits", 2, 2, "--out", out], "visits: got 2 twice"),
+        (["--visits", 1, 2, "--out", tmp_path / "c.png"], "out: got 'c.png'; end the name in"),
+        (["--visits", 1, 2, "--out", tmp_path], "end the name in"),
+        (
+            ["--visits", 1, 2, "--out", out, "--mask", tmp_path / "other.npz"],
+            "mask: 'other.npz' lies on another grid",
+        ),
+        (["--visits", 1, 2, "--out", out, "--subject", "q"], "subject: got 'q'; there is p"),
+        (["--out", out], "required: --visits"),
+    ):
+        assert run("change", series, *words) == 2
+        said = capsys.readouterr().err
+        assert text in said
+        assert said.count("\n") == 1
+    assert not out.exists()
