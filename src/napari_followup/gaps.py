@@ -10,11 +10,19 @@ from numpy.typing import NDArray
 
 from napari_followup.stack import VisitStack
 
-__all__ = ["STRATEGIES", "check_new_ages", "coming_ages", "missing_ages", "typical_interval"]
+__all__ = [
+    "DRAWS",
+    "STRATEGIES",
+    "check_new_ages",
+    "coming_ages",
+    "missing_ages",
+    "typical_interval",
+]
 
 STRATEGIES = ("joint", "both sides", "direct", "chain", "lerp-slerp", "lerp-lerp")
 """Ways to impute a visit, see `impute.imputation`."""
 
+DRAWS = 4  # of each imputed visit, unless said otherwise
 REPEATED = 0.1  # of the longest interval; below it a visit repeats the one before
 SAME = 1e-6  # years within which two ages are one
 

@@ -27,7 +27,7 @@ from napari_followup.device import (
     planes_at_once,
 )
 from napari_followup.filling import BY_CODES, Found, Plan, find
-from napari_followup.gaps import SAME, STRATEGIES, check_new_ages, coming_ages
+from napari_followup.gaps import DRAWS, SAME, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.methods.method import Visits
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.results import Cancelled, Imputation, Reconstruction
@@ -89,7 +89,7 @@ def imputation(
     ages: Ages = None,
     *,
     strategy: str = "joint",
-    draws: int = 1,
+    draws: int | None = None,
     sampling_steps: int | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -114,9 +114,10 @@ def imputation(
         between two observed visits, by their codes and subcodes in the SDM (appendix C).
     draws
         Images drawn for each age; their mean is taken, and with two or more their spread is given.
+        When none are given, 4, or 1 for the strategies that interpolate codes.
     sampling_steps
         Network calls a draw: one gives the model's mean image, more give images that differ from
-        draw to draw. When none is given, 1 for a single draw and 10 for several; 100 for models
+        draw to draw. When none is given, 1 for a single draw and 4 for several; 100 for models
         that predict noise, and for strategies that interpolate codes.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
@@ -140,6 +141,7 @@ def imputation(
     """
     check_types(stack, bundle)
     strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
+    draws = (1 if strategy in BY_CODES else DRAWS) if draws is None else draws
     _check_how(strategy, draws, sampling_steps)
     wanted = check_new_ages(stack, ages)
     model = bundle.part("sdm" if strategy in BY_CODES else "tdm")

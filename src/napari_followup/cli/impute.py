@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-SPREAD_DRAWS = 8  # that a spread is taken over where no number is given
-
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
@@ -81,7 +79,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draws",
         type=int,
-        help=f"images drawn and averaged (default: 1; {SPREAD_DRAWS} for a spread)",
+        help="images drawn and averaged (default: 4, 1 for strategies by codes)",
     )
     parser.add_argument(
         "--sampling-steps", type=int, metavar="N", help="network calls a draw (default: few)"
@@ -136,10 +134,8 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {args.strategy!r}; give one of {', '.join(STRATEGIES)}")
-    if args.draws is None:
-        args.draws = SPREAD_DRAWS if args.spread else 1
-    if args.spread and args.draws < 2:
-        raise ValueError(f"spread: got --draws {args.draws}; a spread needs two draws or more")
+    if args.spread and (args.draws == 1 or args.strategy.startswith("lerp")):
+        raise ValueError("spread: needs two draws or more, and a strategy that draws")
     if args.interval is not None and args.forecast is None:
         raise ValueError("interval: goes with --forecast; for other visits, give their --ages")
 

@@ -18,6 +18,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.device import fast_networks, inference, planes_at_once
 from napari_followup.evaluation.reconstruction import compare_images
 from napari_followup.evaluation.statistics import bootstrap_interval
+from napari_followup.gaps import DRAWS
 from napari_followup.preparation import prepare
 from napari_followup.stack import VisitStack
 
@@ -142,7 +143,6 @@ def predict_tasks(
     tasks: Sequence[Task],
     *,
     seed: int = 0,
-    sampling_steps: int = 1,
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Predict many visits, as many at a time as fit.
@@ -154,16 +154,14 @@ def predict_tasks(
     tasks
         Each with any number of known visits.
     seed
-        Source of the noise, one draw a task.
-    sampling_steps
-        Network calls a draw.
+        Source of the noise.
     on_step
         Called with the tasks done and to do.
 
     Returns
     -------
     Tensor
-        ``(task, modality, y, x)``.
+        ``(task, modality, y, x)``, the mean over the usual number of draws.
     """
     like = tasks[0].series.images
     height, width = like.shape[-2:]
@@ -176,8 +174,8 @@ def predict_tasks(
             part = tasks[start : start + many]
             images, ages = _padded(part)
             wanted = torch.stack([task.series.ages[task.wanted] for task in part])
-            noise = torch.randn((1, len(part), *like.shape[1:]), generator=generator).to(like)
-            found.append(network.predict(images, ages, wanted, noise, sampling_steps)[0].float())
+            noise = torch.randn((DRAWS, len(part), *like.shape[1:]), generator=generator).to(like)
+            found.append(network.predict(images, ages, wanted, noise).float().mean(dim=0))
             if on_step is not None:
                 on_step(start + len(part), len(tasks))
     return torch.cat(found)

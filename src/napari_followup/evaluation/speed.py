@@ -18,6 +18,7 @@ import torch
 from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device, fast_networks, inference
 from napari_followup.evaluation.prediction import Series, series_of
+from napari_followup.gaps import DRAWS
 from napari_followup.impute import imputation
 from napari_followup.stack import VisitStack
 
@@ -76,10 +77,11 @@ def evaluate_speed(
 
     calls = min(PUBLISHED_CALLS, network.config.steps)
     once = partial(_call, network, series, 1)
-    default = _seconds(once, where, repeats)
+    usual = network.config.usual_steps(DRAWS)
+    default = _seconds(partial(_call, network, series, usual, DRAWS), where, repeats)
     timed = {
-        "our default, through the door": (1, _seconds(door, where, repeats)),
-        "our default, network alone": (1, default),
+        "our default, through the door": (DRAWS * usual, _seconds(door, where, repeats)),
+        "our default, network alone": (DRAWS * usual, default),
         "many calls, the subject prepared once": (
             calls,
             _seconds(partial(_call, network, series, calls), where, 1),
@@ -99,10 +101,10 @@ def evaluate_speed(
     ]
 
 
-def _call(network: Any, series: Series, sampling_steps: int) -> None:
+def _call(network: Any, series: Series, sampling_steps: int, draws: int = 1) -> None:
     """Impute the last visit of a series, preparing the subject once."""
     where = series.images.device
-    noise = torch.zeros((1, 1, *series.images.shape[1:]), device=where)
+    noise = torch.zeros((draws, 1, *series.images.shape[1:]), device=where)
     with inference(where), fast_networks(where):
         network.predict(
             series.images[None, :-1].flip(1),  # the base first

@@ -94,7 +94,7 @@ class TDMConfig:
         """
         if self.prediction == "noise":
             return 100
-        return 1 if draws == 1 else 10
+        return 1 if draws == 1 else 4
 
 
 THESIS = TDMConfig()

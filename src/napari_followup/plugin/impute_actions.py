@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.gaps import DRAWS
 from napari_followup.plugin.actions import chosen_bundle, subject_steps
 from napari_followup.plugin.layers import (
     KEY,
@@ -40,7 +41,7 @@ class ImputePlan:
     """How to impute, as the door `imputation` takes it, and which maps come back beside it."""
 
     strategy: str = "joint"
-    draws: int = 1
+    draws: int = DRAWS
     sampling_steps: int | None = None
     spread: bool = True  # needs two draws or more
     residual: bool = False

@@ -19,7 +19,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_followup.gaps import STRATEGIES
+from napari_followup.gaps import DRAWS, STRATEGIES
 from napari_followup.plugin.ages_table import AgesTable
 from napari_followup.plugin.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
@@ -68,12 +68,12 @@ class ImputeWidget(QWidget):
         self.visits = AgesTable()
         self.strategy = _strategies()
         self.draws, self.sampling_steps = _count(1, 100), _count(0, 1000)
+        self.draws.setValue(DRAWS)
         self.draws.setToolTip("Images drawn for each age, of which the mean is shown")
         self.sampling_steps.setSpecialValueText("auto")
         self.sampling_steps.setToolTip("Network calls a draw; auto: as many as the model needs")
         self.spread, self.residual = QCheckBox("spread"), QCheckBox("temporal residual")
-        self.spread.setChecked(True)
-        self.spread.setEnabled(False)  # until there are two draws
+        self.spread.setChecked(False)
         self.spread.setToolTip("How much the draws differ; needs two draws or more")
         self.residual.setToolTip("How far each observed visit is from what the others predict")
         self.settings = RunForm()
@@ -97,7 +97,7 @@ class ImputeWidget(QWidget):
         """How to impute, as set."""
         return ImputePlan(
             strategy=self.strategy.currentText(),
-            draws=self.draws.value(),
+            draws=self.draws.value() if self.draws.isEnabled() else 1,
             sampling_steps=self.sampling_steps.value() or None,
             spread=self.spread.isChecked(),
             residual=self.residual.isChecked(),
@@ -169,12 +169,18 @@ class ImputeWidget(QWidget):
         if viewer is not None and self.step.layers:  # text and timeline are about the new visits
             viewer.layers.selection.active = self.step.layers[0]
 
+    def _on_draws(self) -> None:
+        draws_any = not self.strategy.currentText().startswith("lerp")
+        self.draws.setEnabled(draws_any)
+        self.spread.setEnabled(draws_any and self.draws.value() > 1)
+
     def _connect(self) -> None:
         self.series.changed.connect(self._on_series)
         self.series.layer_removed.connect(self.step.stop_without)
         self.subject_combo.currentIndexChanged.connect(self._show_visits)
         self.visits.complained.connect(lambda text: self.step.job.say(text, is_error=True))
-        self.draws.valueChanged.connect(lambda draws: self.spread.setEnabled(draws > 1))
+        self.draws.valueChanged.connect(self._on_draws)
+        self.strategy.currentTextChanged.connect(self._on_draws)
         self.step.finished.connect(self._on_finished)
         self.destroyed.connect(self._visit_text.end)
         self._on_series()
