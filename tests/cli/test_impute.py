@@ -169,7 +169,7 @@ def test_one_failing_series_does_not_stop_the_rest(
     ("more", "text"),
     [
         (("--strategy", "guess"), "strategy: got 'guess'; give one of joint"),
-        (("--spread", "--draws", "1"), "a spread needs two draws or more"),
+        (("--spread", "--draws", "1"), "spread: needs two draws or more"),
         (("--interval", "2"), "interval: goes with --forecast"),
         (("--model", "ghost"), "no model 'ghost'"),
         (("--device", "abacus"), "device: got 'abacus'"),

@@ -547,7 +547,7 @@ def test_models_of_noise_take_many_steps_and_models_of_images_one_unless_drawn_f
     by_noise, by_image = TDM(replace(FORWARD, steps=1000)), TDM(TINY)
 
     assert by_noise.config.usual_steps(1) == by_noise.config.usual_steps(5) == 100
-    assert (by_image.config.usual_steps(1), by_image.config.usual_steps(2)) == (1, 10)
+    assert (by_image.config.usual_steps(1), by_image.config.usual_steps(2)) == (1, 4)
     images, ages, wanted = known()
     by_image.eval()
     with torch.no_grad():

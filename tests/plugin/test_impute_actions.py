@@ -14,7 +14,7 @@ from napari_followup.plugin.report import Report
 from napari_followup.results import Cancelled
 
 AGES = [60.0, 61.0, 62.0, 63.0, 65.0]
-BOTH = ImputePlan(draws=2, residual=True)
+BOTH = ImputePlan(draws=2, spread=True, residual=True)
 
 
 def source(images: np.ndarray, **said: Any) -> Source:

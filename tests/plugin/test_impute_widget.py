@@ -66,6 +66,7 @@ def test_the_controls_reach_the_door(
     widget.sampling_steps.setValue(7)
     widget.settings.device, widget.settings.seed = "cpu", 11
     widget.residual.setChecked(True)
+    widget.spread.setChecked(True)
     widget.visits.typed.setText("66")  # not added yet
     finish(qtbot, widget)
     asked = doors.calls[0]
@@ -90,9 +91,13 @@ def test_the_defaults_are_those_of_the_door(open_widget: Open, gappy: np.ndarray
 
     assert widget.plan == ImputePlan()
     assert [widget.strategy.itemText(n) for n in range(widget.strategy.count())] == list(STRATEGIES)
+    assert widget.spread.isEnabled()
+    widget.draws.setValue(1)
     assert not widget.spread.isEnabled()
     widget.draws.setValue(2)
-    assert widget.spread.isEnabled()
+    widget.strategy.setCurrentText("lerp-lerp")  # nothing is drawn
+    assert not widget.spread.isEnabled()
+    assert widget.plan.draws == 1
 
 
 @pytest.mark.parametrize(

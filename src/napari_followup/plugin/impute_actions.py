@@ -43,7 +43,7 @@ class ImputePlan:
     strategy: str = "joint"
     draws: int = DRAWS
     sampling_steps: int | None = None
-    spread: bool = True  # needs two draws or more
+    spread: bool = False  # needs two draws or more
     residual: bool = False
     device: str = "auto"
     seed: int = 0
