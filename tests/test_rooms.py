@@ -40,6 +40,7 @@ MODULES = {  # the longest name that fits decides
     "": "root",
     "stack": "nouns",
     "results": "nouns",
+    "choices": "nouns",
     "recipe": "nouns",
     "intensity": "nouns",
     "catalogue": "nouns",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Support, Temporal
+from napari_followup.recipe import Fam, Fusion, Lafm, Own, Pixel, Recipe, Support, Temporal
 from napari_followup.scores.feature import combine, feature_distance
 from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
@@ -64,12 +64,38 @@ def test_fusions_stand_for_their_functions(fusion: Fusion, function: object) -> 
 
 def test_fam_needs_a_method_with_features(visits: Visits) -> None:
     with pytest.raises(ValueError, match="FAM needs a method with features"):
-        score_stages(visits, visits.images, None, Fam())
+        score_stages(visits, Evidence(healthy=visits.images[None]), Fam())
 
 
 def test_a_score_of_differences_needs_a_healthy_image(visits: Visits) -> None:
     with pytest.raises(ValueError, match="gives no healthy image to compare with"):
         score_series(visits, Evidence(score=torch.rand(3, 2, 12, 10)), Recipe())
+
+
+def test_a_method_s_own_score_is_fused_and_filtered_like_any_other(visits: Visits) -> None:
+    own = torch.rand(3, 2, 12, 10)
+
+    found = score_series(visits, Evidence(score=own), Recipe(score=Own(), fusion=Lafm(), median=3))
+
+    assert list(found) == ["own", "lafm", "final"]
+    assert torch.equal(found["own"], own)
+    torch.testing.assert_close(found["final"], median_filter(fuse_over_time(own, visits.ages), 3))
+
+
+def test_a_method_s_own_score_stands_beside_the_pixel_distance_where_it_reconstructs(
+    visits: Visits, evidence: Evidence
+) -> None:
+    own = torch.rand(3, 2, 12, 10)
+
+    found = score_stages(visits, Evidence(healthy=evidence.healthy, score=own), Own())
+
+    assert list(found) == ["pixel", "own"]
+    assert torch.equal(found["pixel"], pixel_distance(visits.images, evidence.healthy.mean(dim=0)))
+
+
+def test_a_method_without_a_score_of_its_own_says_so(visits: Visits, evidence: Evidence) -> None:
+    with pytest.raises(ValueError, match="brings no score of its own"):
+        score_stages(visits, evidence, Own())
 
 
 def test_the_temporal_residual_is_the_pixel_distance_with_its_tolerance(

@@ -120,7 +120,7 @@ def judge(
     maps = {name: prepared.map_back(values) for name, values in stages.items()}
     model, _ = examiner(bundle, recipe)
     known = model.healthy_for(recipe.score_key)
-    cut = segment(maps["final"], maps["pixel"], recipe, *known)
+    cut = segment(maps["final"], maps.get("pixel", maps["final"]), recipe, *known)
     score, threshold, floor = _presented(maps.pop("final"), cut, recipe)
     return Detection(
         stack=prepared.stack,
@@ -213,8 +213,9 @@ def score_pair(
     prepared = prepare(stack, bundle, where)
     other = visits_of(stack, healthy, prepared.scalings, bundle.image_size, where)
     with inference(where):
-        features = bundle.build(where).examine_features
-        stages = score_stages(prepared.visits, other.images, features, score)
+        features = getattr(bundle.build(where), "examine_features", None)
+        evidence = Evidence(healthy=other.images[None], features=features)
+        stages = score_stages(prepared.visits, evidence, score)
         return {name: prepared.map_back(values) for name, values in stages.items()}
 
 

@@ -9,7 +9,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any
+
+from napari_followup.choices import (
+    Fam,
+    Fixed,
+    Fusion,
+    HealthyHysteresis,
+    HealthyQuantile,
+    Lafm,
+    Own,
+    Pixel,
+    Quantile,
+    Score,
+    Support,
+    Temporal,
+    Threshold,
+    Yen,
+    check_share,
+)
 
 __all__ = [
     "Fam",
@@ -18,6 +36,7 @@ __all__ = [
     "HealthyHysteresis",
     "HealthyQuantile",
     "Lafm",
+    "Own",
     "Pixel",
     "Quantile",
     "Recipe",
@@ -29,157 +48,13 @@ __all__ = [
 ]
 
 
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {value}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pixel:
-    """Distance of grey values: mean over modalities and over draws (Dang 2025, eq. 3.3)."""
-
-    tolerance: float = 0.0  # how much less differences count beside edges; 0 as published
-
-    def __post_init__(self) -> None:
-        if self.tolerance < 0:
-            raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fam:
-    """Feature attention: pixel plus feature distance (Dang 2025, Sec. 3.2.1)."""
-
-    weight: float = 1.0  # v, of the pixel distance
-    levels: tuple[int, ...] = (2, 3)  # Table 4.2 lists 1 to 3
-    blur: float = 0.0  # sigma in pixels; the published code blurs by 2 or 4, the text not at all
-
-    def __post_init__(self) -> None:
-        if not self.levels or not set(self.levels) <= {1, 2, 3, 4}:
-            raise ValueError(
-                f"levels must be stages 1 to 4 of the feature network, got {self.levels}"
-            )
-        if self.weight < 0 or self.blur < 0:
-            raise ValueError(
-                f"weight and blur must not be negative, got {self.weight} and {self.blur}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Temporal:
-    """Temporal residual: distance from what a TDM predicts for a visit from all the others.
-
-    It shows what came or went between visits. What was there at every visit is predicted with
-    them, and does not show.
-    """
-
-    tolerance: float = 2.0  # as in `Pixel`
-    draws: int = 1
-
-    def __post_init__(self) -> None:
-        if self.tolerance < 0 or self.draws < 1:
-            raise ValueError(
-                "tolerance must not be negative and draws at least 1, got "
-                f"{self.tolerance} and {self.draws}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lafm:
-    """Longitudinal attention fusion (Dang 2025, Sec. 3.2.2)."""
-
-    sigma: float = 2.5  # years; Table 5.6 tries 0 (all visits alike) to 4.5, best at 2.5
-    beta: float = 1.0
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.sigma < 0 or self.gamma < 0:
-            raise ValueError(
-                f"sigma and gamma must not be negative, got {self.sigma} and {self.gamma}"
-            )
-        _check_share("beta", self.beta)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Support:
-    """Scores raised where neighbouring visits show something at the same place, or nearly.
-
-    LAFM multiplies by the agreement of the other visits, which crushes what is faint, new or has
-    moved by a pixel; this only adds. See ``docs/benchmarks.md`` for the comparison.
-    """
-
-    sigma: float = 2.5  # years, as in `Lafm`
-    gain: float = 0.3  # what the other visits' scores count for
-    reach: int = 1  # pixels that an anomaly may move between visits
-
-    def __post_init__(self) -> None:
-        if self.sigma < 0 or self.gain < 0 or self.reach < 0:
-            raise ValueError(
-                f"sigma, gain and reach must not be negative, got {self.sigma}, {self.gain} "
-                f"and {self.reach}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Yen:
-    """Yen's automatic threshold on the patient's pooled series (Dang 2025, eq. 3.9)."""
-
-    per: Literal["patient"] = "patient"
-    pixel_too: bool = True  # the mask must pass Yen on the pixel distance inside it, too
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantile:
-    """The patient's own upper quantile: flags the same share of every series."""
-
-    q: float = 0.97
-
-    def __post_init__(self) -> None:
-        _check_share("q", self.q)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HealthyQuantile:
-    """A height that scores of healthy patients seldom reach, from the bundle; needs no label."""
-
-    q: float = 0.9999
-
-    def __post_init__(self) -> None:
-        _check_share("q", self.q)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HealthyHysteresis:
-    """Regions that somewhere pass a high healthy line, out to where they fall below a low one.
-
-    The high line keeps healthy images clean. It goes by patients and not by pixels, so that one
-    unusual healthy subject cannot raise it. The low line follows a lesion to its rim. Both come
-    from the bundle and need no label.
-    """
-
-    low: float = 0.9995  # share of healthy pixels that lie below the low line
-    high: float = 0.95  # share of healthy patients that stay below the high line everywhere
-
-    def __post_init__(self) -> None:
-        _check_share("low", self.low)
-        _check_share("high", self.high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fixed:
-    """A number of the user's choice, in units of the score."""
-
-    value: float = 0.5
-
-
-Score = Pixel | Fam | Temporal
-Fusion = Lafm | Support | None
-Threshold = Yen | Quantile | HealthyQuantile | HealthyHysteresis | Fixed
 _CHOICES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         Pixel,
         Fam,
         Temporal,
+        Own,
         Lafm,
         Support,
         Yen,
@@ -214,7 +89,7 @@ class Recipe:
                 f"median must be an odd number of pixels, 1 for none; got {self.median}"
             )
         if self.floor is not None:
-            _check_share("floor", self.floor)
+            check_share("floor", self.floor)
 
     @classmethod
     def default(cls) -> Recipe:

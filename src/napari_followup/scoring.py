@@ -12,8 +12,18 @@ from typing import Any, assert_never
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.methods.method import Evidence, Features, Visits
-from napari_followup.recipe import Fam, Fusion, Lafm, Pixel, Recipe, Score, Support, Temporal
+from napari_followup.methods.method import Evidence, Visits
+from napari_followup.recipe import (
+    Fam,
+    Fusion,
+    Lafm,
+    Own,
+    Pixel,
+    Recipe,
+    Score,
+    Support,
+    Temporal,
+)
 from napari_followup.scores.feature import combine, feature_distance
 from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
@@ -53,7 +63,7 @@ def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str
     Parameters
     ----------
     visits
-        The patient's observed visits.
+        The patient's visits in use.
     evidence
         What the method found in them.
     recipe
@@ -62,11 +72,15 @@ def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str
     Returns
     -------
     dict
-        Maps ``(visit, z, y, x)`` float32: ``"pixel"`` always first, ``"final"`` always last.
+        Maps ``(visit, z, y, x)`` float32: ``"pixel"`` first where there is a healthy image,
+        ``"final"`` always last.
+
+    Raises
+    ------
+    ValueError
+        If the score needs what the method does not give.
     """
-    if evidence.healthy is None:
-        raise ValueError("this method gives no healthy image to compare with; choose its own score")
-    stages = score_stages(visits, evidence.healthy.mean(dim=0), evidence.features, recipe.score)
+    stages = score_stages(visits, evidence, recipe.score)
     score = fuse(stages[list(stages)[-1]], visits.ages, recipe.fusion)
     if recipe.fusion is not None:
         stages[type(recipe.fusion).__name__.lower()] = score
@@ -74,37 +88,49 @@ def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str
     return stages
 
 
-def score_stages(
-    visits: Visits, healthy: Tensor, features: Features | None, score: Score
-) -> dict[str, Tensor]:
-    """Stages of the score before fusion; `healthy` is ``(visit, modality, z, y, x)``.
+def score_stages(visits: Visits, evidence: Evidence, score: Score) -> dict[str, Tensor]:
+    """Stages of the score before fusion, each ``(visit, z, y, x)``, the score itself last.
 
     Raises
     ------
     ValueError
-        If the score needs features and the method has none.
+        If the score needs what the method does not give: healthy images, features, its own score.
     """
+    if isinstance(score, Own):
+        return _own_stages(visits, evidence)
+    if evidence.healthy is None:
+        raise ValueError(
+            "this method gives no healthy image to compare with; choose the method's own score"
+        )
+    healthy = evidence.healthy.mean(dim=0)
+    pixel = pixel_distance(visits.images, healthy)
     match score:
         case Pixel(tolerance=tolerance):
             return {"pixel": pixel_distance(visits.images, healthy, tolerance=tolerance)}
         case Temporal(tolerance=tolerance):
-            return {
-                "pixel": pixel_distance(visits.images, healthy),
-                "temporal": pixel_distance(visits.images, healthy, tolerance=tolerance),
-            }
+            distance = pixel_distance(visits.images, healthy, tolerance=tolerance)
+            return {"pixel": pixel, "temporal": distance}
         case Fam(weight=weight, levels=levels, blur=sigma):
-            if features is None:
+            if evidence.features is None:
                 raise ValueError(
                     "FAM needs a method with features, such as SDM; choose the pixel score"
                 )
-            pixel = pixel_distance(visits.images, healthy)
             others = Visits(images=healthy, ages=visits.ages)
-            flat = feature_distance(visits.planes, others.planes, features, levels)
+            flat = feature_distance(visits.planes, others.planes, evidence.features, levels)
             feature = flat.unflatten(0, (len(healthy), healthy.shape[2]))
             fam = blur(combine(pixel, feature, weight=weight), sigma)
             return {"pixel": pixel, "feature": feature, "fam": fam}
         case _:
             assert_never(score)
+
+
+def _own_stages(visits: Visits, evidence: Evidence) -> dict[str, Tensor]:
+    if evidence.score is None:
+        raise ValueError("this method brings no score of its own; choose the pixel score")
+    if evidence.healthy is None:
+        return {"own": evidence.score}
+    healthy = evidence.healthy.mean(dim=0)
+    return {"pixel": pixel_distance(visits.images, healthy), "own": evidence.score}
 
 
 def fuse(scores: Tensor, ages: Tensor, fusion: Fusion) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_followup.recipe import Recipe
+if TYPE_CHECKING:
+    from napari_followup.recipe import Recipe
 
 __all__ = ["METHODS", "method_class", "method_presets", "method_recipe"]
 

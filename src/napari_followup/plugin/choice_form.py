@@ -24,6 +24,7 @@ LABELS = {
     "Fam": "feature attention (FAM)",
     "Fixed": "fixed height",
     "Lafm": "LAFM",
+    "Own": "the method's own",
     "Pixel": "pixel distance",
     "Quantile": "own quantile",
     "Temporal": "temporal residual",
