@@ -57,6 +57,34 @@ def test_ages_come_from_the_table_of_sessions(
     assert stack.ages_known
 
 
+def test_ages_are_counted_from_the_participant_s_age_at_the_first_visit(data: Path) -> None:
+    sessions(data, "session_id acq_time", "ses-01 2020-01-31", "ses-02 2021-01-30")
+    table = "participant_id\tage\nsub-a\t61.5\nsub-b\t33\n"
+    (data / "participants.tsv").write_text(table)
+
+    one, other = read_stacks(data)
+
+    np.testing.assert_allclose(one.ages, [61.5, 62.5], atol=1e-2)
+    assert other.ages.tolist() == [33.0]
+    assert other.ages_known
+
+
+@pytest.mark.parametrize("age", ["n/a", "61"])
+def test_a_participant_s_age_does_not_tell_sessions_without_days_apart(
+    data: Path, age: str
+) -> None:
+    (data / "participants.tsv").write_text(f"participant_id\tage\nsub-a\t{age}\n")
+
+    assert not read_stack(data / "sub-a").ages_known
+
+
+def test_the_ages_of_sessions_stand_above_the_participant_s(data: Path) -> None:
+    sessions(data, "session_id age", "ses-01 61.5", "ses-02 60")
+    (data / "participants.tsv").write_text("participant_id\tage\nsub-a\t20\n")
+
+    np.testing.assert_allclose(read_stack(data / "sub-a").ages, [60, 61.5])
+
+
 def test_days_come_from_the_tables_of_scans_too(data: Path) -> None:
     for session, year in (("01", 2020), ("02", 2021)):
         path = data / "sub-a" / f"ses-{session}" / f"sub-a_ses-{session}_scans.tsv"

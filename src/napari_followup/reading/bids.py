@@ -1,17 +1,19 @@
 """Visits in a BIDS folder: ``sub-*/ses-*/anat/*.nii.gz``, with ages or dates from its tables.
 
-``sub-*_sessions.tsv`` gives ``age`` or ``acq_time``, a session's ``*_scans.tsv`` the latter too.
-Masks and label maps are left out; subjects without sessions have one visit.
+``sub-*_sessions.tsv`` gives ``age`` or ``acq_time``, a session's ``*_scans.tsv`` the latter too;
+the age in ``participants.tsv`` is that of the first visit. Masks and label maps are left out;
+subjects without sessions have one visit.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from napari_followup.reading.dates import read_dates
+from napari_followup.reading.dates import read_dates, years_between
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.table import Row, read_table
 from napari_followup.reading.visits import VisitFile
@@ -41,10 +43,39 @@ def bids_files(folder: Path) -> list[VisitFile]:
         If there is none, or a table gives no ages or dates that can be read.
     """
     subjects = [folder] if folder.name.startswith("sub-") else sorted(folder.glob("sub-*"))
-    files = [file for subject in subjects if subject.is_dir() for file in _subject_files(subject)]
+    first = _first_ages(subjects[0].parent / "participants.tsv") if subjects else {}
+    files = [
+        file
+        for subject in subjects
+        if subject.is_dir()
+        for file in _aged([*_subject_files(subject)], first.get(subject.name))
+    ]
     if not files:
         raise ReadError("holds no sub-*/ses-*/anat/*.nii.gz; check its layout")
     return files
+
+
+def _first_ages(table: Path) -> dict[str, float | None]:
+    """Age of each participant at the first visit, as far as the data set tells."""
+    if not table.is_file():
+        return {}
+    return {row.cells.get("participant_id", ""): _age(table, row) for row in _rows(table)}
+
+
+def _aged(files: list[VisitFile], first: float | None) -> list[VisitFile]:
+    """Count a subject's ages from the one at the first visit, where no session has its own."""
+    days = [file.day for file in files if file.day is not None]
+    if first is None or any(file.age is not None for file in files):
+        return files
+    if len({file.visit for file in files}) == 1:
+        return [replace(file, age=first) for file in files]
+    if len(days) < len(files):
+        return files
+    return [
+        replace(file, age=first + years_between(min(days), file.day), day=None)
+        for file in files
+        if file.day is not None
+    ]
 
 
 def _subject_files(subject: Path) -> Iterator[VisitFile]:
