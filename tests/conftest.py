@@ -11,8 +11,11 @@ import importlib
 import os
 import random
 import sys
+import threading
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 # The tests neither read nor write the settings of whoever runs them (napari: empty means none).
 os.environ["NAPARI_CONFIG"] = ""
+os.environ["NAPARI_FOLLOWUP_MODELS"] = str(Path(__file__).parent / "no-models")  # is not there
 
 BINDINGS = {"pyqt6": "PyQt6", "pyside6": "PySide6"}
 VIEWER_FIXTURES = {
@@ -238,3 +242,43 @@ def tiny_series() -> VisitStack:
     for visit in range(4):
         images[visit, 4:6, 4:6] -= 20.0 * visit
     return VisitStack.from_array(images, ages=[60.0, 61.0, 62.5, 64.0], subject="tiny")
+
+
+@dataclass(frozen=True)
+class Web:
+    """A server on this machine: files in `folder`, its address, and the paths it was asked for."""
+
+    folder: Path
+    address: str
+    asked: list[str] = field(default_factory=list)
+
+
+class _Answers(SimpleHTTPRequestHandler):
+    def __init__(self, asked: list[str], *args: object, **settings: object) -> None:
+        self.asked = asked
+        super().__init__(*args, **settings)  # type: ignore[arg-type]
+
+    def log_message(self, *_: object) -> None:
+        self.asked.append(self.path)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Web]:
+    """Files that can be fetched without leaving this machine."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    folder, asked = tmp_path / "web", list[str]()
+    folder.mkdir()
+    handler = partial(_Answers, asked, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield Web(folder, f"http://127.0.0.1:{server.server_port}", asked)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Model folder of this test alone; it is not made yet."""
+    monkeypatch.setenv("NAPARI_FOLLOWUP_MODELS", str(tmp_path / "model-folder"))
+    return tmp_path / "model-folder"

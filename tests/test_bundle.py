@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from napari_followup import catalogue
 from napari_followup.bundle import FORMAT, KEY, HealthyScores, ModelBundle, load_bundle, save_bundle
-from napari_followup.recipe import Recipe, Temporal
+from napari_followup.fetching import file_hash
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
 
@@ -56,24 +55,6 @@ def test_half_precision_halves_the_file_and_hardly_moves_the_weights(
     for name, weights in load_bundle(half).build().state_dict().items():
         assert weights.dtype == tiny_bundle.weights[name].dtype
         torch.testing.assert_close(weights, tiny_bundle.weights[name], atol=1e-4, rtol=1e-3)
-
-
-def test_the_network_is_made_once_and_ready_to_use(tiny_bundle: ModelBundle) -> None:
-    model = tiny_bundle.build("cpu")
-
-    assert tiny_bundle.build(torch.device("cpu")) is model
-    assert not model.training
-    assert not any(parameter.requires_grad for parameter in model.parameters())
-
-
-def test_fingerprint_tells_weights_apart_counters_of_norms_included(
-    tiny_bundle: ModelBundle,
-) -> None:
-    one = replace(tiny_bundle, weights={"counter": torch.tensor(1)})
-    two = replace(tiny_bundle, weights={"counter": torch.tensor(2)})
-
-    assert len(one.fingerprint) == 12
-    assert one.fingerprint != two.fingerprint
 
 
 @pytest.mark.parametrize("size", [0, 6, 500, 20_000])
@@ -138,55 +119,6 @@ def test_embedded_models_are_found_by_name(saved: Path, monkeypatch: pytest.Monk
     assert load_bundle("tiny").name == "tiny"
 
 
-def test_weights_that_do_not_fit_are_refused(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(ValueError, match="'tiny': its weights do not fit its configuration"):
-        replace(tiny_bundle, weights={}).build()
-
-
-def test_a_configuration_of_another_version_is_refused(tiny_bundle: ModelBundle) -> None:
-    newer = replace(tiny_bundle, config={**tiny_bundle.config, "wormholes": 3})
-
-    with pytest.raises(ValueError, match=r"'tiny': this version does not know it: .*wormholes"):
-        newer.build()
-
-
-@pytest.mark.parametrize(
-    ("q", "height"),
-    [(0.0, 0.0), (0.9, 0.2), (0.99, 0.5), (0.999999, 0.5), (1.0, 0.5), (1 - 10**-1.5, 0.35)],
-)
-def test_healthy_heights_are_read_on_a_logarithmic_scale(q: float, height: float) -> None:
-    assert SCORES.height(q) == pytest.approx(height)
-
-
-def test_a_single_healthy_height_is_the_answer_to_everything() -> None:
-    single = HealthyScores(shares=(1.0,), heights=(0.3,), maxima=(0.3,))
-
-    assert single.height(0.5) == single.height(1.0) == 0.3
-    assert math.isfinite(single.height(0.0))
-
-
-def test_healthy_scores_are_the_upper_tail_of_all_subjects_together() -> None:
-    scores = np.random.default_rng(0).permutation(np.arange(10_000, dtype=np.float32))
-    scores[0] = np.nan
-
-    found = HealthyScores.of([scores[:4000], scores[4000:]])
-
-    assert found.height(0.0) == np.nanmin(scores)
-    assert found.height(0.9) == pytest.approx(9000, abs=60)
-    assert found.height(0.999) == pytest.approx(9989, abs=3)
-    assert found.shares[-1] * 10_000 >= 1  # no height that no pixel was seen above
-
-
-def test_one_unusual_subject_does_not_move_the_line_of_the_others() -> None:
-    usual = [np.full(100, 0.1, np.float32)] * 20
-    unusual = np.full(100, 5.0, np.float32)
-
-    found = HealthyScores.of([*usual, unusual])
-
-    assert found.patient_height(0.9) == pytest.approx(0.1)
-    assert found.patient_height(1.0) == pytest.approx(5.0)
-
-
 @pytest.fixture
 def joined(tiny_both: ModelBundle, tmp_path: Path) -> Path:
     part = tiny_both.part("tdm").with_healthy("its key", SCORES)
@@ -211,14 +143,6 @@ def test_a_bundle_comes_back_with_its_parts(tiny_both: ModelBundle, joined: Path
     for name, values in own.build().state_dict().items():
         assert torch.equal(values, part.build().state_dict()[name])
     assert repr(loaded).endswith(f"{loaded.fingerprint}, with tdm)")
-
-
-def test_a_part_does_not_change_the_fingerprint_of_the_model(
-    tiny_bundle: ModelBundle, tiny_both: ModelBundle
-) -> None:
-    assert tiny_both.fingerprint == tiny_bundle.fingerprint
-    assert tiny_both.part("tdm").fingerprint != tiny_bundle.fingerprint
-    assert tiny_bundle.parts == {}
 
 
 def test_only_files_with_parts_need_a_version_that_knows_parts(saved: Path, joined: Path) -> None:
@@ -255,38 +179,29 @@ def test_parts_are_stored_in_half_precision_too(tiny_both: ModelBundle, joined: 
     assert half.stat().st_size < 0.6 * joined.stat().st_size
 
 
-def test_a_part_that_is_not_there_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(
-        ValueError, match=r"model 'tiny' \(sdm\) has no tdm; choose a model with one"
-    ):
-        tiny_bundle.part("tdm")
-
-
-def test_a_part_takes_the_place_of_one_of_its_method(
-    tiny_both: ModelBundle, tiny_tdm: ModelBundle
+def test_installed_models_are_found_by_name_after_embedded_ones(
+    saved: Path, tiny_tdm: ModelBundle, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newer = replace(tiny_tdm, name="newer")
+    monkeypatch.setattr(catalogue, "FOLDER", saved.parent)
+    save_bundle(tiny_tdm, model_folder / "mine.safetensors")
+    save_bundle(tiny_tdm, model_folder / "tiny.safetensors")
 
-    both = tiny_both.with_part(newer)
+    assert load_bundle("mine").method == "tdm"
+    assert load_bundle("tiny").method == "sdm"
+    with pytest.raises(FileNotFoundError, match=r"one of tiny, mine \(embedded, or in .*folder\)"):
+        load_bundle("yours")
 
-    assert both.part("tdm") is newer
-    assert tiny_both.part("tdm") is tiny_tdm
 
-
-def test_models_of_one_method_and_joined_ones_cannot_be_parts(
-    tiny_bundle: ModelBundle, tiny_both: ModelBundle, tiny_tdm: ModelBundle
+def test_an_address_with_its_hash_is_fetched_once(
+    tiny_bundle: ModelBundle, web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match=r"'tiny' \(sdm\) cannot join 'tiny' \(sdm\)"):
-        tiny_bundle.with_part(tiny_bundle)
-    with pytest.raises(ValueError, match="give two single models of different methods"):
-        tiny_tdm.with_part(tiny_both)
+    import pooch
 
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / name)
+    file = save_bundle(tiny_bundle, web.folder / "far.safetensors")
+    source = f"{web.address}/far.safetensors#sha256:{file_hash(file)}"
 
-def test_healthy_scores_of_other_draws_are_near_enough(tiny_tdm: ModelBundle) -> None:
-    known = tiny_tdm.with_healthy(Recipe.temporal().score_key, SCORES)
+    first, second = load_bundle(source), load_bundle(source)
 
-    assert known.healthy_for(Recipe.temporal().score_key) == (SCORES, True)
-    more = replace(Recipe.temporal(), score=Temporal(draws=4))
-    assert known.healthy_for(more.score_key) == (SCORES, False)
-    other = replace(Recipe.temporal(), score=Temporal(tolerance=0.0))
-    assert known.healthy_for(other.score_key) == (None, False)
+    assert first.fingerprint == second.fingerprint == load_bundle(file).fingerprint
+    assert web.asked == ["/far.safetensors"]

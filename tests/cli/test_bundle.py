@@ -7,27 +7,9 @@ from pathlib import Path
 import pytest
 
 from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.catalogue import embedded
 from napari_followup.cli.options import recipe_named
 
 Run = Callable[..., int]
-
-
-def test_list_names_every_embedded_model(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("bundle", "list") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == (embedded() or ["no"])
-
-
-def test_show_tells_what_a_model_says_of_itself(
-    run: Run, model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("bundle", "show", model) == 0
-    text = capsys.readouterr().out
-    assert f"fingerprint: {load_bundle(model).fingerprint}" in text
-    assert "image size: 16 x 16" in text
-    assert "about: untrained" in text
-    assert "healthy scores for 0 recipes" in text
 
 
 def test_calibrate_adds_healthy_scores_for_one_more_recipe(
@@ -143,3 +125,13 @@ def test_the_temporal_recipe_is_calibrated_in_the_part_it_uses(
     found = load_bundle(out)
     assert not found.healthy
     assert list(found.part("tdm").healthy) == [recipe_named("temporal").score_key]
+
+
+def test_join_takes_the_names_of_installed_models(
+    run: Run, model: Path, tiny_tdm: ModelBundle, model_folder: Path, tmp_path: Path
+) -> None:
+    save_bundle(tiny_tdm, model_folder / "mine.safetensors")
+    out = tmp_path / "out.safetensors"
+
+    assert run("bundle", "join", model, "mine", "--out", out) == 0
+    assert list(load_bundle(out).parts) == ["tdm"]

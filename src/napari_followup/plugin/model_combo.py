@@ -1,18 +1,24 @@
-"""Choose a model: embedded ones, those of the model folder, or a file."""
+"""Choose a model: embedded ones, those of the model folders, or a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog
 
-from napari_followup.catalogue import embedded
+from napari_followup.catalogue import Entry, described, entries, find
 from napari_followup.plugin.forms import ElidingCombo
+from napari_followup.plugin.preferences import Preferences
 
 __all__ = ["ModelCombo"]
 
 CHOOSE = "choose a file …"
-ABOUT = "Embedded models, those of the model folder in the preferences, or a file"
+ABOUT = (
+    "Embedded models, installed ones (napari-followup bundle install), those of the model folder "
+    "in the preferences, or a file"
+)
+TIP = Qt.ItemDataRole.ToolTipRole
 
 
 class ModelCombo(ElidingCombo):
@@ -21,6 +27,8 @@ class ModelCombo(ElidingCombo):
     def __init__(self, folder: str = "", model: str = "") -> None:
         super().__init__()
         self._before = 0
+        self._folder = folder
+        self._listed: list[tuple[str, str]] = []
         self.currentIndexChanged.connect(self._on_index)
         self.activated.connect(self._on_activated)
         self.fill(folder, model)
@@ -33,31 +41,41 @@ class ModelCombo(ElidingCombo):
 
     @chosen.setter
     def chosen(self, model: str | Path) -> None:
-        model = str(model)
+        model = _known_as(str(model))
         if self.findData(model) < 0:
-            self.insertItem(0, Path(model).stem, model)
-            self.setItemData(0, model, 3)  # the tool tip says the whole path
+            self._insert(0, described(Path(model)))
         self.setCurrentIndex(self.findData(model))
         self._before = self.currentIndex()
 
     def fill(self, folder: str, model: str = "") -> None:
         """List the models anew; `model` is chosen if it is still there."""
+        found = _entries(folder)
+        self._folder, self._listed = folder, _listed(found)
         self.clear()
-        for name in embedded():
-            self.addItem(name, name)
-        for path in sorted(Path(folder).expanduser().glob("*.safetensors")) if folder else ():
-            self.addItem(path.stem, str(path))
+        for entry in found:
+            self._insert(self.count(), entry)
         if not self.count():
             self.addItem("no model yet", "")
         self.insertSeparator(self.count())
         self.addItem(CHOOSE, CHOOSE)
         self._before = 0
-        if model and (self.findData(model) >= 0 or Path(model).is_file()):
+        if model and (self.findData(_known_as(model)) >= 0 or Path(model).is_file()):
             self.chosen = model
 
-    def _on_index(self, _: int) -> None:
-        name = self.chosen or self.currentText()
-        self.setToolTip(f"{name}\n{ABOUT}")
+    def showPopup(self) -> None:
+        """Look at the folders again before they are shown."""
+        folder = Preferences.load().model_folder or self._folder
+        if _listed(_entries(folder)) != self._listed:
+            self.fill(folder, self.chosen)
+        super().showPopup()
+
+    def _insert(self, index: int, entry: Entry) -> None:
+        self.insertItem(index, _label(entry), _data(entry))
+        self.setItemData(index, f"{entry.path}\n{entry.problem or entry.summary}", TIP)
+
+    def _on_index(self, index: int) -> None:
+        said = self.itemData(index, TIP) or self.currentText()
+        self.setToolTip(f"{said}\n{ABOUT}")
 
     def _on_activated(self, index: int) -> None:
         if self.itemData(index) != CHOOSE:
@@ -67,3 +85,28 @@ class ModelCombo(ElidingCombo):
         path, _ = QFileDialog.getOpenFileName(self, "Choose a model", "", "Models (*.safetensors)")
         if path:
             self.chosen = path
+
+
+def _entries(folder: str) -> list[Entry]:
+    return entries(folder) if folder else entries()
+
+
+def _listed(found: list[Entry]) -> list[tuple[str, str]]:
+    return [(_data(entry), _label(entry)) for entry in found]
+
+
+def _known_as(model: str) -> str:
+    """Path of a model in the model folder that is called by its name."""
+    try:
+        return _data(Entry(path=find(model)))
+    except FileNotFoundError:
+        return model
+
+
+def _data(entry: Entry) -> str:
+    return entry.name if entry.is_embedded else str(entry.path)
+
+
+def _label(entry: Entry) -> str:
+    """Name, and what it can do: sdm detects, tdm imputes."""
+    return f"{entry.name} ({'+'.join(entry.methods) or 'cannot be read'})"

@@ -1,0 +1,190 @@
+"""ModelBundle: a trained model in memory, with what is needed to use and judge it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_followup.healthy_scores import HealthyScores
+from napari_followup.methods import METHODS, method_class
+
+__all__ = ["ModelBundle"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ModelBundle:
+    """A trained model: `build` makes the network, the rest says what it is."""
+
+    name: str
+    method: str
+    config: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    healthy: Mapping[str, HealthyScores] = field(default_factory=dict)  # by `Recipe.score_key`
+    card: Mapping[str, Any] = field(default_factory=dict)  # data, training, figures, licence
+    version: str = "1"
+    parts: Mapping[str, ModelBundle] = field(default_factory=dict)  # further models, by method
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"ModelBundle({self.name!r}, {self.method}, version {self.version}, "
+            f"{height} x {width}, {self.fingerprint}"
+            + "".join(f", with {part}" for part in self.parts)
+            + ")"
+        )
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """``(y, x)`` in pixels, of the planes the model was trained on."""
+        height, width = self.config["image_size"]
+        return height, width
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Grey values that the model takes for low and high."""
+        low, high = self.config["value_range"]
+        return low, high
+
+    @property
+    def modalities(self) -> int:
+        """Channels of the images."""
+        return int(self.config["modalities"])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Short hash of the weights, to tell two models of one name apart."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            values = self.weights[name].detach().cpu().flatten()  # a counter has no axis to view
+            digest.update(name.encode() + values.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def build(self, device: torch.device | str = "cpu") -> Any:
+        """Make the network in float32, ready to use; once a device.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not fit the configuration, or this version does not know the latter.
+        """
+        return _build(self, torch.device(device))
+
+    def provenance(self, seed: int, **more: Any) -> dict[str, Any]:
+        """Say what made a result, ready for JSON: this model, this software, a seed, `more`."""
+        return {
+            "software": "napari-followup",
+            "version": version("napari-followup"),
+            "model": self.name,
+            "model_version": self.version,
+            "model_fingerprint": self.fingerprint,
+            "method": self.method,
+            "seed": seed,
+            **more,
+        }
+
+    def part(self, method: str) -> ModelBundle:
+        """Model of another method that came in the same file; this one if it is of that method.
+
+        Raises
+        ------
+        ValueError
+            If the file holds none.
+        """
+        if self.method == method:
+            return self
+        if method not in self.parts:
+            raise ValueError(
+                f"model {self.name!r} ({self.method}) has no {method}; choose a model with one, or "
+                f"train it (napari-followup train {method}) and join the two (bundle join)"
+            )
+        return self.parts[method]
+
+    def with_part(self, part: ModelBundle) -> ModelBundle:
+        """Copy of this model that has `part` beside it, in the place of one of the same method.
+
+        Raises
+        ------
+        ValueError
+            If the two are of one method, or `part` has parts of its own.
+        """
+        if part.method == self.method or part.parts:
+            raise ValueError(
+                f"{part.name!r} ({part.method}) cannot join {self.name!r} ({self.method}): give "
+                "two single models of different methods"
+            )
+        return replace(self, parts={**self.parts, part.method: part})
+
+    def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
+        """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
+
+        Scores of the same recipe with other draws or sampling steps are near enough to be of use.
+        """
+        if key in self.healthy:
+            return self.healthy[key], True
+        near = (scores for known, scores in self.healthy.items() if _coarse(known) == _coarse(key))
+        return next(near, None), False
+
+    def with_healthy(self, key: str, scores: HealthyScores) -> ModelBundle:
+        """Copy of this model that also knows its healthy scores for one more recipe.
+
+        Parameters
+        ----------
+        key
+            `Recipe.score_key` of that recipe.
+        scores
+            What it gives healthy subjects.
+
+        Returns
+        -------
+        ModelBundle
+            Shares the weights.
+        """
+        return replace(self, healthy={**self.healthy, key: scores})
+
+
+def _coarse(key: str) -> Any:
+    values = json.loads(key)
+    for name in ("options", "score"):
+        some = values[name].items()
+        values[name] = {n: v for n, v in some if n not in ("draws", "sampling_steps")}
+    return values
+
+
+@lru_cache(maxsize=2)
+def _build(bundle: ModelBundle, device: torch.device) -> Any:
+    if bundle.method not in METHODS:
+        raise ValueError(
+            f"model {bundle.name!r} is of the method {bundle.method!r}, which this version does "
+            f"not know (it knows {', '.join(sorted(METHODS))}); update napari-followup, or choose "
+            "another model"
+        )
+    kind = method_class(bundle.method)
+    try:
+        config = kind.config_type(**_tuples(bundle.config))
+    except TypeError as error:
+        raise ValueError(
+            f"model {bundle.name!r}: this version does not know it: {error}; "
+            "update napari-followup, or train it again"
+        ) from error
+    method = kind(config)
+    try:
+        method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
+    except RuntimeError as error:
+        raise ValueError(
+            f"model {bundle.name!r}: its weights do not fit its configuration: {error}"
+        ) from error
+    return method.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }

@@ -1,0 +1,123 @@
+"""Whether a model file is sound: its weights are those that were saved, and its network runs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from napari_followup.bundle import load_bundle
+from napari_followup.catalogue import find
+from napari_followup.methods.method import Evidence, Visits
+from napari_followup.model_bundle import ModelBundle
+from napari_followup.model_file import read_about
+
+__all__ = ["Verified", "verify_model"]
+
+# The least that each option allows, whichever method has it.
+LEAST = {
+    "draws": 1,
+    "sampling_steps": 1,
+    "noise_levels": (1,),
+    "first_step": 1,
+    "last_step": 2,
+    "stride": 1,
+}
+VISITS = 3
+CALLS = 64  # of the network; a method that needs more is stopped and has run well until then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """A model that was found sound."""
+
+    name: str
+    method: str
+    fingerprint: str
+    is_as_stored: bool  # false where the file, of an earlier version, holds no fingerprint
+    seconds: float  # that a few small images took
+
+
+class _EnoughError(Exception):
+    """The network has run as often as it should."""
+
+
+def verify_model(model: str | os.PathLike[str]) -> list[Verified]:
+    """Load a model, compare its weights with their fingerprint and run it once on noise.
+
+    Parameters
+    ----------
+    model
+        Name of an embedded model or of one in the model folder, or a file.
+
+    Returns
+    -------
+    list of Verified
+        The model and its parts.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such model.
+    ValueError
+        If anything is wrong with it; the message says what.
+    """
+    path = find(model)
+    about, bundle = read_about(path), load_bundle(path)
+    parts = [(part, about["parts"][method]) for method, part in bundle.parts.items()]
+    return [_verified(each, said) for each, said in [(bundle, about), *parts]]
+
+
+def _verified(bundle: ModelBundle, said: Mapping[str, Any]) -> Verified:
+    stored = said.get("fingerprint")
+    if stored not in (None, bundle.fingerprint):
+        raise ValueError(
+            f"model {bundle.name!r} ({bundle.method}): the fingerprint of its weights is "
+            f"{bundle.fingerprint}, the file says {stored}; the weights were changed or damaged: "
+            "fetch or export it again"
+        )
+    start = time.perf_counter()
+    _run(bundle)
+    return Verified(
+        name=bundle.name,
+        method=bundle.method,
+        fingerprint=bundle.fingerprint,
+        is_as_stored=stored is not None,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _run(bundle: ModelBundle) -> None:
+    """Let the network see three visits of noise, in as few calls as its options allow."""
+    method = bundle.build()
+    known = {each.name for each in fields(method.options_type)}
+    options = method.options_type(**{name: v for name, v in LEAST.items() if name in known})
+    generator = torch.Generator().manual_seed(0)
+    low, high = bundle.value_range
+    shape = (VISITS, bundle.modalities, 1, *bundle.image_size)
+    images = low + (high - low) * torch.rand(shape, generator=generator)
+    ages = torch.arange(float(VISITS)) + getattr(method.config, "age_mean", 0.0)
+    try:
+        with torch.no_grad():
+            visits = Visits(images=images, ages=ages)
+            _check(bundle, method.examine(visits, options, generator, _stop_in_time))
+    except _EnoughError:
+        return
+
+
+def _stop_in_time(done: int, _: int) -> None:
+    if done >= CALLS:
+        raise _EnoughError
+
+
+def _check(bundle: ModelBundle, found: Evidence) -> None:
+    for values in (found.healthy, found.score):
+        if values is not None and not values.isfinite().all():
+            raise ValueError(
+                f"model {bundle.name!r} ({bundle.method}): its network gives values that are not "
+                "finite; train or fetch it again"
+            )

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from napari_followup.healthy_scores import HealthyScores
+from napari_followup.model_bundle import ModelBundle
+from napari_followup.recipe import Recipe, Temporal
+
+SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
+
+
+def test_the_network_is_made_once_and_ready_to_use(tiny_bundle: ModelBundle) -> None:
+    model = tiny_bundle.build("cpu")
+
+    assert tiny_bundle.build(torch.device("cpu")) is model
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_fingerprint_tells_weights_apart_counters_of_norms_included(
+    tiny_bundle: ModelBundle,
+) -> None:
+    one = replace(tiny_bundle, weights={"counter": torch.tensor(1)})
+    two = replace(tiny_bundle, weights={"counter": torch.tensor(2)})
+
+    assert len(one.fingerprint) == 12
+    assert one.fingerprint != two.fingerprint
+
+
+def test_weights_that_do_not_fit_are_refused(tiny_bundle: ModelBundle) -> None:
+    with pytest.raises(ValueError, match="'tiny': its weights do not fit its configuration"):
+        replace(tiny_bundle, weights={}).build()
+
+
+def test_a_configuration_of_another_version_is_refused(tiny_bundle: ModelBundle) -> None:
+    newer = replace(tiny_bundle, config={**tiny_bundle.config, "wormholes": 3})
+
+    with pytest.raises(ValueError, match=r"'tiny': this version does not know it: .*wormholes"):
+        newer.build()
+
+
+def test_a_part_does_not_change_the_fingerprint_of_the_model(
+    tiny_bundle: ModelBundle, tiny_both: ModelBundle
+) -> None:
+    assert tiny_both.fingerprint == tiny_bundle.fingerprint
+    assert tiny_both.part("tdm").fingerprint != tiny_bundle.fingerprint
+    assert tiny_bundle.parts == {}
+
+
+def test_a_part_that_is_not_there_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
+    with pytest.raises(
+        ValueError, match=r"model 'tiny' \(sdm\) has no tdm; choose a model with one"
+    ):
+        tiny_bundle.part("tdm")
+
+
+def test_a_part_takes_the_place_of_one_of_its_method(
+    tiny_both: ModelBundle, tiny_tdm: ModelBundle
+) -> None:
+    newer = replace(tiny_tdm, name="newer")
+
+    both = tiny_both.with_part(newer)
+
+    assert both.part("tdm") is newer
+    assert tiny_both.part("tdm") is tiny_tdm
+
+
+def test_models_of_one_method_and_joined_ones_cannot_be_parts(
+    tiny_bundle: ModelBundle, tiny_both: ModelBundle, tiny_tdm: ModelBundle
+) -> None:
+    with pytest.raises(ValueError, match=r"'tiny' \(sdm\) cannot join 'tiny' \(sdm\)"):
+        tiny_bundle.with_part(tiny_bundle)
+    with pytest.raises(ValueError, match="give two single models of different methods"):
+        tiny_tdm.with_part(tiny_both)
+
+
+def test_healthy_scores_of_other_draws_are_near_enough(tiny_tdm: ModelBundle) -> None:
+    known = tiny_tdm.with_healthy(Recipe.temporal().score_key, SCORES)
+
+    assert known.healthy_for(Recipe.temporal().score_key) == (SCORES, True)
+    more = replace(Recipe.temporal(), score=Temporal(draws=4))
+    assert known.healthy_for(more.score_key) == (SCORES, False)
+    other = replace(Recipe.temporal(), score=Temporal(tolerance=0.0))
+    assert known.healthy_for(other.score_key) == (None, False)
+
+
+def test_a_method_of_a_newer_version_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
+    foreign = replace(tiny_bundle, method="crystal")
+
+    with pytest.raises(
+        ValueError, match=r"'tiny' is of the method 'crystal', .* knows .*sdm.*; update napari-foll"
+    ):
+        foreign.build()
+
+
+def test_provenance_names_the_model_and_its_weights(tiny_bundle: ModelBundle) -> None:
+    said = tiny_bundle.provenance(7, draws=2)
+
+    assert (said["model"], said["method"], said["seed"], said["draws"]) == ("tiny", "sdm", 7, 2)
+    assert said["model_fingerprint"] == tiny_bundle.fingerprint
