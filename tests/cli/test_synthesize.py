@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from napari_followup.reading import read_stack, read_stacks
-from napari_followup.synthetic import add_anomaly, starmen
+from napari_followup.synthetic import add_anomaly, phantoms, starmen
+from napari_followup.synthetic.generic import draw
 
 Run = Callable[..., int]
 
@@ -104,3 +105,65 @@ def test_a_cohort_can_be_split(
     ]
     assert [len(read_stacks(path, split=word)) for word in ("train", "val")] == [4, 1]
     assert read_stacks(path, split="val")[0].subject == "starmen-0004"
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_phantoms_are_read_back_as_they_were_made(depth: int, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "heads.npz"
+    words = ("--subjects", 2, "--visits", 3, "--seed", 4, "--size", 32, "--depth", depth)
+
+    assert run("synthesize", "phantom", "--out", path, *words) == 0
+
+    expected = phantoms(2, visits=3, seed=4, size=(32, 32), depth=depth)
+    for found, wanted in zip(read_stacks(path), expected, strict=True):
+        np.testing.assert_array_equal(found.images, wanted.images)
+        np.testing.assert_allclose(found.ages, wanted.ages)
+        assert found.subject == wanted.subject
+        assert found.spacing[1:] == pytest.approx(wanted.spacing[1:])
+        assert found.unit == "mm"
+
+
+def test_a_phantom_volume_goes_into_a_tiff(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "head.tif"
+    words = ("--visits", 2, "--size", 16, "--depth", 4, "--noise", 0)
+
+    assert run("synthesize", "phantom", "--out", path, *words) == 0
+
+    (expected,) = phantoms(1, visits=2, size=(16, 16), depth=4, noise=0)
+    found = read_stack(path)
+    np.testing.assert_array_equal(found.images, expected.images)
+    assert found.spacing == pytest.approx(expected.spacing)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("phantom", "--size", "8"), "rows of size: got 8; phantoms need 16 or more"),
+        (("--size", "32"), "size: starmen have 64 x 64 pixels; leave it out"),
+        (("starmen", "--depth", "2"), "depth: starmen have 64 x 64 pixels"),
+        (("moon",), "invalid choice: 'moon'"),
+        (("phantom", "--kind", "darker_line"), "of phantom there is healthy, darker_blob, br"),
+        (("--kind", "hole"), "of starmen there is healthy, growing_circle, "),
+    ],
+)
+def test_what_a_generator_cannot_do_is_said(
+    words: tuple[str, ...], text: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("synthesize", *words, "--out", tmp_path / "x.npz") == 2
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("generator", ["starmen", "phantom"])
+def test_blobs_and_patches_are_drawn_into_both(generator: str, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "sick.npz"
+    words = ("--kind", "darker_blob", "--subjects", 2, "--visits", 3, "--seed", 5)
+
+    assert run("synthesize", generator, "--out", path, *words) == 0
+
+    healthy = (phantoms if generator == "phantom" else starmen)(2, visits=3, seed=5)
+    expected = [draw(stack, "darker_blob", seed=5 + n) for n, stack in enumerate(healthy)]
+    with np.load(path, allow_pickle=False) as file:
+        for number, (stack, truth) in enumerate(expected):
+            np.testing.assert_array_equal(file["images"][number], stack.images[:, 0, 0])
+            np.testing.assert_array_equal(file["truth"][number], truth[:, 0])
+            assert truth.any()

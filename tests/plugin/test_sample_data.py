@@ -50,3 +50,22 @@ def test_samples_are_the_same_every_time() -> None:
     first, second = sample_data.cohort()[0][0], sample_data.cohort()[0][0]
 
     np.testing.assert_array_equal(first, second)
+
+
+def test_the_phantom_is_a_head_of_known_age_in_mm() -> None:
+    (layer,) = sample_data.phantom_healthy()
+
+    assert layer[0].shape == (10, 64, 64)
+    assert layer[1]["scale"] == pytest.approx((1.0, 3.125, 3.125))
+    assert min(layer[1]["metadata"]["followup"]["ages"]) >= 55
+
+
+def test_the_lesion_of_the_phantom_grows_and_comes_with_its_truth() -> None:
+    image, truth = sample_data.phantom_lesion()
+    (healthy,) = sample_data.phantom_healthy()
+
+    sizes = truth[0].sum(axis=(1, 2))
+    inside = truth[0] > 0
+    assert sizes[-1] > 1.5 * sizes[0] > 0
+    assert (image[0][inside] > healthy[0][inside]).all()
+    np.testing.assert_allclose(image[0][~inside], healthy[0][~inside], atol=0.06)

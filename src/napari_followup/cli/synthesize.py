@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 HEALTHY = "healthy"
+GENERATORS = ("starmen", "phantom")
 SUFFIXES = (".npz", ".tif", ".tiff")
 
 
@@ -24,18 +25,23 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "synthesize",
         parents=[shared],
         help="make up series",
-        description="Writes a series (visit, y, x) or a cohort (subject, visit, y, x), with ages. "
-        "The truth stands in the .npz as 'truth', and beside a TIFF in NAME_truth.tif.",
+        description="Writes a series (visit, y, x) or a cohort (subject, visit, y, x), with a z "
+        "before y where --depth is 2 or more, and with ages. The truth stands in the .npz as "
+        "'truth', and beside a TIFF in NAME_truth.tif.",
     )
+    _add_generator(parser)
     parser.add_argument("--out", type=Path, required=True, help=".npz or .tif file")
-    parser.add_argument("--kind", default=HEALTHY, help="healthy (default) or an anomaly")
+    parser.add_argument(
+        "--kind",
+        default=HEALTHY,
+        help=f"{HEALTHY} (default) or an anomaly; an unknown one is answered with those known",
+    )
     parser.add_argument("--subjects", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--visits", type=int, default=10, help="of each subject (default: 10)")
     parser.add_argument(
         "--noise",
         type=float,
-        default=0.0,
-        help="standard deviation, of grey values in [0, 1] (default: 0)",
+        help="standard deviation, of grey values in [0, 1] (default: 0, of a phantom 0.02)",
     )
     parser.add_argument(
         "--validation-share",
@@ -47,11 +53,24 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser.set_defaults(run=run)
 
 
+def _add_generator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "generator",
+        nargs="?",
+        choices=GENERATORS,
+        default="starmen",
+        help="starmen (default) are figures that raise a hand, phantom heads whose ventricles "
+        "widen",
+    )
+    parser.add_argument(
+        "--size", type=int, help="rows and columns of a phantom, in pixels (default: 64)"
+    )
+    parser.add_argument("--depth", type=int, help="planes of a phantom (default: 1)")
+
+
 def run(args: argparse.Namespace) -> int:
     """Make up and write."""
     import numpy as np
-
-    from napari_followup.synthetic import add_anomaly, starmen
 
     if args.out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out: got {args.out.name!r}; end the name in {', '.join(SUFFIXES)}")
@@ -59,28 +78,64 @@ def run(args: argparse.Namespace) -> int:
         raise IsADirectoryError(f"out: {str(args.out)!r} is a folder; give a file")
     check_out(args.out.parent)
     split = _split(args)
-    series = starmen(args.subjects, visits=args.visits, seed=args.seed, noise=args.noise)
-    drawn: list[tuple[VisitStack, Any]] = [(stack, None) for stack in series]
-    if args.kind != HEALTHY:
-        drawn = [
-            add_anomaly(stack, args.kind, seed=args.seed + n) for n, stack in enumerate(series)
-        ]
-    arrays: dict[str, Any] = {
-        "images": np.stack([stack.images[:, 0, 0] for stack, _ in drawn]),
-        "ages": np.stack([stack.ages for stack, _ in drawn]),
-        "subject": np.array([stack.subject for stack, _ in drawn]),
-    }
-    if args.kind != HEALTHY:
-        arrays["truth"] = np.stack([truth[:, 0] for _, truth in drawn])
+    drawn = _drawn(args, _healthy(args))
+    arrays = _arrays(drawn)
     if split:
         arrays["split"] = np.array(split)
     if args.subjects == 1:
         arrays = {name: values[0] for name, values in arrays.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     print(_told(args, split))
-    for path in _write(args, arrays, series[0]):
+    for path in _write(args, arrays, drawn[0][0]):
         print(path)
     return 0
+
+
+def _healthy(args: argparse.Namespace) -> list[VisitStack]:
+    from napari_followup.synthetic import phantoms, starmen
+
+    wished = {"visits": args.visits, "seed": args.seed}
+    wished |= {} if args.noise is None else {"noise": args.noise}
+    if args.generator == "phantom":
+        side = args.size if args.size is not None else 64
+        depth = args.depth if args.depth is not None else 1
+        return phantoms(args.subjects, size=(side, side), depth=depth, **wished)
+    for name in ("size", "depth"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"{name}: starmen have 64 x 64 pixels; leave it out or take phantom")
+    return starmen(args.subjects, **wished)
+
+
+def _drawn(args: argparse.Namespace, series: list[VisitStack]) -> list[tuple[VisitStack, Any]]:
+    """Draw each subject's anomaly with a seed of its own; no truth where all are healthy."""
+    from napari_followup.synthetic import ANOMALIES, add_anomaly
+    from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
+
+    if args.kind == HEALTHY:
+        return [(stack, None) for stack in series]
+    own = ANOMALIES if args.generator == "starmen" else ()
+    known = (HEALTHY, *own, *GENERIC_ANOMALIES)
+    if args.kind not in known:
+        raise ValueError(
+            f"kind: got {args.kind!r}; of {args.generator} there is {', '.join(known)}"
+        )
+    drawer = add_anomaly if args.kind in own else draw
+    return [drawer(stack, args.kind, seed=args.seed + n) for n, stack in enumerate(series)]
+
+
+def _arrays(drawn: list[tuple[VisitStack, Any]]) -> dict[str, Any]:
+    """Gather what a file holds, one entry a subject; z is left out where there is one plane."""
+    import numpy as np
+
+    plane: Any = 0 if drawn[0][0].shape[2] == 1 else slice(None)
+    arrays: dict[str, Any] = {
+        "images": np.stack([stack.images[:, 0, plane] for stack, _ in drawn]),
+        "ages": np.stack([stack.ages for stack, _ in drawn]),
+        "subject": np.array([stack.subject for stack, _ in drawn]),
+    }
+    if drawn[0][1] is not None:
+        arrays["truth"] = np.stack([truth[:, plane] for _, truth in drawn])
+    return arrays
 
 
 def _split(args: argparse.Namespace) -> list[str]:
@@ -118,13 +173,16 @@ def _write(args: argparse.Namespace, arrays: dict[str, Any], example: VisitStack
         "command": args.command_line,
         "seed": args.seed,
     }
-    is_cohort = arrays["images"].ndim == 4
+    is_cohort = arrays["ages"].ndim == 2
+    zyx = "yx" if example.shape[2] == 1 else "zyx"
     if args.out.suffix.lower() == ".npz":
-        axes = {"axes": "svyx" if is_cohort else "vyx"}
-        return [write_maps(args.out, arrays | axes | {"kind": args.kind}, said)]
-    axes_of_tiff, ages = "QTYX" if is_cohort else "TYX", arrays["ages"]
-    written = [write_tiff(args.out, arrays["images"], example, said, axes_of_tiff, ages)]
+        placed: dict[str, Any] = {"axes": ("sv" if is_cohort else "v") + zyx, "kind": args.kind}
+        if example.unit != "pixel":
+            placed |= {"spacing": example.spacing, "unit": example.unit}
+        return [write_maps(args.out, arrays | placed, said)]
+    axes, ages = ("QT" if is_cohort else "T") + zyx.upper(), arrays["ages"]
+    written = [write_tiff(args.out, arrays["images"], example, said, axes, ages)]
     if "truth" in arrays:
         beside = args.out.with_name(f"{args.out.stem}_truth{args.out.suffix}")
-        written.append(write_tiff(beside, arrays["truth"], example, said, axes_of_tiff, ages))
+        written.append(write_tiff(beside, arrays["truth"], example, said, axes, ages))
     return written

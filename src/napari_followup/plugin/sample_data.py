@@ -1,7 +1,8 @@
-"""Sample data of the File menu: starmen, healthy and ill, made up on the spot.
+"""Sample data of the File menu: starmen and phantoms, healthy and ill, made up on the spot.
 
-The figure raises its left hand as it grows older; whatever else changes is the anomaly. Ages are
-the starmen's own, years before and after 0, as the embedded model knows them.
+The starman raises its left hand as it grows older, the phantom's ventricles widen; whatever else
+changes is the anomaly. Ages of starmen are their own, years before and after 0, as the embedded
+model knows them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 from napari_followup.plugin.layers import LayerTuple
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
 from napari_followup.stack import VisitStack
-from napari_followup.synthetic import add_anomaly, starmen
+from napari_followup.synthetic import add_anomaly, phantoms, starmen
+from napari_followup.synthetic.generic import draw
 
 __all__ = [
     "cohort",
@@ -20,11 +22,14 @@ __all__ = [
     "growing_circle",
     "healthy_series",
     "missing_visits",
+    "phantom_healthy",
+    "phantom_lesion",
     "transient_circle",
 ]
 
 SEED = 2025
 MISSING = (3, 6)
+LESION_SEED = 10  # in the brain, away from the skull
 
 
 def healthy_series() -> list[LayerTuple]:
@@ -67,6 +72,23 @@ def cohort() -> list[LayerTuple]:
     stacks = starmen(6, seed=SEED)
     stacks[3:] = [add_anomaly(stack, "growing_circle")[0] for stack in stacks[3:]]
     return cohort_layers(stacks, "starmen")
+
+
+def phantom_healthy() -> list[LayerTuple]:
+    """Show ten visits of a healthy head."""
+    return stack_layers(_head("phantom"))
+
+
+def phantom_lesion() -> list[LayerTuple]:
+    """Show a bright blob in a head, larger at every visit, and its truth."""
+    healthy = _head("phantom with a bright lesion")
+    sick, truth = draw(healthy, "brighter_blob", seed=LESION_SEED)
+    return [*stack_layers(sick), truth_layer(sick, truth, f"{sick.subject} truth")]
+
+
+def _head(name: str) -> VisitStack:
+    stack = phantoms(1, seed=SEED)[0]
+    return stack.with_images(stack.images, subject=name)
 
 
 def _ill(kind: str) -> list[LayerTuple]:

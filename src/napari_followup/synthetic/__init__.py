@@ -1,8 +1,9 @@
-"""Made-up series: healthy starmen, and anomalies drawn into any series with their truth."""
+"""Made-up series: healthy starmen and phantoms, and anomalies drawn into any series with truth."""
 
 from __future__ import annotations
 
 from napari_followup.synthetic.anomalies import ANOMALIES, add_anomaly
+from napari_followup.synthetic.phantom import phantoms
 from napari_followup.synthetic.starmen import starmen
 
-__all__ = ["ANOMALIES", "add_anomaly", "starmen"]
+__all__ = ["ANOMALIES", "add_anomaly", "phantoms", "starmen"]
