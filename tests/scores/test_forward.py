@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from napari_followup.scores.forward import ForwardErrors, chosen_quantile
+
+
+def stored(images: Tensor, guided: Tensor, unguided: Tensor) -> tuple[list[int], Tensor, Tensor]:
+    """End step, H and M of each image from every step at once, in plain loops."""
+    x, h, n = (tensor.double().numpy() for tensor in (images, guided, unguided))
+    ends, maps, largest = [], [], []
+    for b in range(len(x)):
+        means = []
+        for t in range(len(h)):
+            means.append(np.abs((h[t, b] - x[b]) ** 2 - (n[t, b] - x[b]) ** 2).mean())
+        end = max(1, int(np.argmax(means)))
+        ends.append(int(np.argmax(means)))
+        total = np.zeros(x.shape[2:])
+        for t in range(end):
+            for d in range(x.shape[1]):
+                total += (h[t, b, d] - x[b, d]) ** 2
+        maps.append(total / (end * x.shape[1]))
+        largest.append(max(means))
+    return ends, torch.tensor(np.stack(maps)).float(), torch.tensor(largest)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_running_sums_agree_with_a_loop_that_stores_everything(seed: int) -> None:
+    torch.manual_seed(seed)
+    images, guided, unguided = torch.rand(5, 2, 6, 4), *torch.rand(2, 9, 5, 2, 6, 4)
+
+    errors = ForwardErrors(images)
+    for one, other in zip(guided, unguided, strict=True):
+        errors.add(one, other)
+
+    ends, maps, largest = stored(images, guided, unguided)
+    torch.testing.assert_close(errors.score(), maps)
+    torch.testing.assert_close(errors.largest, largest)
+    for b, end in enumerate(ends):
+        assert torch.equal(errors.healthy[b], guided[end, b])
+
+
+@pytest.mark.parametrize("end", [0, 1, 3])
+def test_the_map_ends_before_the_step_that_parts_the_errors_most(end: int) -> None:
+    images = torch.zeros(1, 1, 1, 1)
+    guided = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    unguided = guided.clone()
+    unguided[end] = 10.0
+
+    errors = ForwardErrors(images)
+    for one, other in zip(guided, unguided, strict=True):
+        errors.add(one.view(1, 1, 1, 1), other.view(1, 1, 1, 1))
+
+    squares = [1.0, 4.0, 9.0, 16.0][: max(end, 1)]  # the end step is the second at least
+    assert errors.score().item() == pytest.approx(sum(squares) / len(squares))
+
+
+def test_images_do_not_share_their_end_step() -> None:
+    images = torch.zeros(2, 1, 1, 1)
+    errors = ForwardErrors(images)
+    for guided, unguided in (([1, 1], [1, 1]), ([2, 2], [9, 2]), ([3, 3], [3, 9])):
+        errors.add(torch.tensor(guided).view(2, 1, 1, 1), torch.tensor(unguided).view(2, 1, 1, 1))
+
+    torch.testing.assert_close(errors.score().flatten(), torch.tensor([1.0, 2.5]))
+
+
+def test_similarity_is_the_cosine_of_the_errors_over_all_steps() -> None:
+    images, guided, unguided = torch.rand(4, 2, 5, 5), *torch.rand(2, 7, 4, 2, 5, 5)
+
+    errors = ForwardErrors(images)
+    for one, other in zip(guided, unguided, strict=True):
+        errors.add(one, other)
+
+    h, n = (((x - images) ** 2).double().mean(dim=(2, 3, 4)).numpy() for x in (guided, unguided))
+    expected = (h * n).sum(axis=0) / np.linalg.norm(h, axis=0) / np.linalg.norm(n, axis=0)
+    np.testing.assert_allclose(errors.similarity().numpy(), expected, rtol=1e-6)
+
+
+def test_quantiles_are_those_of_algorithm_1() -> None:
+    largest, most = torch.tensor([0.0, 0.1, 0.1234, 0.5, 7.0]), 0.5
+    grid = np.linspace(0.90, 0.98, 101)[::-1]
+    expected = []
+    for m in largest.double().numpy():
+        index = round(round(float(np.clip(m / most, 0, 1)), 2) * 100)
+        expected.append(grid[index])
+
+    np.testing.assert_allclose(chosen_quantile(largest, most).numpy(), expected, rtol=1e-12)
