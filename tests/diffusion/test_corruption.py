@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_followup.diffusion.corruption import corrupt, random_shapes
+from napari_followup.diffusion.corruption import corrupt, random_filling, random_shapes
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -61,3 +61,18 @@ def test_spoilt_images_stay_in_range_and_follow_their_generator() -> None:
     assert spoilt.min() >= 0
     assert spoilt.max() <= 1
     assert torch.equal(spoilt, corrupt(images, generator(5), share=1.0))
+
+
+def test_fillings_are_of_every_kind_and_in_range() -> None:
+    images = torch.full((300, 1, 8, 8), 0.5)
+    images[:, :, :4] = 0.25
+
+    fillings = random_filling(images, generator())
+
+    assert fillings.shape == images.shape
+    assert fillings.min() >= 0
+    assert fillings.max() <= 1
+    flat = fillings.flatten(1)
+    is_grey = flat.amax(dim=1) == flat.amin(dim=1)
+    assert is_grey.float().mean().item() == pytest.approx(0.2, abs=0.1)  # one of five kinds
+    assert (flat.std(dim=1) > 0.16).any()  # noise; the images themselves have 0.125

@@ -3,7 +3,13 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from napari_followup.networks.blocks import AdaGroupNorm, ResidualBlock, SelfAttention, zeroed
+from napari_followup.networks.blocks import (
+    AdaGroupNorm,
+    JoinedCondition,
+    ResidualBlock,
+    SelfAttention,
+    zeroed,
+)
 
 
 def test_adaptive_norm_follows_equation_3_1_in_its_order() -> None:
@@ -64,3 +70,24 @@ def test_attention_is_a_softmax_over_all_pixels() -> None:
 
 def test_zeroed_layer_answers_zero() -> None:
     assert not zeroed(torch.nn.Linear(3, 2))(torch.randn(4, 3)).any()
+
+
+def test_joined_condition_scales_and_shifts_by_one_map_of_step_and_code_side_by_side() -> None:
+    norm = JoinedCondition(8, 4, groups=2, code_features=6)
+    h, step, code = torch.randn(3, 8, 4, 5), torch.randn(3, 4), torch.randn(3, 6)
+
+    found = norm(h, norm.from_step(step), norm.from_code(code))
+
+    joined = norm.project(F.silu(torch.cat([step, code], dim=1)))
+    gamma, beta = joined[:, :8, None, None], joined[:, 8:, None, None]
+    torch.testing.assert_close(found, F.group_norm(h, 2) * (gamma + 1) + beta)
+
+
+def test_joined_condition_without_a_code_goes_by_the_step_alone() -> None:
+    norm = JoinedCondition(8, 4, groups=2, code_features=0)
+    h, step = torch.randn(3, 8, 4, 5), torch.randn(1, 4)
+
+    found = norm(h, norm.from_step(step), norm.from_code(torch.zeros(1, 4)))
+
+    gamma, beta = norm.project(F.silu(step))[..., None, None].chunk(2, dim=1)
+    torch.testing.assert_close(found, F.group_norm(h, 2) * (gamma + 1) + beta)

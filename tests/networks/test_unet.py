@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
+from napari_followup.methods.anoddpm import AnoDDPMConfig
 from napari_followup.networks.unet import UNet
 
 
@@ -170,3 +173,29 @@ def test_a_map_speaks_of_its_own_place() -> None:
     changed = change.detach().abs().sum(dim=1)[0].nonzero()
     assert changed.amin(dim=0).tolist() == [1, 2]
     assert changed.amax(dim=0).tolist() == [3, 4]
+
+
+def test_a_joined_code_enters_every_block_as_it_is() -> None:
+    unet = tiny(joined=True)
+    x, code = torch.randn(2, 1, 8, 8), torch.randn(2, 12)
+    steps = unet.project_steps(torch.tensor([1]))
+
+    projected = unet.project_code(code)
+
+    assert unet.code_embedding is None
+    for mine, norm in zip(projected, unet._norms(), strict=True):
+        torch.testing.assert_close(mine, norm.from_code(code))
+    assert not torch.allclose(unet(x, steps, projected), unet(x, steps, unet.project_code(-code)))
+
+
+def test_a_network_is_as_a_configuration_says_or_refuses_its_image_size() -> None:
+    config = AnoDDPMConfig(
+        image_size=(16, 24), channels=(8, 16), blocks=2, attention=(1,), unshuffle=4
+    )
+
+    unet = UNet.of(config)
+
+    assert unet.multiple == 8
+    assert len(unet.down) == 4
+    with pytest.raises(ValueError, match="got \\(16, 20\\); this network takes multiples of 8"):
+        UNet.of(replace(config, image_size=(16, 20)))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["corrupt", "random_shapes"]
+__all__ = ["corrupt", "random_filling", "random_shapes"]
 
 
 def _uniform(
@@ -86,6 +86,28 @@ def _fillings(images: Tensor, generator: torch.Generator) -> list[Tensor]:
     return [grey, foreign, (images + change).clamp(0, 1), (grey + 0.3 * noise).clamp(0, 1), blurred]
 
 
+def random_filling(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Choose for each image what may stand in a blob of it.
+
+    Parameters
+    ----------
+    images
+        ``(b, c, y, x)`` in [0, 1].
+    generator
+        Source of every random draw.
+
+    Returns
+    -------
+    Tensor
+        Same shape: one grey, another image, the image brighter or darker, noise, or a blur.
+    """
+    fillings = torch.stack(_fillings(images, generator))
+    kind = torch.randint(
+        len(fillings), (len(images),), generator=generator, device=generator.device
+    )
+    return fillings[kind.to(images.device), torch.arange(len(images), device=images.device)]
+
+
 def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
     """Spoil up to three blobs of each image, and nothing at all of some images.
 
@@ -106,9 +128,7 @@ def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> T
     spoilt = images
     device = generator.device
     for turn in range(3):
-        fillings = torch.stack(_fillings(images, generator))
-        kind = torch.randint(len(fillings), (len(images),), generator=generator, device=device)
-        filling = fillings[kind.to(images.device), torch.arange(len(images), device=images.device)]
+        filling = random_filling(images, generator)
         keeps = torch.rand(len(images), generator=generator, device=device) < share * 0.5**turn
         cover = random_shapes(images, generator) * keeps.to(images)[:, None, None, None]
         spoilt = torch.lerp(spoilt, filling, cover)

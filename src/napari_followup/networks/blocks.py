@@ -13,7 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["AdaGroupNorm", "ResidualBlock", "SelfAttention", "SummedCondition", "zeroed"]
+__all__ = [
+    "AdaGroupNorm",
+    "JoinedCondition",
+    "ResidualBlock",
+    "SelfAttention",
+    "SummedCondition",
+    "zeroed",
+]
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -57,6 +64,36 @@ class SummedCondition(nn.Module):
         """(b, c, y, x), (b or 1, c), (b, c, y, x) projections -> (b, c, y, x)."""
         summed: Tensor = self.norm(h + step[..., None, None] + code)
         return summed
+
+
+class JoinedCondition(nn.Module):
+    """Group norm, then f · (γ + 1) + β from step and code side by side (Behrendt 2026, Sec. 3.4.3).
+
+    One linear map of the two vectors, concatenated, gives γ and β; it is applied to each part by
+    itself and added up, so that the code's share is computed once. With `code_features` 0 it is
+    the scale-shift norm of a step alone.
+    """
+
+    def __init__(self, channels: int, features: int, groups: int, code_features: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels)
+        self.features, self.code_features = features, code_features
+        self.project = nn.Linear(features + code_features, 2 * channels)
+
+    def from_step(self, step: Tensor) -> Tensor:
+        """(b, features) -> (b, 2 c): the step's share of γ and β."""
+        return F.linear(F.silu(step), self.project.weight[:, : self.features], self.project.bias)
+
+    def from_code(self, code: Tensor) -> Tensor:
+        """(b, code_features) -> (b, 2 c): the code's share of γ and β."""
+        if not self.code_features:
+            return code.new_zeros(1, 1)
+        return F.linear(F.silu(code), self.project.weight[:, self.features :])
+
+    def forward(self, h: Tensor, step: Tensor, code: Tensor) -> Tensor:
+        """(b, c, y, x) and both shares, (b or 1, 2 c) each -> (b, c, y, x)."""
+        scale, shift = (step + code)[..., None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, 1 + scale, self.norm(h))
 
 
 Condition = Callable[[int, int, int], nn.Module]

@@ -68,8 +68,9 @@ class SemanticEncoder(nn.Module):
             norm="batch" if stem_norm == "batch" else ("group", {"num_groups": 8}),
         )
         self.grid = grid
-        channels = 8 * width * (1 if depth == 18 else 4)
-        self.to_code = nn.Linear(channels * grid**2, code_features)
+        wide = width * (1 if depth == 18 else 4)
+        self.widths = (wide, 2 * wide, 4 * wide, 8 * wide)  # channels of the four stages
+        self.to_code = nn.Linear(self.widths[-1] * grid**2, code_features)
 
     def features(self, x: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
         """(b, inputs, y, x) -> one (b, c, y', x') for each ResNet stage in `levels`, 1 to 4."""

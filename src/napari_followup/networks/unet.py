@@ -16,12 +16,14 @@ from torch.nn import functional as F
 
 from napari_followup.networks.blocks import (
     AdaGroupNorm,
+    JoinedCondition,
     ResidualBlock,
     SelfAttention,
     SummedCondition,
     zeroed,
 )
 from napari_followup.networks.embedding import NumberEmbedding
+from napari_followup.networks.sizes import check_sides
 
 __all__ = ["UNet"]
 
@@ -66,6 +68,9 @@ class UNet(nn.Module):
         Residual blocks a level on the way down; on the way up there is one more.
     summed
         Whether conditions are added, and the code is a map (Sec. 6.2), or scale and shift.
+    joined
+        Whether step and code are concatenated before they scale and shift (Behrendt 2026, Sec.
+        3.4.3); the code then enters as it is.
     """
 
     def __init__(
@@ -82,14 +87,17 @@ class UNet(nn.Module):
         residual_resampling: bool = False,
         blocks: int = 1,
         summed: bool = False,
+        joined: bool = False,
     ) -> None:
         super().__init__()
         self.unshuffle, self.features, self.blocks = unshuffle, features, blocks
         self.step_embedding = NumberEmbedding(features)
-        by_vector = code_features and not summed
+        by_vector = code_features and not (summed or joined)
         self.code_embedding = nn.Linear(code_features, features) if by_vector else None
-        by_map = partial(SummedCondition, code_features=code_features)
-        condition = by_map if summed else AdaGroupNorm
+        self.joined = joined
+        kind = JoinedCondition if joined else SummedCondition
+        by_code = partial(kind, code_features=code_features)
+        condition = by_code if summed or joined else AdaGroupNorm
         block = partial(ResidualBlock, features=features, dropout=dropout, condition=condition)
 
         def stage(wide_in: int, wide_out: int, level: int) -> _Stage:
@@ -107,6 +115,31 @@ class UNet(nn.Module):
         self.shrink = nn.ModuleList([block(w, w, resample="down") for w in steps[:-1]])
         self.grow = nn.ModuleList([block(w, w, resample="up") for w in steps[:0:-1]])
         self.head = _head(channels[0], outputs * folded)
+
+    @classmethod
+    def of(cls, config: Any, code_features: int = 0) -> UNet:
+        """U-Net with joined conditions, as wide and deep as a method's configuration says.
+
+        Raises
+        ------
+        ValueError
+            If the image size is no multiple of what the network halves and folds.
+        """
+        unet = cls(
+            config.modalities,
+            config.modalities,
+            config.channels,
+            attention=config.attention,
+            features=config.condition_features,
+            code_features=code_features,
+            dropout=config.dropout,
+            unshuffle=config.unshuffle,
+            residual_resampling=config.residual_resampling,
+            blocks=config.blocks,
+            joined=True,
+        )
+        check_sides(config.image_size, unet.multiple)
+        return unet
 
     @property
     def multiple(self) -> int:
@@ -129,7 +162,9 @@ class UNet(nn.Module):
 
     def project_code(self, code: Tensor | None, count: int = 1) -> list[Tensor]:
         """(b, code_features), or `count` zeros without a code -> each block's (b, 2 c)."""
-        if code is None or self.code_embedding is None:
+        if code is not None and self.joined:
+            embedded = code
+        elif code is None or self.code_embedding is None:
             embedded = next(self.parameters()).new_zeros(count, self.features)
         else:
             embedded = self.code_embedding(code)

@@ -1,0 +1,170 @@
+"""What methods that learn to denoise healthy planes share: training samples, targets, checks.
+
+Behrendt (2026), Sec. 3.4, throughout: a network sees a noised plane and predicts the clean one,
+with the mean absolute error. Predicting the noise with the mean squared error is the older way (Ho
+et al. 2020). The settings come as a method's configuration, which has `noise`, `steps`,
+`beta_range`, `prediction`, `loss`, `corruption`, `step_power` and `value_range`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_followup.diffusion.corruption import corrupt
+from napari_followup.diffusion.noise import noise_named
+from napari_followup.diffusion.process import add_noise, clean_from_noise
+from napari_followup.diffusion.schedule import abar_at
+from napari_followup.diffusion.steps import draw_steps
+
+__all__ = [
+    "NoisedPlanes",
+    "check_levels",
+    "check_noising",
+    "check_use",
+    "clean_planes",
+    "error_map",
+    "noised_planes",
+]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NoisedPlanes:
+    """Healthy planes made ready for a training step.
+
+    `shown` is what was noised: the planes, some of them spoilt on purpose; `noised` and `noise`
+    are ``(b, modality, y, x)`` as well, `steps` is ``(b,)``.
+    """
+
+    shown: Tensor
+    noised: Tensor
+    noise: Tensor
+    steps: Tensor
+
+
+def check_noising(config: Any) -> None:
+    """Check a configuration's schedule, noise and target.
+
+    Raises
+    ------
+    ValueError
+        If one of them makes no sense, or two do not go together.
+    """
+    low, high = config.beta_range
+    if not 0 < low < high < 1:
+        raise ValueError(f"beta_range must rise inside (0, 1), got {config.beta_range}")
+    noise_named(config.noise)
+    if config.corruption and config.prediction != "clean":
+        raise ValueError(
+            "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
+            "that was added to it"
+        )
+
+
+def check_use(noise_levels: tuple[int, ...], draws: int, sampling_steps: int) -> None:
+    """Check what a method is used with.
+
+    Raises
+    ------
+    ValueError
+        If there is no level, or a number below 1.
+    """
+    if not noise_levels or min(noise_levels) < 1:
+        raise ValueError(f"noise_levels must name steps from 1 up, got {noise_levels}")
+    if draws < 1 or sampling_steps < 1:
+        raise ValueError(
+            f"draws and sampling_steps must be at least 1, got {draws} and {sampling_steps}"
+        )
+
+
+def check_levels(noise_levels: tuple[int, ...], steps: int) -> None:
+    """Raise a ValueError if a noise level lies beyond a schedule of so many steps."""
+    if max(noise_levels) > steps:
+        raise ValueError(f"noise_levels: got {noise_levels}, this model knows steps 1 to {steps}")
+
+
+def noised_planes(
+    images: Tensor, config: Any, abars: Tensor, generator: torch.Generator
+) -> NoisedPlanes:
+    """Noise healthy planes to random steps.
+
+    Parameters
+    ----------
+    images
+        ``(b, modality, y, x)`` in the value range.
+    config
+        `noise` by name; `corruption`, the share of planes spoilt first; `step_power`, above 1 for
+        more low steps than high ones; `value_range`.
+    abars
+        Signal share of every step, see `linear_schedule`.
+    generator
+        Source of steps, noise and blobs.
+
+    Returns
+    -------
+    NoisedPlanes
+        A new sample; `images` stays as it is.
+    """
+    most = len(abars) - 1
+    steps = draw_steps(len(images), (1, most), generator, images, power=config.step_power)
+    noise = noise_named(config.noise)(tuple(images.shape), generator, images)
+    shown = _spoilt(images, config, generator)
+    noised = add_noise(shown, noise, abar_at(abars, steps, images))
+    return NoisedPlanes(shown=shown, noised=noised, noise=noise, steps=steps)
+
+
+def _spoilt(images: Tensor, config: Any, generator: torch.Generator) -> Tensor:
+    if not config.corruption:
+        return images
+    low, high = config.value_range
+    spoilt = corrupt((images - low) / (high - low), generator, config.corruption)
+    return torch.lerp(torch.full_like(images, low), torch.full_like(images, high), spoilt)
+
+
+def clean_planes(predicted: Tensor, noised: Tensor, abar: Tensor, config: Any) -> Tensor:
+    """Read the clean planes off what a network predicts.
+
+    Parameters
+    ----------
+    predicted, noised
+        ``(b, modality, y, x)``: the network's answer, and what it was asked about.
+    abar
+        Signal share of the step, broadcastable over both.
+    config
+        `prediction` and `value_range`.
+
+    Returns
+    -------
+    Tensor
+        Shape of `noised`, clamped to the value range.
+    """
+    if config.prediction == "noise":
+        predicted = clean_from_noise(noised, predicted, abar)
+    low, high = config.value_range
+    return predicted.clamp(low, high)
+
+
+def error_map(predicted: Tensor, images: Tensor, sample: NoisedPlanes, config: Any) -> Tensor:
+    """Error of a prediction at every pixel, whose mean is the training loss.
+
+    Parameters
+    ----------
+    predicted
+        What the network made of ``sample.noised``.
+    images
+        The healthy planes, never spoilt.
+    sample
+        What `noised_planes` made of them.
+    config
+        `prediction` and `loss`.
+
+    Returns
+    -------
+    Tensor
+        Shape of `images`: absolute (``"l1"``) or squared (``"l2"``) difference from the target.
+    """
+    error = predicted - (images if config.prediction == "clean" else sample.noise)
+    return error.abs() if config.loss == "l1" else error.square()
