@@ -99,3 +99,16 @@ def test_an_even_map_has_an_empty_mask() -> None:
     even = np.full((2, 1, 4, 4), 0.2, np.float32)
 
     assert not segment(even, even, Recipe(threshold=Yen()), None).mask.any()
+
+
+def test_parts_below_the_smallest_size_are_dropped_in_the_unit_of_the_voxel() -> None:
+    score = np.zeros((1, 2, 8, 8), np.float32)
+    score[0, 0, 0, :3] = score[0, 0, 5:7, 5:7] = 1.0
+    recipe = Recipe(threshold=Fixed(value=0.5), smallest=2.0)
+
+    sizes = {
+        voxel: int(segment(score, score, recipe, None, voxel=voxel).mask.sum())
+        for voxel in (1.0, 0.6, 0.5, 0.4)
+    }
+
+    assert sizes == {1.0: 7, 0.6: 4, 0.5: 4, 0.4: 0}  # 2, 3.3, 4 and 5 voxels at least

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
 from dataclasses import replace
-from types import ModuleType
 
+import dask.array
 import numpy as np
 import pytest
 import torch
@@ -25,14 +24,9 @@ from napari_followup.recipe import (
     Temporal,
 )
 from napari_followup.results import Cancelled
+from napari_followup.slicing import Slicing
 from napari_followup.stack import VisitStack
 from napari_followup.training.calibrate import healthy_scores
-
-
-@pytest.fixture
-def home() -> ModuleType:
-    """The module `detect`, which the package hides behind the function."""
-    return importlib.import_module("napari_followup.detect")
 
 
 def gapped(series: VisitStack) -> VisitStack:
@@ -130,40 +124,31 @@ def test_equal_and_unsorted_ages_are_fine(
     assert np.isfinite(found.score).all()
 
 
-def test_progress_counts_every_network_call_over_all_slabs(
-    tiny_bundle: ModelBundle,
-    tiny_recipe: Recipe,
-    home: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+def test_progress_counts_every_network_call_over_all_planes(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     stack = VisitStack.from_array(np.random.rand(2, 3, 16, 16))
-    monkeypatch.setattr(home, "planes_at_once", lambda device, size: 4)  # slabs of 2 and 1
     seen = []
 
     found = nf.detect(stack, tiny_bundle, tiny_recipe, on_step=lambda *step: seen.append(step))
 
-    assert seen == [(n, 6) for n in range(1, 7)]
+    assert seen == [(n, 9) for n in range(1, 10)]
     assert np.isfinite(found.score).all()
 
 
-def test_a_stack_too_large_for_memory_is_taken_in_thinner_slabs(
-    tiny_bundle: ModelBundle, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+def test_a_plane_too_large_for_memory_is_said_to_be(
+    tiny_series: VisitStack,
+    tiny_bundle: ModelBundle,
+    tiny_recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stack = VisitStack.from_array(np.random.rand(2, 4, 16, 16))
-    model = tiny_bundle.build("cpu")
-    whole, depths = model.examine, []
+    def cramped(*_: object) -> object:
+        raise MemoryError
 
-    def cramped(visits: object, *rest: object) -> object:
-        depths.append(visits.images.shape[2])
-        if depths[-1] > 1:
-            raise MemoryError
-        return whole(visits, *rest)
+    monkeypatch.setattr(tiny_bundle.build("cpu"), "examine", cramped)
 
-    monkeypatch.setattr(model, "examine", cramped)
-    found = nf.detect(stack, tiny_bundle, tiny_recipe)
-
-    assert depths[-4:] == [1, 1, 1, 1]
-    assert found.score.shape == (2, 4, 16, 16)
+    with pytest.raises(MemoryError, match="not even one plane fits into memory"):
+        nf.detect(tiny_series, tiny_bundle, tiny_recipe)
 
 
 def test_a_run_is_stopped_between_steps(
@@ -432,3 +417,141 @@ def test_healthy_scores_of_a_part_are_found_where_they_were_put(
 
     assert np.isfinite(found.threshold)
     assert not any("healthy" in note for note in found.provenance["notes"])
+
+
+def volumes(depth: int = 4) -> VisitStack:
+    images = np.random.default_rng(1).random((2, depth, 16, 16)).astype(np.float32)
+    return VisitStack.from_array(images, ages=[60.0, 61.0], spacing=(3.0, 1.0, 2.0), subject="p7")
+
+
+def test_a_plane_is_the_same_whichever_others_are_examined(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack, recipe = volumes(6), replace(tiny_recipe, threshold=Fixed(value=0.3))
+    whole = nf.detect(stack, tiny_bundle, recipe, seed=3)
+
+    some = nf.detect(stack, tiny_bundle, recipe, seed=3, planes=Slicing(first=1, last=6, step=2))
+
+    for name in ("score", "healthy", "mask"):
+        theirs, ours = getattr(whole, name), getattr(some, name)
+        assert ours.shape == theirs.shape
+        np.testing.assert_array_equal(ours[..., [1, 3, 5], :, :], theirs[..., [1, 3, 5], :, :])
+    assert np.isnan(some.score[:, [0, 2, 4]]).all()
+    assert some.healthy is not None
+    assert np.isnan(some.healthy[:, :, [0, 2, 4]]).all()
+    assert not some.mask[:, [0, 2, 4]].any()
+    np.testing.assert_array_equal(some.image_score, np.nanmax(some.score, axis=(1, 2, 3)))
+    assert some.provenance["planes"] == {"axis": "z", "first": 1, "last": 6, "step": 2}
+    assert some.provenance["notes"][0].startswith("planes 1 to 5 across z were examined, every 2")
+    assert "planes" not in whole.provenance
+    assert json.loads(json.dumps(some.provenance)) == some.provenance
+
+
+@pytest.mark.parametrize("axis", ["y", "x"])
+def test_planes_across_another_axis_are_those_of_the_turned_volume(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe, axis: str
+) -> None:
+    stack = volumes()
+    recipe = replace(tiny_recipe, score=Fam(), fusion=Lafm(), median=3)
+    planes = Slicing(axis, 2, 9, 3)
+
+    found = nf.detect(stack, tiny_bundle, recipe, planes=planes)
+
+    turned = VisitStack.from_array(planes.turned(stack.images), axes="vmzyx", ages=stack.ages)
+    expected = nf.detect(turned, tiny_bundle, recipe, planes=Slicing("z", 2, 9, 3))
+    assert found.stack is stack
+    assert found.mask.shape == found.score.shape == (2, 4, 16, 16)
+    for name in ("mask", "score", "healthy"):
+        np.testing.assert_array_equal(planes.turned(getattr(found, name)), getattr(expected, name))
+    assert list(found.scores) == list(expected.scores)
+
+
+def test_planes_outside_the_stack_are_refused_by_every_door(
+    tiny_both: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    for door in (nf.detect, nf.reconstruct, nf.expected_visits):
+        with pytest.raises(ValueError, match="0 to 9 across z, and 'p7' has 4; first can be 3"):
+            door(volumes(), tiny_both, planes=Slicing(last=9))
+
+
+def test_lazy_volumes_are_read_a_visit_at_a_time(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack, sizes = volumes(), []
+
+    def chunk(values: np.ndarray) -> np.ndarray:
+        sizes.append(values.shape[0])
+        return values
+
+    lazy = dask.array.from_array(stack.images, chunks=(1, 1, 4, 16, 16)).map_blocks(
+        chunk, dtype=np.float32, meta=np.empty((0,) * 5, np.float32)
+    )
+    lazy_stack = replace(stack, images=lazy)
+    checked = len(sizes)
+
+    found = nf.detect(lazy_stack, tiny_bundle, tiny_recipe)
+
+    assert len(sizes) - checked == 2  # each chunk once, whatever the number of planes
+    np.testing.assert_array_equal(found.score, nf.detect(stack, tiny_bundle, tiny_recipe).score)
+
+
+def test_a_run_on_volumes_is_stopped_between_planes(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    seen = []
+
+    def stop_in_the_second_plane(done: int, total: int) -> bool:
+        seen.append((done, total))
+        return done < 4
+
+    with pytest.raises(Cancelled):
+        nf.detect(volumes(), tiny_bundle, tiny_recipe, on_step=stop_in_the_second_plane)
+    assert seen == [(n, 12) for n in range(1, 5)]
+
+
+def test_small_parts_are_measured_in_the_unit_of_the_series(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack = volumes()
+    recipe = replace(tiny_recipe, threshold=Fixed(value=0.6))
+    everything = int(nf.detect(stack, tiny_bundle, recipe).mask.sum())
+
+    def left(smallest: float, planes: Slicing | None = None) -> int:
+        small = replace(recipe, smallest=smallest)
+        return int(nf.detect(stack, tiny_bundle, small, planes=planes).mask.sum())
+
+    assert everything > 0
+    assert left(6.0) == everything  # one voxel of 3 x 1 x 2 mm
+    assert left(6.1) < everything
+    assert left(1e6) == 0
+    thin = Slicing(step=2)
+    assert left(12.0, thin) == left(0.0, thin)  # each plane stands for two
+
+
+def test_reconstructions_of_some_planes_leave_the_others_open(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    stack = volumes()
+    how = {"options": tiny_recipe.options, "seed": 2}
+
+    some = nf.reconstruct(stack, tiny_bundle, planes=Slicing(first=2), **how)
+
+    whole = nf.reconstruct(stack, tiny_bundle, **how).healthy
+    np.testing.assert_array_equal(some.healthy[:, :, 2:], whole[:, :, 2:])
+    assert np.isnan(some.healthy[:, :, :2]).all()
+    assert some.provenance["planes"]["first"] == 2
+
+
+def test_planes_that_were_not_examined_stay_out_when_scores_are_fused() -> None:
+    scores = np.random.default_rng(0).random((3, 4, 6, 6)).astype(np.float32)
+    ages = np.arange(3.0)
+    some = scores.copy()
+    some[:, 2:] = np.nan
+
+    fused = nf.fuse_scores(some, ages, Support())
+
+    np.testing.assert_allclose(fused[:, :2], nf.fuse_scores(scores, ages, Support())[:, :2])
+    assert np.isnan(fused[:, 2:]).all()
+    some[0, 1] = np.nan
+    with pytest.raises(ValueError, match="some visits lack planes that others have"):
+        nf.fuse_scores(some, ages, Support())

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 import napari_followup as nf
+from napari_followup import spilling
 from napari_followup.bundle import ModelBundle
 from napari_followup.gaps import STRATEGIES
 from napari_followup.impute import expected_visits, forecast, imputation
 from napari_followup.methods.tdm import TDM, TDMConfig
 from napari_followup.results import Cancelled
+from napari_followup.slicing import Slicing
 from napari_followup.stack import VisitStack
 
 BY_TDM = ("joint", "both sides", "direct", "chain")
@@ -613,3 +615,85 @@ def test_a_model_that_goes_forward_expects_of_a_first_visit_what_it_shows(
 
     before = tiny_series.images[[0, 0, 1, 2]]
     np.testing.assert_allclose(found.healthy, before, atol=1e-3)
+
+
+def volumes(depth: int = 4, size: tuple[int, int] = (16, 16)) -> VisitStack:
+    images = np.random.default_rng(0).random((3, depth, *size)).astype(np.float32)
+    images = images.clip(0.2, 0.8)
+    return VisitStack.from_array(
+        images, ages=[60.0, 61.0, 63.0], spacing=(2.0, 1.0, 1.0), subject="p7"
+    )
+
+
+@pytest.mark.parametrize("strategy", BY_TDM)
+@pytest.mark.parametrize("size", [(16, 16), (20, 12)])
+def test_some_planes_are_filled_in_as_among_all(
+    tiny_tdm: ModelBundle, strategy: str, size: tuple[int, int]
+) -> None:
+    stack = volumes(5, size)
+    options = {"strategy": strategy, "draws": 2, "sampling_steps": 2}
+    whole = imputation(stack, tiny_tdm, [60.5, 64.0], **options)
+
+    some = imputation(stack, tiny_tdm, [60.5, 64.0], planes=Slicing(first=1, step=2), **options)
+
+    taken = slice(1, None, 2)
+    assert some.stack.shape == (5, 1, 2, *size)
+    np.testing.assert_allclose(some.stack.images, whole.stack.images[:, :, taken], atol=1e-4)
+    np.testing.assert_allclose(some.spread, whole.spread[:, :, taken], atol=1e-4)
+    assert some.stack.spacing == (4.0, 1.0, 1.0)
+    np.testing.assert_allclose(some.stack.affine @ [1, 0, 0, 1], stack.affine @ [3, 0, 0, 1])
+    assert some.provenance["planes"] == {"axis": "z", "first": 1, "last": 5, "step": 2}
+    assert "planes" not in whole.provenance
+
+
+def test_volumes_are_filled_in_across_another_axis(tiny_tdm: ModelBundle) -> None:
+    stack, planes = volumes(), Slicing("x", 3, 12, 4)
+
+    found = nf.impute(stack, tiny_tdm, [62.0], planes=planes)
+
+    turned = VisitStack.from_array(planes.turned(stack.images), axes="vmzyx", ages=stack.ages)
+    expected = nf.impute(turned, tiny_tdm, [62.0], planes=Slicing("z", 3, 12, 4))
+    assert found.shape == (4, 1, 4, 16, 3)
+    np.testing.assert_array_equal(planes.turned(found.images), expected.images)
+    np.testing.assert_array_equal(found.images[0], stack.images[0][..., 3:12:4])
+
+
+@pytest.mark.parametrize("strategy", ["joint", "chain"])
+def test_series_in_files_are_filled_in_as_those_in_memory(
+    tiny_tdm: ModelBundle, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    options = {"strategy": strategy, "draws": 2}
+    inside = imputation(volumes(size=(20, 12)), tiny_tdm, [60.5, 64.0], **options)
+
+    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    outside = imputation(volumes(size=(20, 12)), tiny_tdm, [60.5, 64.0], **options)
+
+    np.testing.assert_array_equal(outside.stack.images, inside.stack.images)
+    np.testing.assert_array_equal(outside.spread, inside.spread)
+
+
+def test_of_volumes_that_do_not_fit_a_stop_keeps_the_visits_whose_planes_are_all_there(
+    tiny_tdm: ModelBundle, home: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(home, "planes_at_once", lambda device, size: 12)  # two planes at a time
+    whole = imputation(volumes(), tiny_tdm, [60.5, 64.0], draws=1)
+    seen: list[tuple[int, int]] = []
+
+    def stop(done: int, total: int) -> bool:
+        seen.append((done, total))
+        return done < 3
+
+    with pytest.raises(Cancelled) as stopped:
+        imputation(volumes(), tiny_tdm, [60.5, 64.0], draws=1, on_step=stop)
+
+    assert seen == [(1, 4), (2, 4), (3, 4)]
+    partial = stopped.value.partial
+    assert partial is not None
+    assert partial.stack.ages.tolist() == [60.0, 60.5, 61.0, 63.0]
+    np.testing.assert_allclose(partial.stack.images, whole.stack.images[:4], atol=1e-4)
+    assert partial.provenance["imputed_ages"] == [60.5]
+
+
+def test_planes_outside_the_stack_are_not_filled_in(tiny_tdm: ModelBundle) -> None:
+    with pytest.raises(ValueError, match="2 to 9 across z, and 'p7' has 4"):
+        nf.impute(volumes(), tiny_tdm, [62.0], planes=Slicing("z", 2, 9))

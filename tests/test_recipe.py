@@ -11,9 +11,11 @@ from napari_followup.recipe import (
     HealthyHysteresis,
     HealthyQuantile,
     Lafm,
+    Mahalanobis,
     Pixel,
     Quantile,
     Recipe,
+    Ssim,
     Support,
     Temporal,
     Yen,
@@ -33,6 +35,8 @@ RECIPES = [
     Recipe(score=Pixel(tolerance=0.5), fusion=Lafm(sigma=0.0), threshold=Quantile(q=0.9)),
     Recipe(threshold=HealthyHysteresis()),
     Recipe.temporal(),
+    Recipe(score=Ssim(sigmas=(0.3, 1.0))),
+    Recipe(score=Mahalanobis(full=False, ridge=1e-4, with_ssim=False)),
     Recipe(score=Temporal(tolerance=1.0, draws=3), imputed_references=True),
 ]
 
@@ -94,6 +98,9 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (Fam, {"blur": -1}, "weight and blur must not be negative"),
         (Lafm, {"sigma": -1}, "sigma and gamma must not be negative"),
         (Lafm, {"beta": 1.5}, "beta must lie in \\[0, 1\\], got 1.5"),
+        (Ssim, {"sigmas": ()}, "sigmas must be one or more numbers above 0"),
+        (Ssim, {"sigmas": (1.0, 0.0)}, "sigmas must be one or more numbers above 0"),
+        (Mahalanobis, {"ridge": 0.0}, "ridge must be above 0"),
         (Support, {"reach": -1}, "sigma, gain and reach must not be negative"),
         (
             Temporal,
@@ -129,3 +136,40 @@ def test_options_of_another_method_do_not_shape_the_temporal_residual() -> None:
     assert switched.options != usual.options
     assert switched.score_key == usual.score_key
     assert replace(usual, score=Temporal(tolerance=1.0)).score_key != usual.score_key
+
+
+def test_keys_of_earlier_versions_stay_as_they_were() -> None:
+    assert Recipe.default().score_key == (
+        '{"fusion": {"gain": 0.3, "kind": "Support", "reach": 1.0, "sigma": 2.5}, "median": 1.0, '
+        '"options": {"draws": 2.0, "noise_levels": [50.0, 100.0], "sampling_steps": 1.0}, '
+        '"score": {"kind": "Pixel", "tolerance": 2.0}}'
+    )
+
+
+def test_a_recipe_written_before_a_setting_was_there_is_read_with_its_default() -> None:
+    values = Recipe.default().as_dict()
+    for name in ("volume_median", "smallest"):
+        del values[name]
+
+    assert Recipe.from_dict(values) == Recipe.default()
+
+
+def test_settings_for_volumes_go_there_and_back() -> None:
+    recipe = Recipe(median=3, volume_median=True, smallest=12.5)
+
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
+
+
+def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
+    plain, filtered = Recipe.default(), Recipe(median=3)
+
+    assert replace(plain, smallest=9.0).score_key == plain.score_key
+    assert replace(plain, volume_median=True).score_key == plain.score_key  # no median at all
+    assert set(json.loads(plain.score_key)) == {"options", "score", "fusion", "median"}
+    assert replace(filtered, volume_median=True).score_key != filtered.score_key
+
+
+@pytest.mark.parametrize("smallest", [-1.0, float("nan"), float("inf")])
+def test_a_smallest_part_without_a_size_is_refused(smallest: float) -> None:
+    with pytest.raises(ValueError, match="smallest must be a size, 0 to keep every part"):
+        Recipe(smallest=smallest)

@@ -6,10 +6,23 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.recipe import Fam, Fusion, Lafm, Own, Pixel, Recipe, Support, Temporal
+from napari_followup.recipe import (
+    Fam,
+    Fusion,
+    Lafm,
+    Mahalanobis,
+    Own,
+    Pixel,
+    Recipe,
+    Ssim,
+    Support,
+    Temporal,
+)
 from napari_followup.scores.feature import combine, feature_distance
+from napari_followup.scores.mahalanobis import mahalanobis
 from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
+from napari_followup.scores.ssim import ssim_distance
 from napari_followup.scores.temporal import fuse_over_time, support_over_time
 from napari_followup.scoring import examiner, fuse, score_series, score_stages
 
@@ -121,3 +134,39 @@ def test_the_temporal_residual_asks_the_temporal_model(
     assert examiner(tiny_both, temporal) == (tiny_both.part("tdm"), {"draws": 2})
     with pytest.raises(ValueError, match="has no tdm"):
         examiner(tiny_bundle, temporal)
+
+
+def test_the_structural_distance_is_that_of_the_mean_draw(
+    visits: Visits, evidence: Evidence
+) -> None:
+    found = score_stages(visits, evidence, Ssim(sigmas=(0.5, 1.5)))
+
+    healthy = evidence.healthy.mean(dim=0)
+    assert list(found) == ["pixel", "ssim"]
+    torch.testing.assert_close(
+        found["ssim"], ssim_distance(visits.images, healthy, sigmas=(0.5, 1.5))
+    )
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_the_mahalanobis_distance_is_blurred_and_then_multiplied(
+    visits: Visits, evidence: Evidence, full: bool
+) -> None:
+    found = score_stages(visits, evidence, Mahalanobis(full=full, ridge=0.01))
+    alone = score_stages(
+        visits, evidence, Mahalanobis(full=full, ridge=0.01, blur=0.0, with_ssim=False)
+    )
+
+    distance = mahalanobis(visits.images, evidence.healthy, full=full, ridge=0.01)
+    structure = ssim_distance(visits.images, evidence.healthy.mean(dim=0), sigmas=(1.0,))
+    assert list(found) == ["pixel", "mahalanobis", "ssim", "mahalanobis_ssim"]
+    torch.testing.assert_close(found["mahalanobis_ssim"], blur(distance, 1.0) * structure)
+    assert list(alone) == ["pixel", "mahalanobis"]
+    torch.testing.assert_close(alone["mahalanobis"], distance)
+
+
+def test_the_mahalanobis_distance_needs_draws_that_differ(visits: Visits) -> None:
+    one = Evidence(healthy=visits.images[None])
+
+    with pytest.raises(ValueError, match="needs two or more, ten as published: set draws"):
+        score_stages(visits, one, Mahalanobis())

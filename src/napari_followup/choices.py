@@ -15,10 +15,12 @@ __all__ = [
     "HealthyHysteresis",
     "HealthyQuantile",
     "Lafm",
+    "Mahalanobis",
     "Own",
     "Pixel",
     "Quantile",
     "Score",
+    "Ssim",
     "Support",
     "Temporal",
     "Threshold",
@@ -79,6 +81,36 @@ class Temporal:
             raise ValueError(
                 "tolerance must not be negative and draws at least 1, got "
                 f"{self.tolerance} and {self.draws}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssim:
+    """Structural distance, 1 - SSIM, over windows of several sizes (Behrendt 2026, Sec. 3.4.4)."""
+
+    sigmas: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # in pixels
+
+    def __post_init__(self) -> None:
+        if not self.sigmas or not all(0 < sigma < float("inf") for sigma in self.sigmas):
+            raise ValueError(f"sigmas must be one or more numbers above 0, got {self.sigmas}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mahalanobis:
+    """Distance measured by how the healthy images of several draws differ (Behrendt 2026, 3.4.5).
+
+    It needs two draws or noise levels at least; ten draws are published.
+    """
+
+    full: bool = True  # the covariance between pixels, or the variance of each alone
+    ridge: float = 1e-5  # added to the variances
+    blur: float = 1.0  # sigma in pixels
+    with_ssim: bool = True  # whether it is multiplied by 1 - SSIM of the mean draw, sigma 1
+
+    def __post_init__(self) -> None:
+        if self.ridge <= 0 or self.blur < 0:
+            raise ValueError(
+                f"ridge must be above 0 and blur not negative, got {self.ridge} and {self.blur}"
             )
 
 
@@ -175,6 +207,6 @@ class Fixed:
     value: float = 0.5
 
 
-Score = Pixel | Fam | Temporal | Own
+Score = Pixel | Fam | Temporal | Ssim | Mahalanobis | Own
 Fusion = Lafm | Support | None
 Threshold = Yen | Quantile | HealthyQuantile | HealthyHysteresis | Fixed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.bundle import HealthyScores
+from napari_followup.healthy_scores import HealthyScores
 from napari_followup.recipe import (
     Fixed,
     HealthyHysteresis,
@@ -18,11 +18,13 @@ from napari_followup.recipe import (
     Threshold,
     Yen,
 )
-from napari_followup.segmentation.masks import confirmed_by, grown_mask, mask_at
-from napari_followup.segmentation.threshold import yen_threshold
+from napari_followup.segmentation.masks import confirmed_by, grown_mask, mask_at, without_small
+from napari_followup.segmentation.threshold import yen_of_parts
+from napari_followup.spilling import each_visit, new_array
 
 __all__ = ["Cut", "segment"]
 
+SAMPLE = 2**24  # values that a quantile of the patient's own is taken from, at most
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
     "it always splits, on a healthy series too"
@@ -50,18 +52,22 @@ def segment(
     recipe: Recipe,
     known: HealthyScores | None,
     exact: bool = True,
+    *,
+    voxel: float = 1.0,
 ) -> Cut:
-    """Mask of one patient's series.
+    """Mask of one patient's series, made visit by visit.
 
     Parameters
     ----------
     score, pixel
         Final score and pixel distance, ``(visit, z, y, x)``; NaN where a visit is missing.
     recipe
-        Its threshold and floor.
+        Its threshold, floor and smallest part.
     known, exact
         Healthy scores from the bundle, and whether they are of this very recipe; without them a
         healthy threshold becomes Yen's and a floor is left out, and the remark says so.
+    voxel
+        Size of a pixel or voxel, in the unit of ``recipe.smallest``.
 
     Returns
     -------
@@ -72,14 +78,15 @@ def segment(
     asked = needs_healthy or recipe.floor is not None
     threshold = Yen() if needs_healthy and known is None else recipe.threshold
     cut = _cut(score, pixel, threshold, known)
-    if not asked:
-        return cut
-    if known is None:
-        return replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
-    if recipe.floor is not None:
-        floor = known.height(recipe.floor)
-        cut = replace(cut, mask=cut.mask & mask_at(score, floor), floor=floor)
-    return cut if exact else replace(cut, notes=(NEARLY,))
+    if asked and known is None:
+        cut = replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
+    elif asked and known is not None:
+        if recipe.floor is not None:
+            cut = _above_floor(cut, score, known.height(recipe.floor))
+        cut = cut if exact else replace(cut, notes=(NEARLY,))
+    if recipe.smallest:
+        without_small(cut.mask, recipe.smallest / voxel, out=cut.mask, walk=each_visit)
+    return cut
 
 
 def _cut(
@@ -90,22 +97,46 @@ def _cut(
 ) -> Cut:
     match threshold:
         case Yen(pixel_too=pixel_too):
-            height = yen_threshold(score)
-            mask = mask_at(score, height)
-            return Cut(mask=confirmed_by(mask, pixel) if pixel_too else mask, threshold=height)
+            height = yen_of_parts(lambda: (part for (part,) in each_visit(score)))
+            mask = _reached(score, height)
+            if pixel_too:
+                confirmed_by(mask, pixel, out=mask, walk=each_visit)
+            return Cut(mask=mask, threshold=height)
         case Quantile(q=q):
-            height = float(np.nanquantile(score, q))
+            height = _own_quantile(score, q)
         case HealthyQuantile(q=q):
             height = _known(known).height(q)
         case HealthyHysteresis(low=low, high=high):
             floor = _known(known).patient_height(high)
             height = min(_known(known).height(low), floor)
-            return Cut(mask=grown_mask(score, height, floor), threshold=height, floor=floor)
+            mask = new_array(score.shape, bool)
+            grown_mask(score, height, floor, out=mask, walk=each_visit)
+            return Cut(mask=mask, threshold=height, floor=floor)
         case Fixed(value=height):
             pass
         case _:
             assert_never(threshold)
-    return Cut(mask=mask_at(score, height), threshold=height)
+    return Cut(mask=_reached(score, height), threshold=height)
+
+
+def _reached(score: NDArray[np.float32], height: float) -> NDArray[np.bool_]:
+    mask: NDArray[Any] = new_array(score.shape, bool)
+    for shown, part in each_visit(mask, score):
+        shown[...] = mask_at(part, height)
+    return mask
+
+
+def _above_floor(cut: Cut, score: NDArray[np.float32], floor: float) -> Cut:
+    for shown, part in each_visit(cut.mask, score):
+        shown &= mask_at(part, floor)
+    return replace(cut, floor=floor)
+
+
+def _own_quantile(score: NDArray[np.float32], q: float) -> float:
+    """Quantile of the patient's scores; of a regular sample where there are very many."""
+    stride = -(-score.size // SAMPLE)
+    values = np.concatenate([part.ravel()[::stride].copy() for (part,) in each_visit(score)])
+    return float(np.nanquantile(values, q, overwrite_input=True))
 
 
 def _known(scores: HealthyScores | None) -> HealthyScores:

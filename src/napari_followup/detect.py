@@ -1,12 +1,14 @@
 """Find what is abnormal in one patient's series: the door of scripts, command line and widgets.
 
 `detect` is the whole way. `reconstruct`, `score_pair` and `fuse_scores` are its steps, to be
-chained by hand.
+chained by hand. All of them go through a series of volumes plane by plane.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,16 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.cutting import Cut, segment
-from napari_followup.device import (
-    choose_device,
-    fast_networks,
-    halving,
-    inference,
-    planes_at_once,
-)
+from napari_followup.device import choose_device, fast_networks, halving, inference
 from napari_followup.methods import method_class, method_recipe
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.preparation import Prepared, check_types, prepare, visits_of
+from napari_followup.planewise import Part, heal, score_planes
+from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe import Fusion, Recipe, Score
 from napari_followup.results import Cancelled, Detection, Reconstruction
-from napari_followup.scores.image import image_scores
-from napari_followup.scoring import examiner, fuse, score_series, score_stages
+from napari_followup.scoring import examiner, fuse
+from napari_followup.slicing import Slicing
+from napari_followup.spilling import each_visit, new_array
 from napari_followup.stack import VisitStack
 
 __all__ = ["detect", "examine", "fuse_scores", "judge", "reconstruct", "score_pair"]
@@ -47,8 +45,12 @@ def detect(
     device: str = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
+    planes: Slicing | None = None,
 ) -> Detection:
     """Reconstruct, score, fuse and segment one patient's visits.
+
+    Volumes are examined plane by plane, each plane at all visits together; results that are large
+    lie in temporary files, see `spilling`.
 
     Parameters
     ----------
@@ -62,20 +64,24 @@ def detect(
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     seed
-        Source of all noise; the same seed gives the same result.
+        Source of all noise; the same seed gives the same result, plane by plane, whichever other
+        planes are examined.
     on_step
-        Called with the network calls done and to do; return False to stop.
+        Called with the network calls done and to do, as many for every plane; return False to stop.
+    planes
+        Which planes are examined, and across which axis; all across z when none are given.
 
     Returns
     -------
     Detection
-        Maps ``(visit, z, y, x)`` in the order of ``stack``, whose visits stand by age.
+        Maps ``(visit, z, y, x)`` in the order of ``stack``, whose visits stand by age. Planes that
+        were not examined are NaN, and False in the mask.
 
     Raises
     ------
     ValueError
-        If the model and the series do not go together, or the recipe asks for what the method
-        cannot give.
+        If the model and the series do not go together, the recipe asks for what the method cannot
+        give, or `planes` do not lie in the stack.
     Cancelled
         If `on_step` returned False.
     """
@@ -83,10 +89,10 @@ def detect(
     recipe = recipe or method_recipe(bundle.method)
     model, options = examiner(bundle, recipe)
     where = choose_device(device)
-    prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references)
+    prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references, slicing=planes)
     with inference(where):
-        evidence = examine(prepared.visits, model, options, where, seed, on_step)
-        return judge(prepared, evidence, bundle, recipe, seed=seed)
+        parts = _examined(prepared.slab, prepared.planes, model, options, where, seed, on_step)
+        return _judged(prepared, parts, bundle, recipe, seed)
 
 
 def judge(
@@ -112,28 +118,33 @@ def judge(
     Detection
         As from `detect`.
     """
-    stages = score_series(prepared.visits, evidence, recipe)
-    healthy = (
-        None if evidence.healthy is None else prepared.images_back(evidence.healthy.mean(dim=0))
-    )
-    image_score = prepared.spread(image_scores(stages["final"]).float().cpu().numpy())
-    maps = {name: prepared.map_back(values) for name, values in stages.items()}
+    with inference(prepared.device):
+        return _judged(prepared, _planes_of(prepared, evidence), bundle, recipe, seed)
+
+
+def _judged(
+    prepared: Prepared, parts: Iterator[Part], bundle: ModelBundle, recipe: Recipe, seed: int
+) -> Detection:
+    found, turned_back = score_planes(prepared, parts, recipe), prepared.turned_back
     model, _ = examiner(bundle, recipe)
     known = model.healthy_for(recipe.score_key)
-    cut = segment(maps["final"], maps.get("pixel", maps["final"]), recipe, *known)
-    score, threshold, floor = _presented(maps.pop("final"), cut, recipe)
+    score = found.maps.pop("final")
+    shown = [maps[:, prepared.taken] for maps in (score, found.maps.get("pixel", score))]
+    cut = segment(shown[0], shown[1], recipe, *known, voxel=prepared.voxel)
+    threshold, floor = _rescaled(score, cut, recipe)
     return Detection(
         stack=prepared.stack,
-        mask=cut.mask,
-        score=score,
-        scores=maps,
-        healthy=healthy,
-        image_score=image_score,
+        mask=turned_back(_on_grid(cut.mask, prepared, score.shape)),
+        score=turned_back(score),
+        scores={name: turned_back(maps) for name, maps in found.maps.items()},
+        healthy=None if found.healthy is None else turned_back(found.healthy),
+        image_score=found.image_score,
         threshold=threshold,
         floor=floor,
         provenance=model.provenance(
             seed,
             recipe=recipe.as_dict(),
+            **_about_planes(prepared),
             notes=[*prepared.notes, *cut.notes, *_remarks(cut.mask, prepared.observed)],
         ),
     )
@@ -147,12 +158,13 @@ def reconstruct(
     device: str = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
+    planes: Slicing | None = None,
 ) -> Reconstruction:
     """Pseudo-healthy images of every visit: the mean of the method's draws.
 
     Parameters
     ----------
-    stack, bundle, device, seed, on_step
+    stack, bundle, device, seed, on_step, planes
         As for `detect`, and so are the errors.
     options
         The method's own, by name; those of its best recipe when none are given.
@@ -160,18 +172,20 @@ def reconstruct(
     Returns
     -------
     Reconstruction
-        In the shape and intensity units of ``stack.images``.
+        In the shape and intensity units of ``stack.images``, NaN in planes not looked at.
     """
     where = choose_device(device)
-    prepared = prepare(stack, bundle, where)
+    prepared = prepare(stack, bundle, where, slicing=planes)
     wanted = method_recipe(bundle.method).options if options is None else options
     with inference(where):
-        evidence = examine(prepared.visits, bundle, wanted, where, seed, on_step)
-        if evidence.healthy is None:
-            raise ValueError(f"method {bundle.method!r} gives no healthy images")
-        healthy = prepared.images_back(evidence.healthy.mean(dim=0))
-    said = bundle.provenance(seed, options=dict(wanted), notes=list(prepared.notes))
-    return Reconstruction(stack=stack, healthy=healthy, provenance=said)
+        parts = _examined(prepared.slab, prepared.planes, bundle, wanted, where, seed, on_step)
+        healthy = heal(prepared, parts)
+    if healthy is None:
+        raise ValueError(f"method {bundle.method!r} gives no healthy images")
+    said = bundle.provenance(
+        seed, options=dict(wanted), **_about_planes(prepared), notes=list(prepared.notes)
+    )
+    return Reconstruction(stack=stack, healthy=prepared.turned_back(healthy), provenance=said)
 
 
 def score_pair(
@@ -211,12 +225,18 @@ def score_pair(
         )
     where = choose_device(device)
     prepared = prepare(stack, bundle, where)
-    other = visits_of(stack, healthy, prepared.scalings, bundle.image_size, where)
+    other = replace(prepared, images=healthy)
+    features = getattr(bundle.build(where), "examine_features", None)
+
+    def parts() -> Iterator[Part]:
+        for place in range(len(prepared.planes)):
+            one = slice(place, place + 1)
+            found = Evidence(healthy=other.slab(one).images[None], features=features)
+            yield one, prepared.slab(one), found
+
     with inference(where):
-        features = getattr(bundle.build(where), "examine_features", None)
-        evidence = Evidence(healthy=other.images[None], features=features)
-        stages = score_stages(prepared.visits, evidence, score)
-        return {name: prepared.map_back(values) for name, values in stages.items()}
+        maps = score_planes(prepared, parts(), Recipe(score=score)).maps
+    return {name: values for name, values in maps.items() if name != "final"}
 
 
 def fuse_scores(
@@ -227,7 +247,7 @@ def fuse_scores(
     Parameters
     ----------
     scores
-        ``(visit, z, y, x)``; a visit of NaN stays out and stays NaN.
+        ``(visit, z, y, x)``; a visit, or a plane of all visits, of NaN stays out and stays NaN.
     ages
         ``(visit,)`` in years.
     fusion
@@ -247,12 +267,14 @@ def fuse_scores(
         raise ValueError(
             f"ages: got {np.size(ages)} for {len(scores)} visits; give one age per visit"
         )
-    present = np.isfinite(scores).all(axis=(1, 2, 3))
+    finite = np.isfinite(scores).all(axis=(2, 3))
+    place = np.ix_(finite.any(axis=1), finite.any(axis=0))
     fused = np.full(scores.shape, np.nan, np.float32)
-    values = torch.from_numpy(np.ascontiguousarray(scores[present], np.float32))
-    fused[present] = fuse(
-        values, torch.from_numpy(np.asarray(ages, float)[present]), fusion
-    ).numpy()
+    if not finite[place].all():
+        raise ValueError("scores: some visits lack planes that others have; fuse the same planes")
+    values = torch.from_numpy(np.ascontiguousarray(scores[place], np.float32))
+    present = torch.from_numpy(np.asarray(ages, float)[finite.any(axis=1)])
+    fused[place] = fuse(values, present, fusion).numpy()
     return fused
 
 
@@ -264,7 +286,7 @@ def examine(
     seed: int,
     on_step: OnStep | None,
 ) -> Evidence:
-    """Run the method on as many planes as fit at once, with fewer when memory runs out.
+    """Run the method on every plane of a series, at all visits together.
 
     Parameters
     ----------
@@ -277,7 +299,7 @@ def examine(
     device
         Where to compute.
     seed
-        Source of all noise.
+        Source of all noise: a plane's depends on it and on the plane's position in the volume.
     on_step
         Called with the network calls done and to do; return False to stop.
 
@@ -293,23 +315,58 @@ def examine(
     Cancelled
         If `on_step` returned False.
     """
-    method = bundle.build(device)
-    settings = _options(bundle, options)
 
-    def in_blocks(planes: int) -> Evidence:
-        parts = list(_slabs(visits, planes))
-        found = []
-        for index, part in enumerate(parts):
-            generator = torch.Generator().manual_seed(seed + index)
-            counted = counting(on_step, index, len(parts))
-            with fast_networks(device):
-                found.append(method.examine(part, settings, generator, counted))
-        return _joined(found)
+    def slab(places: slice) -> Visits:
+        return Visits(images=visits.images[:, :, places], ages=visits.ages)
 
-    planes = planes_at_once(device, bundle.image_size)
-    if method.samples == "series":  # each plane is seen together with those of all other visits
-        planes //= len(visits.ages)
-    return halving(in_blocks, max(1, planes))
+    planes = range(visits.images.shape[2])
+    found = _examined(slab, planes, bundle, options, device, seed, on_step)
+    return _joined([evidence for _, _, evidence in found])
+
+
+def _examined(
+    slab: Callable[[slice], Visits],
+    planes: Sequence[int],
+    bundle: ModelBundle,
+    options: Mapping[str, Any],
+    device: torch.device,
+    seed: int,
+    on_step: OnStep | None,
+) -> Iterator[Part]:
+    """Evidence of one plane after another.
+
+    Methods lay out planes and draw noise each in its own way: one plane at a time is what keeps a
+    plane's noise, and its result, the same whichever others are examined.
+    """
+    method, settings = bundle.build(device), _options(bundle, options)
+    count = len(planes) if method.samples == "volumes" else 1  # which are one sample each
+    starts = range(0, len(planes), count)
+    for index, place in enumerate(starts):
+        here = slice(place, place + count)
+        visits = slab(here)
+        generator = torch.Generator().manual_seed(seed + planes[place])
+        counted = counting(on_step, index, len(starts))
+        examined = partial(method.examine, visits, settings, generator, counted)
+        with fast_networks(device):  # left before the scores are made, which stay in float32
+            evidence = _or_too_large(examined)
+        yield here, visits, evidence
+
+
+def _or_too_large(examined: Callable[[], Evidence]) -> Evidence:
+    return halving(lambda _: examined(), 1)
+
+
+def _planes_of(prepared: Prepared, evidence: Evidence) -> Iterator[Part]:
+    """Evidence of a whole series, plane by plane."""
+    for place in range(len(prepared.planes)):
+        here = slice(place, place + 1)
+        healthy, score = evidence.healthy, evidence.score
+        one = Evidence(
+            healthy=None if healthy is None else healthy[..., here, :, :],
+            score=None if score is None else score[..., here, :, :],
+            features=evidence.features,
+        )
+        yield here, prepared.slab(here), one
 
 
 def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
@@ -321,14 +378,6 @@ def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
             f"it has {', '.join(known)}"
         )
     return kind(**options)
-
-
-def _slabs(visits: Visits, planes: int) -> Iterator[Visits]:
-    """All visits, as many z planes at a time as the budget holds, one at least."""
-    count, _, depth = visits.images.shape[:3]
-    thickness = max(1, planes // count)
-    for start in range(0, depth, thickness):
-        yield Visits(images=visits.images[:, :, start : start + thickness], ages=visits.ages)
 
 
 def _joined(found: list[Evidence]) -> Evidence:
@@ -369,9 +418,28 @@ def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, i
     return step
 
 
+def _about_planes(prepared: Prepared) -> dict[str, Any]:
+    """Which planes were looked at, for a provenance; nothing where all of them were."""
+    chosen = prepared.slicing
+    return {} if chosen.is_whole else {"planes": chosen.as_dict(prepared.stack)}
+
+
+def _on_grid(
+    mask: NDArray[np.bool_], prepared: Prepared, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Mask of the planes that were examined, on the whole grid."""
+    if mask.shape == shape:
+        return mask
+    whole = new_array(shape, bool)
+    for there, part in each_visit(whole, mask):
+        there[prepared.taken] = part
+    return whole
+
+
 def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
-    """Say what a mask tells of the whole run."""
-    share = float(mask[observed].mean())
+    """Say what a mask tells of the whole run; False where a visit was not observed."""
+    marked = sum(int(np.count_nonzero(part)) for (part,) in each_visit(mask))
+    share = marked / (len(observed) * mask[0].size)
     if share < STRANGE:
         return []
     return [
@@ -380,12 +448,21 @@ def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
     ]
 
 
-def _presented(
-    score: NDArray[np.float32], cut: Cut, recipe: Recipe
-) -> tuple[NDArray[np.float32], float, float | None]:
-    """Score, threshold and floor, min-max rescaled together where the recipe says so."""
-    low, high = float(np.nanmin(score)), float(np.nanmax(score))
+def _rescaled(score: NDArray[np.float32], cut: Cut, recipe: Recipe) -> tuple[float, float | None]:
+    """Min-max rescale a score in its place where the recipe says so; threshold and floor with it.
+
+    Returns these two.
+    """
+    ends = [(np.nanmin(part), np.nanmax(part)) for (part,) in each_visit(score) if _has_any(part)]
+    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
     if not recipe.rescale or low == high:
-        return score, cut.threshold, cut.floor
+        return cut.threshold, cut.floor
+    for (part,) in each_visit(score):
+        part -= low
+        part /= high - low
     floor = None if cut.floor is None else (cut.floor - low) / (high - low)
-    return (score - low) / (high - low), (cut.threshold - low) / (high - low), floor
+    return (cut.threshold - low) / (high - low), floor
+
+
+def _has_any(part: NDArray[np.float32]) -> bool:
+    return not np.isnan(part).all()

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_followup.methods.method import Visits
 
-__all__ = ["BY_CODES", "Found", "Plan", "find"]
+__all__ = ["BY_CODES", "Found", "Plan", "find", "planes_that_fit"]
 
 BY_CODES = ("lerp-slerp", "lerp-lerp")  # strategies that interpolate codes of an SDM
 
@@ -88,11 +88,17 @@ def find(
     plan: Plan,
     planes: int,
     counted: Counted,
+    places: Sequence[int] | None = None,
 ) -> Iterator[Found]:
-    """Impute every wanted age, as many at a time as fit and as the strategy allows."""
+    """Impute every wanted age, as many at a time as fit and as the strategy allows.
+
+    `places` are the positions of the planes in their volume, which their noise depends on; from 0
+    when none are given.
+    """
     count, _, depth = visits.images.shape[:3]
+    places = range(depth) if places is None else places
     pool = _Pool(images=visits.images, ages=visits.ages, base=torch.eye(count).to(visits.images))
-    fit = max(1, planes // (2 * count if plan.strategy == "joint" else 2))
+    fit = planes_that_fit(planes, count, plan.strategy)
     thick = min(depth, fit)
     ages = _order(wanted, float(visits.ages.min()), plan.strategy)
     many = 1 if plan.strategy == "chain" else max(1, fit // depth)
@@ -104,7 +110,7 @@ def find(
         for place, start in enumerate(starts):
             on_step = counted(number * len(starts) + place, parts)
             slab = slice(start, start + thick)
-            found, base = _predict(network, pool, group, slab, plan, on_step)
+            found, base = _predict(network, pool, group, slab, places[slab], plan, on_step)
             drawn.append(found)
         whole = torch.cat(drawn, dim=3)  # (draw, age, modality, z, y, x)
         for index, age in enumerate(group):
@@ -113,6 +119,11 @@ def find(
             pool.images = torch.cat([pool.images, whole.mean(dim=0)])
             pool.ages = torch.cat([pool.ages, pool.ages.new_tensor(group)])
             pool.base = torch.cat([pool.base, base])
+
+
+def planes_that_fit(planes: int, visits: int, strategy: str) -> int:
+    """How many planes can be imputed at a time where `planes` images can be computed at a time."""
+    return max(1, planes // (2 * visits if strategy == "joint" else 2))
 
 
 def _order(wanted: NDArray[np.float64], first: float, strategy: str) -> list[float]:
@@ -127,6 +138,7 @@ def _predict(
     pool: _Pool,
     ages: list[float],
     slab: slice,
+    places: Sequence[int],
     plan: Plan,
     on_step: Callable[[int, int], None],
 ) -> tuple[Tensor, Tensor]:
@@ -141,7 +153,7 @@ def _predict(
     if by_codes:
         return _between(network, images, sets, plan, on_step), base
     known = torch.tensor([task.known for task in tasks])
-    noise = torch.stack([_noise(task.age, slab, images, plan) for task in tasks], dim=1)
+    noise = torch.stack([_noise(task.age, places, images, plan) for task in tasks], dim=1)
     drawn = network.predict(
         images[known].transpose(1, 2).flatten(0, 1),  # (task · z, visit, modality, y, x)
         pool.ages[known].repeat_interleave(depth, dim=0),
@@ -185,13 +197,13 @@ def _base(pool: _Pool, tasks: list[_Task]) -> Tensor:
     return torch.stack([task.weight * pool.base[task.known[0]] for task in tasks]).sum(dim=0)
 
 
-def _noise(age: float, slab: slice, images: Tensor, plan: Plan) -> Tensor:
+def _noise(age: float, places: Sequence[int], images: Tensor, plan: Plan) -> Tensor:
     """(draw, z, modality, y, x), the same at an age whatever else is imputed and however."""
     bits = int(np.float64(age).view(np.uint64))
     planes = [
         np.random.default_rng((plan.seed, bits, z)).standard_normal(
             (plan.draws, *images.shape[2:]), dtype=np.float32
         )
-        for z in range(slab.start, slab.start + images.shape[1])
+        for z in places
     ]
     return torch.from_numpy(np.stack(planes, axis=1)).to(images)

@@ -8,14 +8,11 @@ others.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.detect import OnStep, counting, reconstruct
@@ -26,11 +23,12 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.filling import BY_CODES, Found, Plan, find
-from napari_followup.gaps import DRAWS, SAME, STRATEGIES, check_new_ages, coming_ages
-from napari_followup.methods.method import Visits
+from napari_followup.filling import BY_CODES, Plan, find, planes_that_fit
+from napari_followup.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
+from napari_followup.merging import Merging
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.results import Cancelled, Imputation, Reconstruction
+from napari_followup.slicing import Slicing
 from napari_followup.stack import VisitStack
 
 __all__ = ["expected_visits", "forecast", "imputation", "impute"]
@@ -94,8 +92,12 @@ def imputation(
     device: str = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
+    planes: Slicing | None = None,
 ) -> Imputation:
     """Fill in visits, and say how and how surely.
+
+    Volumes are filled in a few planes at a time; results that are large lie in temporary files, see
+    `spilling`.
 
     Parameters
     ----------
@@ -125,19 +127,24 @@ def imputation(
         Source of all noise; the same seed gives the same image at the same age.
     on_step
         Called with the network calls done and to do; return False to stop.
+    planes
+        Which planes of a volume are filled in, and across which axis the model sees them; all
+        across z when none are given.
 
     Returns
     -------
     Imputation
-        In the plane size and intensity units of the series.
+        In the plane size and intensity units of the series. Its stack holds the chosen planes
+        alone, with spacing and affine to match: a visit is there as a whole or not at all.
 
     Raises
     ------
     ValueError
         If the strategy is not known or cannot reach an age, a visit is observed at one of `ages`,
-        or model and series do not go together.
+        `planes` do not lie in the stack, or model and series do not go together.
     Cancelled
-        If `on_step` returned False; `partial` holds the visits finished by then, if any.
+        If `on_step` returned False; `partial` holds the visits of which all planes were finished by
+        then, if any. (Those of a chain of volumes are finished together, at the end.)
     """
     check_types(stack, bundle)
     strategy = "lerp-slerp" if strategy == "subcode" else strategy.replace("_", " ")
@@ -149,39 +156,70 @@ def imputation(
     config = model.build(where).config
     steps = sampling_steps or (100 if strategy in BY_CODES else config.usual_steps(draws))
     plan = Plan(strategy=strategy, draws=draws, sampling_steps=steps, seed=seed)
-    prepared = prepare(stack, model, where)
-    _check_reach(prepared.visits, wanted, plan, model)
+    prepared = prepare(stack, model, where, slicing=planes)
+    _check_reach(prepared, wanted, plan, model)
     notes = _notes(prepared, model, wanted)
-    said = model.provenance(seed, strategy=strategy, draws=draws, sampling_steps=steps, notes=notes)
-    finished: list[Found] = []
+    about = {} if prepared.slicing.is_whole else {"planes": prepared.slicing.as_dict(stack)}
+    said = model.provenance(
+        seed, strategy=strategy, draws=draws, sampling_steps=steps, **about, notes=notes
+    )
+    merging = Merging(prepared, wanted, with_spread=draws > 1)
     try:
-        _fill(finished, prepared.visits, wanted, plan, model, where, on_step)
+        _fill(merging, prepared, wanted, plan, model, on_step)
     except Cancelled as stop:
-        stop.partial = _merged(prepared, finished, said) if finished else None
+        stop.partial = merging.result(said) if merging.finished else None
         raise
-    return _merged(prepared, finished, said)
+    return merging.result(said)
 
 
 def _fill(
-    finished: list[Found],
-    visits: Visits,
+    merging: Merging,
+    prepared: Prepared,
     wanted: NDArray[np.float64],
     plan: Plan,
     model: ModelBundle,
-    device: torch.device,
     on_step: OnStep | None,
 ) -> None:
-    """Impute into `finished`, visit by visit; begin anew with less at once when memory runs out."""
+    """Impute into `merging`; begin anew with less at once when memory runs out."""
+    network, device = model.build(prepared.device), prepared.device
 
-    def in_blocks(planes: int) -> None:
-        finished.clear()
-        counted = partial(counting, on_step)
-        with fast_networks(device):
-            for found in find(model.build(device), visits, wanted, plan, planes, counted):
-                finished.append(found)
+    def in_blocks(images: int) -> None:
+        merging.begin()
+        rounds = list(_rounds(prepared, wanted, plan, images))
+        for number, (places, ages, is_last) in enumerate(rounds):
+            visits, planes = prepared.slab(places), prepared.planes[places]
+            counted = _counted(on_step, number, len(rounds))
+            with fast_networks(device):
+                for found in find(network, visits, ages, plan, images, counted, planes):
+                    merging.put(found, places)
+                    if is_last:
+                        merging.finish(found.age)
 
     with inference(device):
         halving(in_blocks, planes_at_once(device, model.image_size))
+
+
+def _rounds(
+    prepared: Prepared, wanted: NDArray[np.float64], plan: Plan, images: int
+) -> Iterator[tuple[slice, NDArray[np.float64], bool]]:
+    """Which planes and ages are imputed together, and whether these ages are finished with it.
+
+    Where not all planes fit, one age after the other, so that a stop keeps those that are finished;
+    but in a chain every visit is made from the one before it.
+    """
+    depth = len(prepared.planes)
+    thick = min(depth, planes_that_fit(images, len(prepared.ages), plan.strategy))
+    together = thick == depth or plan.strategy == "chain"
+    for ages in [wanted] if together else [wanted[n : n + 1] for n in range(len(wanted))]:
+        for start in range(0, depth, thick):
+            yield slice(start, start + thick), ages, start + thick >= depth
+
+
+def _counted(
+    on_step: OnStep | None, number: int, rounds: int
+) -> Callable[[int, int], Callable[[int, int], None]]:
+    """Make what `find` counts its parts with, over all rounds."""
+    return lambda index, parts: counting(on_step, number * parts + index, rounds * parts)
 
 
 def expected_visits(
@@ -193,6 +231,7 @@ def expected_visits(
     device: str = "auto",
     seed: int = 0,
     on_step: OnStep | None = None,
+    planes: Slicing | None = None,
 ) -> Reconstruction:
     """Predict each observed visit from all others: where they differ, something came or went.
 
@@ -200,6 +239,8 @@ def expected_visits(
     ----------
     stack, bundle, draws, sampling_steps, device, seed, on_step
         As for `imputation`.
+    planes
+        As for `reconstruct`.
 
     Returns
     -------
@@ -217,7 +258,8 @@ def expected_visits(
     model = bundle.part("tdm")
     steps = sampling_steps or model.build(choose_device(device)).config.usual_steps(draws)
     options = {"draws": draws, "sampling_steps": steps}
-    return reconstruct(stack, model, options=options, device=device, seed=seed, on_step=on_step)
+    how: dict[str, Any] = {"device": device, "seed": seed, "on_step": on_step, "planes": planes}
+    return reconstruct(stack, model, options=options, **how)
 
 
 def _check_how(strategy: str, draws: int, sampling_steps: int | None) -> None:
@@ -232,10 +274,10 @@ def _check_how(strategy: str, draws: int, sampling_steps: int | None) -> None:
 
 
 def _check_reach(
-    visits: Visits, wanted: NDArray[np.float64], plan: Plan, model: ModelBundle
+    prepared: Prepared, wanted: NDArray[np.float64], plan: Plan, model: ModelBundle
 ) -> None:
     """Say which ages a strategy or a model cannot reach, before anything is computed."""
-    first, last = float(visits.ages.min()), float(visits.ages.max())
+    first, last = float(prepared.ages.min()), float(prepared.ages.max())
     beyond = wanted[(wanted < first) | (wanted > last)]
     if plan.strategy in BY_CODES and beyond.size:
         raise ValueError(
@@ -248,52 +290,6 @@ def _check_reach(
             f"model {model.name!r} goes forward in time only, and {before[0]:.4g} lies before the "
             f"first observed visit at {first:.4g}; leave that age out, or take another model"
         )
-
-
-def _merged(prepared: Prepared, found: Sequence[Found], said: dict[str, Any]) -> Imputation:
-    """Put the imputed visits into the series."""
-    stack = prepared.stack
-    before = stack.provenance.get("imputed_ages", ())
-    said = said | {"imputed_ages": sorted({*before, *(visit.age for visit in found)})}
-    means = torch.stack([visit.drawn.float().mean(dim=0) for visit in found])
-    bases = torch.stack([visit.base for visit in found])
-    images = _with_detail(prepared, prepared.units_back(means), bases)
-    ages = np.array([visit.age for visit in found])
-    kept = np.array([(np.abs(ages - age) >= SAME).all() for age in stack.ages])
-    own = np.asarray(stack.images)[kept]
-    merged = np.concatenate([own, images.astype(np.result_type(own.dtype, np.float32))])
-    all_ages = np.concatenate([stack.ages[kept], ages])
-    order = np.argsort(all_ages, kind="stable")
-    new = np.arange(len(merged))[order] >= len(own)
-    spread = None
-    if len(found[0].drawn) > 1:
-        spread = np.full(merged.shape, np.nan, np.float32)
-        deviation = torch.stack([visit.drawn.float().std(dim=0) for visit in found])
-        ends = prepared.units_back(means + deviation) - prepared.units_back(means)
-        spread[new] = ends[np.argsort(ages, kind="stable")]
-    filled = stack.with_images(
-        merged,
-        ages=all_ages,
-        is_observed=np.concatenate([stack.is_observed[kept], np.zeros(len(ages), bool)]),
-        provenance=said,
-    )
-    return Imputation(stack=filled, spread=spread, imputed=new, provenance=said)
-
-
-def _with_detail(
-    prepared: Prepared, images: NDArray[np.float32], base: Tensor
-) -> NDArray[np.float32]:
-    """Give back what resampling took from the images that these were made from.
-
-    Detail of one place, put where another has moved to, could reach beyond black and white.
-    """
-    if tuple(prepared.stack.shape[-2:]) == tuple(prepared.visits.images.shape[-2:]):
-        return images
-    observed = np.asarray(prepared.stack.images[prepared.observed], np.float32)
-    lost = observed - prepared.units_back(prepared.visits.images)
-    detailed = images + np.tensordot(base.float().cpu().numpy(), lost, axes=1)
-    low, high = (end(observed, axis=(0, 2, 3, 4), keepdims=True) for end in (np.min, np.max))
-    return np.clip(detailed, low, high)
 
 
 def _notes(prepared: Prepared, model: ModelBundle, wanted: NDArray[np.float64]) -> list[str]:

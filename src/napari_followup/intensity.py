@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_followup.spilling import release
 from napari_followup.stack import VisitStack
 
 __all__ = ["Scaling", "fit_scaling"]
@@ -50,6 +51,7 @@ def fit_scaling(
     percentiles: tuple[float, float] = (0.5, 99.5),
     *,
     modality: int = 0,
+    pixels: NDArray[Any] | None = None,
 ) -> Scaling:
     """Find the scaling that takes two percentiles of the intensities to the ends of a range.
 
@@ -64,6 +66,8 @@ def fit_scaling(
         becomes the end of the range exactly. Above 16 million values a regular sample is used.
     modality
         Position of the modality in the stack; an array has none.
+    pixels
+        The stack's images where they have been read already, see `spilling.near`.
 
     Returns
     -------
@@ -76,27 +80,35 @@ def fit_scaling(
     ValueError
         If no value is a number.
     """
-    values = _observed_values(images, modality)
+    values = _observed_values(images, modality, pixels)
     if not values.size:
         raise ValueError("fit_scaling: no value is finite; give at least one observed image")
-    low, high = np.percentile(values, percentiles).tolist()
+    low, high = np.percentile(values, percentiles, overwrite_input=True).tolist()
     if not low < high:  # a few bright voxels on an even background
         low, high = float(values.min()), float(values.max())
     return Scaling(low, high if low < high else low + max(1.0, abs(low)), range)
 
 
-def _observed_values(images: VisitStack | ArrayLike, modality: int) -> NDArray[Any]:
-    """Finite intensities in one flat array, read visit by visit."""
+def _observed_values(
+    images: VisitStack | ArrayLike, modality: int, pixels: NDArray[Any] | None
+) -> NDArray[Any]:
+    """Finite intensities in one flat array of its own, read visit by visit."""
     if not isinstance(images, VisitStack):
         parts = [np.asarray(images)]
     else:
         visits = np.flatnonzero(images.is_observed)
         stride = -(-len(visits) * int(np.prod(images.shape[2:])) // SAMPLE)
-        parts = [np.asarray(images.images[v, modality]).ravel()[::stride] for v in visits]
+        read = images.images if pixels is None else pixels
+        parts = []
+        for visit in visits:
+            parts.append(np.asarray(read[visit, modality]).ravel()[::stride].copy())
+            release(read)
     values = np.concatenate([part.ravel() for part in parts])
+    del parts
     if values.dtype == bool:
         return values.astype(np.uint8)  # percentiles subtract, which booleans cannot
-    return np.asarray(values[np.isfinite(values)])
+    finite = np.isfinite(values)
+    return values if finite.all() else np.asarray(values[finite])
 
 
 def _line(

@@ -1,22 +1,27 @@
 """A series as a model wants it, and maps back as the series has them.
 
 Intensities are scaled per modality and series, planes are resampled to the model's size, missing
-visits are left out; `Prepared` remembers all three for the way back.
+visits are left out; `Prepared` remembers all three for the way back. It reads a few planes at a
+time, of all visits, so that a series of volumes is never in memory as a whole.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.intensity import Scaling, fit_scaling
 from napari_followup.methods.method import Visits
+from napari_followup.model_bundle import ModelBundle
 from napari_followup.planes import resize_planes
+from napari_followup.slicing import Slicing
+from napari_followup.spilling import near, new_array, release
 from napari_followup.stack import VisitStack
 
 __all__ = ["Prepared", "check_types", "prepare", "visits_of"]
@@ -24,10 +29,16 @@ __all__ = ["Prepared", "check_types", "prepare", "visits_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A series in a model's range and size, and the way back."""
+    """A series in a model's range and size, and the way back.
+
+    Volumes are turned so that the planes which the model sees come first: (plane, row, column).
+    """
 
     stack: VisitStack
-    visits: Visits  # those in use
+    images: NDArray[Any]  # those of the stack, see `spilling.near`
+    slicing: Slicing
+    image_size: tuple[int, int]
+    device: torch.device
     scalings: tuple[Scaling, ...]  # one a modality
     fit_notes: tuple[str, ...]  # what was done to make it fit
     visit_notes: tuple[str, ...]  # which visits could not be used
@@ -43,6 +54,83 @@ class Prepared:
         """Positions of the observed visits in the stack."""
         return np.flatnonzero(self.stack.is_observed)
 
+    @property
+    def taken(self) -> slice:
+        """Positions of the planes that are looked at, along the slicing's axis."""
+        return self.slicing.of(self.stack)
+
+    @cached_property
+    def planes(self) -> range:
+        """Positions as `taken`, one by one."""
+        return range(len(self.turned_images[0, 0]))[self.taken]
+
+    @property
+    def turned_images(self) -> NDArray[Any]:
+        """``(visit, modality, plane, row, column)``, all planes."""
+        turned: NDArray[Any] = self.slicing.turned(self.images)
+        return turned
+
+    @cached_property
+    def ages(self) -> Tensor:
+        """``(visit in use,)`` years."""
+        return torch.from_numpy(self.stack.ages[self.in_use]).to(self.device)
+
+    @cached_property
+    def visits(self) -> Visits:
+        """All planes that are looked at, of the visits in use; for series that fit into memory."""
+        return self.slab(slice(None))
+
+    @property
+    def voxel(self) -> float:
+        """Size of a pixel in mm² of a planar series, of a voxel in mm³ of others; 1 without mm."""
+        if self.stack.unit != "mm":
+            return 1.0
+        z, y, x = self.stack.spacing
+        return y * x if self.stack.shape[2] == 1 else z * y * x * self.slicing.step
+
+    def slab(self, places: slice) -> Visits:
+        """Read some planes of the visits in use.
+
+        Parameters
+        ----------
+        places
+            Which of `planes`.
+
+        Returns
+        -------
+        Visits
+            In the model's range and size, on the device.
+        """
+        own = self.own(places)[self.in_use]
+        return Visits(
+            images=_tensor(own, self.scalings, self.image_size, self.device), ages=self.ages
+        )
+
+    def own(self, places: slice) -> NDArray[Any]:
+        """(visit, modality, plane, row, column): some of `planes` as the stack has them."""
+        return self.turned_images[:, :, self.taken][:, :, places]
+
+    def new_maps(self, *, modalities: bool = False) -> NDArray[np.float32]:
+        """Make maps ``(visit, [modality,] plane, row, column)`` on the stack's grid, NaN all over.
+
+        `turned_back` gives them the axes of the stack.
+        """
+        visits, channels, *grid = self.turned_images.shape
+        shape = (visits, channels, *grid) if modalities else (visits, *grid)
+        return new_array(shape, np.float32, np.nan)
+
+    def put(self, maps: NDArray[np.float32], places: slice, values: NDArray[np.float32]) -> None:
+        """Write some of `planes` of the visits in use into `maps`; imputed visits get nothing."""
+        rows = self.stack.is_observed[self.in_use]
+        shown = maps[..., self.taken, :, :][..., places, :, :]
+        shown[self.observed] = values[rows]
+        release(maps, self.images)
+
+    def turned_back(self, maps: NDArray[Any]) -> NDArray[Any]:
+        """(…, plane, row, column) -> (…, z, y, x)."""
+        found: NDArray[Any] = self.slicing.turned_back(maps)
+        return found
+
     def map_back(self, scores: Tensor) -> NDArray[np.float32]:
         """(visit in use, z, y, x) at the model's size -> (visit, z, y, x) at the stack's.
 
@@ -56,7 +144,11 @@ class Prepared:
         NDArray
             Maps of all visits, NaN where one was not observed.
         """
-        return self.spread(resize_planes(scores.float(), self._size).cpu().numpy())
+        return self.spread(self.grid_back(scores))
+
+    def grid_back(self, scores: Tensor) -> NDArray[np.float32]:
+        """(any, plane, row, column) at the model's size -> the same at the stack's."""
+        return resize_planes(scores.float(), self._size).cpu().numpy()
 
     def images_back(self, images: Tensor) -> NDArray[np.float32]:
         """(visit in use, modality, z, y, x) -> shape and intensity units of ``stack.images``.
@@ -93,7 +185,7 @@ class Prepared:
 
     @property
     def _size(self) -> tuple[int, int]:
-        height, width = self.stack.shape[-2:]
+        height, width = self.turned_images.shape[-2:]
         return height, width
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,9 +199,14 @@ class Prepared:
 
 
 def prepare(
-    stack: VisitStack, bundle: ModelBundle, device: torch.device, *, with_imputed: bool = False
+    stack: VisitStack,
+    bundle: ModelBundle,
+    device: torch.device,
+    *,
+    with_imputed: bool = False,
+    slicing: Slicing | None = None,
 ) -> Prepared:
-    """Scale and resample a series for a model.
+    """Find out how to scale and resample a series for a model.
 
     Parameters
     ----------
@@ -121,11 +218,13 @@ def prepare(
         Where the tensors go.
     with_imputed
         Whether imputed visits are used beside the observed ones, which alone set the scale.
+    slicing
+        Which planes are looked at; all of them set the scale.
 
     Returns
     -------
     Prepared
-        The visits as tensors, and the way back.
+        Gives the visits as tensors, and the way back.
 
     Raises
     ------
@@ -140,17 +239,23 @@ def prepare(
             f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
             f"trained on {bundle.modalities}; choose the modalities, or another model"
         )
-    _check_contrast(stack)
+    chosen = slicing or Slicing()
+    chosen.of(stack)
+    images = near(stack.images)
+    _check_contrast(stack, images)
     scalings = tuple(
-        fit_scaling(stack, bundle.value_range, modality=m) for m in range(bundle.modalities)
+        fit_scaling(stack, bundle.value_range, modality=m, pixels=images)
+        for m in range(bundle.modalities)
     )
     in_use = ~stack.is_missing if with_imputed else stack.is_observed
-    visits = visits_of(stack, stack.images, scalings, bundle.image_size, device, in_use)
     return Prepared(
         stack=stack,
-        visits=visits,
+        images=images,
+        slicing=chosen,
+        image_size=bundle.image_size,
+        device=device,
         scalings=scalings,
-        fit_notes=tuple(_fit_notes(stack, bundle)),
+        fit_notes=tuple(_fit_notes(stack, bundle, slicing)),
         visit_notes=tuple(_visit_notes(stack, with_imputed)),
         in_use=in_use,
     )
@@ -188,10 +293,22 @@ def visits_of(
     """
     in_use = stack.is_observed if in_use is None else in_use
     taken = np.asarray(images[np.flatnonzero(in_use)])
-    scaled = np.stack([scaling.apply(taken[:, m]) for m, scaling in enumerate(scalings)], axis=1)
+    ages = torch.from_numpy(stack.ages[in_use]).to(device)
+    return Visits(images=_tensor(taken, scalings, image_size, device), ages=ages)
+
+
+def _tensor(
+    images: NDArray[Any],
+    scalings: tuple[Scaling, ...],
+    image_size: tuple[int, int],
+    device: torch.device,
+) -> Tensor:
+    """(visit, modality, z, y, x) in the model's range and size."""
+    scaled = np.stack([scaling.apply(images[:, m]) for m, scaling in enumerate(scalings)], axis=1)
     tensor = torch.from_numpy(scaled).to(device)
-    planes = resize_planes(tensor.flatten(1, 2), image_size).unflatten(1, tensor.shape[1:3])
-    return Visits(images=planes, ages=torch.from_numpy(stack.ages[in_use]).to(device))
+    planes: Tensor = resize_planes(tensor.flatten(1, 2), image_size)
+    found: Tensor = planes.unflatten(1, tensor.shape[1:3])
+    return found
 
 
 def check_types(stack: object, bundle: object) -> None:
@@ -213,13 +330,12 @@ def check_types(stack: object, bundle: object) -> None:
         )
 
 
-def _check_contrast(stack: VisitStack) -> None:
-    observed = np.flatnonzero(stack.is_observed)
+def _check_contrast(stack: VisitStack, images: NDArray[Any]) -> None:
     for modality, name in enumerate(stack.modalities):
-        extremes = [
-            (np.min(visit), np.max(visit))
-            for visit in (np.asarray(stack.images[index, modality]) for index in observed)
-        ]
+        extremes = []
+        for index in np.flatnonzero(stack.is_observed):
+            extremes.append((np.min(images[index, modality]), np.max(images[index, modality])))
+            release(images)
         if min(low for low, _ in extremes) == max(high for _, high in extremes):
             raise ValueError(
                 f"{stack.subject!r}: modality {name!r} has the same value everywhere, so there is "
@@ -227,11 +343,15 @@ def _check_contrast(stack: VisitStack) -> None:
             )
 
 
-def _fit_notes(stack: VisitStack, bundle: ModelBundle) -> list[str]:
+def _fit_notes(stack: VisitStack, bundle: ModelBundle, slicing: Slicing | None) -> list[str]:
     notes = []
-    if tuple(stack.shape[-2:]) != bundle.image_size:
+    chosen = slicing or Slicing()
+    if not chosen.is_whole:
+        notes.append(chosen.note(stack))
+    height, width = chosen.turned(np.broadcast_to(0, stack.shape)).shape[-2:]
+    if (height, width) != bundle.image_size:
         notes.append(
-            f"planes of {stack.shape[-2]} x {stack.shape[-1]} pixels were resampled to the model's "
+            f"planes of {height} x {width} pixels were resampled to the model's "
             f"{bundle.image_size[0]} x {bundle.image_size[1]} and the results back"
         )
     if not stack.ages_known:

@@ -18,10 +18,12 @@ from napari_followup.choices import (
     HealthyHysteresis,
     HealthyQuantile,
     Lafm,
+    Mahalanobis,
     Own,
     Pixel,
     Quantile,
     Score,
+    Ssim,
     Support,
     Temporal,
     Threshold,
@@ -36,11 +38,13 @@ __all__ = [
     "HealthyHysteresis",
     "HealthyQuantile",
     "Lafm",
+    "Mahalanobis",
     "Own",
     "Pixel",
     "Quantile",
     "Recipe",
     "Score",
+    "Ssim",
     "Support",
     "Temporal",
     "Threshold",
@@ -54,6 +58,8 @@ _CHOICES: dict[str, type] = {
         Pixel,
         Fam,
         Temporal,
+        Ssim,
+        Mahalanobis,
         Own,
         Lafm,
         Support,
@@ -72,16 +78,21 @@ class Recipe:
 
     `options` are the method's own (for SDM: `noise_levels`, `draws`, `sampling_steps`, `start`), by
     name; what is not named keeps the method's default.
+
+    `smallest` is measured at each visit by itself: in mm² for planar series and in mm³ for volumes
+    where the series has a spacing in mm, in pixels or voxels where it has not.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     score: Score = field(default_factory=Pixel)
     fusion: Fusion = None
     median: int = 1  # side of the median filter in pixels; 1 for none
+    volume_median: bool = False  # whether that filter reaches across the planes of a volume, too
     rescale: bool = False  # min-max per patient after the filter (Dang 2025, Sec. 3.2.3)
     threshold: Threshold = field(default_factory=HealthyQuantile)
     floor: float | None = None  # healthy quantile that the mask must exceed beside `threshold`
     imputed_references: bool = False  # whether imputed visits count when scores are fused
+    smallest: float = 0.0  # parts of the mask below this are dropped, see `Recipe`
 
     def __post_init__(self) -> None:
         if self.median < 1 or self.median % 2 == 0:
@@ -90,6 +101,8 @@ class Recipe:
             )
         if self.floor is not None:
             check_share("floor", self.floor)
+        if not 0 <= self.smallest < float("inf"):
+            raise ValueError(f"smallest must be a size, 0 to keep every part; got {self.smallest}")
 
     @classmethod
     def default(cls) -> Recipe:
@@ -136,6 +149,7 @@ class Recipe:
                 name: getattr(self, name)
                 for name in ("median", "rescale", "floor", "imputed_references")
             },
+            **{name: getattr(self, name) for name in ("volume_median", "smallest")},
         }
 
     @property
@@ -144,10 +158,10 @@ class Recipe:
         values = self.as_dict()
         if isinstance(self.score, Temporal):  # which says itself how its model is used
             values["options"] = {}
-        return json.dumps(
-            {n: _as_floats(values[n]) for n in ("options", "score", "fusion", "median")},
-            sort_keys=True,
-        )
+        names = ["options", "score", "fusion", "median"]
+        if self.volume_median and self.median > 1:  # else the key is that of earlier versions
+            names.append("volume_median")
+        return json.dumps({n: _as_floats(values[n]) for n in names}, sort_keys=True)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:

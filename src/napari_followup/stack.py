@@ -378,11 +378,12 @@ def _check_images(images: Any, subject: str) -> Any:
 
 def _check_pixels(images: Any, observed: NDArray[np.bool_], subject: str) -> NDArray[np.bool_]:
     """Which visits are observed, once those that are NaN all over are taken out."""
+    from napari_followup.spilling import each_visit
+
     if images.dtype.kind == "f":
-        observed = observed & [
-            not _is_missing(np.asarray(visit), f"visit {number} of {len(images)} of {subject!r}")
-            for number, visit in enumerate(images, start=1)
-        ]
+        of, parts = f"of {len(images)} of {subject!r}", enumerate(each_visit(images), start=1)
+        seen = [not _is_missing(np.asarray(part), f"visit {n} {of}") for n, (part,) in parts]
+        observed = observed & seen
     if not observed.any():
         raise ValueError(f"images of {subject!r}: no visit is observed; give at least one image")
     return observed

@@ -225,3 +225,99 @@ def test_a_file_in_the_place_of_the_folder_is_said_before_any_work(
 ) -> None:
     assert run("detect", series, *words, "--out", series) == 2
     assert f"out: '{series}' is a file; give a folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def nifti(tmp_path: Path) -> Path:
+    """Three visits of a plane 4 mm thick, turned in space."""
+    import nibabel
+
+    affine = np.array([[-0.9, 0.1, 0, 80], [0.1, 0.9, 0, -70], [0, 0, 4, 12], [0, 0, 0, 1]])
+    voxels = np.random.default_rng(0).random((16, 16, 1, 3)).astype(np.float32)
+    image = nibabel.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "brain.nii.gz")
+    return tmp_path / "brain.nii.gz"
+
+
+def test_nifti_gives_nifti_back_on_the_same_grid(
+    run: Run, nifti: Path, words: list[object], tmp_path: Path
+) -> None:
+    import nibabel
+
+    assert run("detect", nifti, *words) == 0
+
+    out = tmp_path / "out"
+    maps = [f"brain_{name}.nii.gz" for name in ("healthy", "mask", "score")]
+    sidecars = [name.replace(".nii.gz", ".json") for name in maps]
+    tables = ["brain.npz", "brain_provenance.json", "brain_visits.csv", "visits.csv"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*maps, *sidecars, *tables])
+    for name in maps:
+        image = nibabel.load(out / name)
+        np.testing.assert_array_equal(image.affine, nibabel.load(nifti).affine)
+        assert image.shape == (16, 16, 1, 3)
+    with np.load(out / "brain.npz", allow_pickle=False) as file:
+        mask = np.asarray(nibabel.load(out / "brain_mask.nii.gz").dataobj)
+        np.testing.assert_array_equal(mask.T[:, 0], file["mask"][:, 0])
+    said = json.loads((out / "brain_provenance.json").read_text())
+    assert (said["model"], said["source"]) == ("tiny", str(nifti))
+    assert said["command"].startswith("napari-followup detect ")
+    with (out / "brain_visits.csv").open(newline="", encoding="utf-8") as table:
+        rows = list(csv.DictReader(table))
+    marked = [row["flagged_pixels"] for row in rows_of(out)]
+    assert [row["voxels"] for row in rows] == marked
+    assert [row["components"] for row in rows] == [row["components"] for row in rows_of(out)]
+
+
+def test_the_npz_alone_can_be_asked_for(
+    run: Run, nifti: Path, words: list[object], tmp_path: Path
+) -> None:
+    assert run("detect", nifti, *words, "--npz") == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["brain.npz", "visits.csv"]
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [("nifti", ".nii.gz"), ("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr"), ("npz", ".npz")],
+)
+def test_a_format_can_be_asked_for_and_written_again(
+    form: str, ending: str, run: Run, series: Path, words: list[object], tmp_path: Path
+) -> None:
+    from napari_followup.reading import read_stack
+
+    for _ in range(2):  # results of the same name are replaced
+        assert run("detect", series, *words, "--format", form) == 0
+
+    stack = read_stack(tmp_path / "out" / f"tiny_score{ending}")
+    assert stack.ages.tolist() == [60.0, 61.0, 62.5, 64.0]
+
+
+def test_the_formats_on_offer_are_those_there_are() -> None:
+    from napari_followup.cli.detect import FORMATS
+    from napari_followup.saving import FORMATS as KNOWN
+
+    assert tuple(KNOWN) == FORMATS
+
+
+@pytest.mark.parametrize("form", ["npz", "nifti"])
+def test_some_planes_of_volumes_are_examined(
+    run: Run, words: list[object], tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "volumes.npz"
+    np.savez(path, images=np.random.rand(2, 5, 16, 16), axes="vzyx", subject="p7")
+
+    code = run("detect", path, *words, "--planes", "1:5:2", "--format", form)
+
+    assert code == 0
+    with np.load(tmp_path / "out" / "p7.npz") as found:
+        assert np.isfinite(found["score"]).all(axis=(0, 2, 3)).tolist() == [0, 1, 0, 1, 0]
+        assert json.loads(str(found["provenance"]))["planes"]["step"] == 2
+    assert (form == "nifti") == any(p.suffix == ".gz" for p in (tmp_path / "out").iterdir())
+
+
+def test_planes_outside_a_series_are_its_failure(
+    run: Run, series: Path, words: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("detect", series, *words, "--planes", "3:9") != 0
+
+    assert "planes: got 3 to 9 across z, and 'tiny' has 1" in capsys.readouterr().err

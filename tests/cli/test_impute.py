@@ -109,6 +109,20 @@ def test_a_spread_is_written_and_passed_over_by_the_reader(
         assert tifffile.imread(out / name).squeeze().shape == (4, 16, 16)
 
 
+def test_a_tiff_says_which_visits_were_imputed(
+    run: Run, gappy: Path, words: list[object], tmp_path: Path
+) -> None:
+    assert run("impute", gappy, *words, "--spread", "--sampling-steps", 2, "--tiff") == 0
+
+    images = read_stack(tmp_path / "out" / "gappy_images.tif")
+    whole = read_stack(tmp_path / "out" / "gappy.npz")
+    np.testing.assert_array_equal(images.images, whole.images)
+    assert images.is_observed.tolist() == [True, False, True, True]
+    assert not images.is_missing.any()
+    spread = read_stack(tmp_path / "out" / "gappy_spread.tif")
+    assert spread.is_observed.tolist() == [False, True, False, False]
+
+
 @pytest.mark.parametrize("strategy", ["both sides", "direct", "chain", "lerp-slerp"])
 def test_every_strategy_can_be_asked_for(
     strategy: str, run: Run, gappy: Path, words: list[object], tmp_path: Path

@@ -12,6 +12,7 @@ from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers import Source, series_of, source_of
 from napari_followup.plugin.report import Report
 from napari_followup.results import Cancelled
+from napari_followup.slicing import Slicing
 
 AGES = [60.0, 61.0, 62.0, 63.0, 65.0]
 BOTH = ImputePlan(draws=2, spread=True, residual=True)
@@ -210,3 +211,38 @@ def test_the_real_door_fills_a_series(tiny_tdm_model: Path, gappy: np.ndarray) -
 def test_a_model_without_a_tdm_is_refused(tiny_model: Path, gappy: np.ndarray) -> None:
     with pytest.raises(ValueError, match="has no tdm; choose a model with one"):
         impute_layers(source(gappy), str(tiny_model))
+
+
+def test_planes_that_are_chosen_come_back_alone_and_in_their_place(tiny_tdm_model: Path) -> None:
+    images = np.random.default_rng(0).random((3, 6, 16, 16)).astype(np.float32)
+    about = {"axes": "vzyx", "ages": [60.0, 61.0, 63.0], "subject": "anna"}
+    layer = Image(
+        images,
+        name="scan",
+        scale=(1, 2, 1, 1),
+        translate=(0, 5, 0, 0),
+        metadata={"followup": about},
+    )
+    plan = ImputePlan(
+        draws=2, spread=True, residual=True, planes=Slicing("z", 1, 6, 2), device="cpu"
+    )
+    seen: list[str] = []
+    report = Report(lambda phase, done, total: seen.append(phase), interval=0)
+
+    layers = impute_layers(source_of(layer), str(tiny_tdm_model), [62.0], plan, report=report)
+
+    assert [made[1]["name"] for made in layers] == [
+        "scan imputed",
+        "scan temporal residual",
+        "scan spread",
+    ]
+    for data, attributes, _ in layers:
+        assert data.shape == (4, 3, 16, 16)
+        made = Image(data, **attributes)
+        assert made.scale.tolist() == [1, 4, 1, 1]
+        assert made.translate.tolist() == [0, 7, 0, 0]
+    data = layers[0][0]
+    np.testing.assert_array_equal(data[[0, 1, 3]], images[:, 1:6:2])
+    assert np.isfinite(layers[1][0][[0, 1, 3]]).all()
+    assert series_of(source_of(Image(data, **layers[0][1]))).stack.spacing[0] == 4
+    assert "Temporal residual, plane 3 of 3" in seen

@@ -11,6 +11,7 @@ from napari.layers import Image
 
 from napari_followup.gaps import STRATEGIES
 from napari_followup.plugin.impute_actions import ImputePlan
+from napari_followup.slicing import Slicing
 
 pytestmark = pytest.mark.viewer
 
@@ -253,3 +254,14 @@ def test_a_model_without_a_tdm_is_named(
 
     assert widget.step.error == ""
     assert np.isfinite(widget.step.layers[0].data).all()
+
+
+def test_planes_of_volumes_are_part_of_the_plan(open_widget: Open, doors: Any) -> None:
+    images = np.random.rand(5, 6, 8, 8).astype(np.float32)
+    _, widget = open_widget(NAME, scan(images, axes="vzyx"))
+    assert not widget.series.planes.isHidden()
+    assert widget.plan.planes is None
+
+    widget.series.planes.last.setValue(3)
+
+    assert widget.plan.planes == Slicing("z", 0, 4)

@@ -16,6 +16,7 @@ from napari_followup.recipe import (
     Quantile,
     Recipe,
     Score,
+    Ssim,
     Temporal,
     Threshold,
     Yen,
@@ -32,6 +33,7 @@ RECIPES = [
     Recipe(threshold=Yen(pixel_too=False)),
     Recipe.temporal(),
     Recipe(imputed_references=True),
+    Recipe(median=3, volume_median=True, smallest=12.5),
     *(Recipe(score=kind()) for kind in kinds_of(Score) if kind),
     *(Recipe(fusion=kind()) for kind in kinds_of(Fusion) if kind),
     *(Recipe(threshold=kind()) for kind in kinds_of(Threshold) if kind),
@@ -83,6 +85,21 @@ def test_noise_levels_that_are_no_steps_are_refused(qtbot: Any) -> None:
 
     with pytest.raises(ValueError, match="noise levels: got '250, high'"):
         _ = form.options
+
+
+def test_lines_of_numbers_with_decimals_are_read_as_such(qtbot: Any) -> None:
+    form = ChoiceForm("score", [Ssim, Fam])
+    qtbot.addWidget(form)
+    form.controls[0]["sigmas"].setText("0.5, 2 3.25")
+    assert form.value == Ssim(sigmas=(0.5, 2.0, 3.25))
+    form.controls[0]["sigmas"].setText("0.5, wide")
+
+    with pytest.raises(ValueError, match=r"sigmas: got '0\.5, wide'; write numbers"):
+        _ = form.value
+    form.kind.setCurrentIndex(1)
+    form.controls[1]["levels"].setText("2, 2.5")
+    with pytest.raises(ValueError, match=r"levels: got '2, 2\.5'; write whole numbers"):
+        _ = form.value
 
 
 def test_only_the_numbers_of_the_chosen_kind_are_shown(qtbot: Any) -> None:

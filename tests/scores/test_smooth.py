@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_followup.scores.smooth import blur, median_filter
+from napari_followup.scores.smooth import blur, median_filter, mirrored
 
 
 @pytest.mark.parametrize("size", [3, 5])
@@ -45,3 +45,26 @@ def test_even_planes_stay_as_they_are_and_small_ones_are_no_trouble() -> None:
 
     torch.testing.assert_close(blur(even, 4.0), even)
     assert blur(even, 0.0) is even
+
+
+def test_a_median_in_space_is_that_of_scipy() -> None:
+    scores = torch.rand(2, 5, 9, 8)
+
+    found = median_filter(scores, 3, volume=True)
+
+    expected = [ndimage.median_filter(visit, 3, mode="mirror") for visit in scores.numpy()]
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_a_median_in_space_of_one_plane_is_that_of_the_plane() -> None:
+    scores = torch.rand(2, 1, 9, 8)
+
+    assert torch.equal(median_filter(scores, 5, volume=True), median_filter(scores, 5))
+
+
+def test_neighbours_beyond_the_ends_are_mirrored_as_often_as_it_takes() -> None:
+    for depth in (1, 2, 3, 7):
+        for reach in (0, 1, 3):
+            padded = np.pad(np.arange(depth), reach, mode="reflect").tolist()
+            for place in range(depth):
+                assert mirrored(place, depth, reach) == padded[place : place + 2 * reach + 1]

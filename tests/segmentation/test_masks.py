@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.segmentation.masks import confirmed_by, grown_mask, mask_at
+from napari_followup.segmentation.masks import (
+    confirmed_by,
+    grown_mask,
+    mask_at,
+    without_small,
+)
 
 NAN = np.nan
 
@@ -24,14 +29,47 @@ def test_regions_grow_from_high_pixels_down_to_the_low_threshold() -> None:
     assert found.ravel().tolist() == [True, True, False, False, False, False, False]
 
 
-def test_corners_join_a_region_and_planes_and_visits_do_not() -> None:
-    scores = np.zeros((2, 2, 2, 2))
+def test_corners_and_planes_join_a_region_and_visits_do_not() -> None:
+    scores = np.zeros((2, 4, 2, 2))
     scores[0, 0, 0, 0], scores[0, 0, 1, 1] = 0.9, 0.4  # corner to corner
     scores[0, 1, 0, 0] = scores[1, 0, 0, 0] = 0.4  # the next plane, the next visit
+    scores[0, 3, 0, 0] = 0.4  # the plane after one that is dark
 
     found = grown_mask(scores, low=0.3, high=0.8)
 
-    assert np.argwhere(found).tolist() == [[0, 0, 0, 0], [0, 0, 1, 1]]
+    assert np.argwhere(found).tolist() == [[0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 0, 0]]
+
+
+def test_small_parts_are_dropped_and_those_of_just_the_size_stay() -> None:
+    mask = np.zeros((2, 3, 6, 6), bool)
+    mask[0, 0, 0, :2] = mask[0, 1, 1, 2] = True  # three that hold together across planes
+    mask[0, 0, 4, 4] = mask[0, 2, 4, 4] = True  # two that do not
+    mask[1, 0, 0, :2] = True  # another visit
+
+    found = without_small(mask, 3)
+
+    assert np.argwhere(found).tolist() == [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 2]]
+    assert mask.sum() == 7
+    np.testing.assert_array_equal(without_small(mask, 0), mask)
+    assert not without_small(np.zeros_like(mask), 1).any()
+
+
+def test_what_is_given_an_array_writes_into_it_visit_by_visit() -> None:
+    scores = np.random.default_rng(0).random((3, 2, 8, 8))
+    mask, walked = np.zeros(scores.shape, bool), []
+
+    def walk(*arrays: np.ndarray) -> object:
+        walked.append([len(array) for array in arrays])
+        return zip(*arrays, strict=True)
+
+    found = grown_mask(scores, 0.5, 0.95, out=mask, walk=walk)
+    confirmed_by(found, scores, out=mask, walk=walk)
+    without_small(mask, 2, out=mask, walk=walk)
+
+    assert found is mask
+    assert len(walked) == 5
+    expected = without_small(confirmed_by(grown_mask(scores, 0.5, 0.95), scores), 2)
+    np.testing.assert_array_equal(mask, expected)
 
 
 @pytest.mark.parametrize("high", [0.3, 2.0])

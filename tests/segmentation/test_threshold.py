@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_yen
 
-from napari_followup.segmentation.threshold import yen_threshold
+from napari_followup.segmentation.threshold import yen_of_parts, yen_threshold
 
 
 def two_heights() -> np.ndarray:
@@ -29,3 +29,12 @@ def test_a_missing_visit_has_no_say() -> None:
 @pytest.mark.parametrize("value", [0.0, 0.7, np.nan])
 def test_a_constant_map_has_no_threshold(value: float) -> None:
     assert yen_threshold(np.full((2, 1, 4, 4), value)) == np.inf
+
+
+def test_scores_in_parts_have_the_threshold_of_all_together() -> None:
+    scores = np.random.default_rng(0).gamma(2.0, size=(5, 2, 9, 9)).astype(np.float32)
+    scores[3] = np.nan
+
+    assert yen_of_parts(lambda: iter(scores)) == yen_threshold(scores)
+    assert yen_threshold(scores) == threshold_yen(scores[np.isfinite(scores)])
+    assert yen_of_parts(list) == np.inf

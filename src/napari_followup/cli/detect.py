@@ -9,15 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.files import detection_rows, file_stem, write_csv, write_detection
+from napari_followup.cli.files import (
+    detection_rows,
+    file_stem,
+    is_nifti,
+    write_csv,
+    write_detection,
+)
 from napari_followup.cli.options import (
     Subcommands,
     add_device,
     add_model,
+    add_planes,
     add_recipe,
     add_seed,
     check_out,
     counted,
+    planes_chosen,
     recipe_named,
 )
 from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
@@ -29,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+FORMATS = ("nifti", "ome-tiff", "ome-zarr", "npz")
+
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
@@ -36,8 +46,10 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "detect",
         parents=[shared],
         help="find what is abnormal in series",
-        description="Writes SUBJECT.npz a subject (and TIFFs for a TIFF) and visits.csv. A series "
-        "that fails is named on stderr and does not stop the others; the exit code is then 1.",
+        description="Writes SUBJECT.npz a subject and visits.csv; for a TIFF TIFFs beside it, for "
+        "NIfTI files, or with --format, SUBJECT_mask, _score and _healthy on the grid of the "
+        "series, with SUBJECT_visits.csv and SUBJECT_provenance.json. A series that fails is named "
+        "on stderr and does not stop the others; the exit code is then 1.",
     )
     output = parser.add_mutually_exclusive_group()
     for form, text in ((True, "TIFFs beside the .npz"), (False, "the .npz alone")):
@@ -48,6 +60,9 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
             const=form,
             help=f"write {text} (default: as the input)",
         )
+    output.add_argument(
+        "--format", choices=FORMATS, help="format of mask, score and healthy images"
+    )
     add_series(parser)
     parser.add_argument(
         "--ages", type=_ages, metavar="61,62.5,...", help="ages of a single series that has none"
@@ -59,6 +74,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "visits; they are references only, and are not marked themselves",
     )
     add_model(parser)
+    add_planes(parser)
     add_recipe(parser)
     add_device(parser)
     add_seed(parser)
@@ -71,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.detect import detect
     from napari_followup.device import choose_device
 
-    recipe, bundle = _recipe(args), load_bundle(args.model)
+    recipe, planes, bundle = _recipe(args), planes_chosen(args), load_bundle(args.model)
     choose_device(args.device)  # a wrong one is the user's error, not each file's
     check_out(args.out)
     rows: list[dict[str, Any]] = []
@@ -82,10 +98,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             if isinstance(stack, Exception):
                 raise stack
-            found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
-            is_tiff = source.suffix.lower() in (".tif", ".tiff") if args.tiff is None else args.tiff
+            found = detect(stack, bundle, recipe, device=args.device, seed=args.seed, planes=planes)
             args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
-            write_detection(args.out, file_stem(stack.subject, taken), found, tiff=is_tiff)
+            _write(args, source, file_stem(stack.subject, taken), found)
         except FAILURES as error:
             if args.debug:
                 raise
@@ -102,6 +117,20 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("nothing could be examined")
     print(f"Written to {args.out}: {len(taken)} series, one row a visit in visits.csv")
     return int(failed > 0)
+
+
+def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) -> None:
+    """Write the ``.npz``, and what the input or the options ask for beside it."""
+    from napari_followup.saving import save_results
+
+    chosen = args.tiff is not None or args.format is not None
+    is_tiff = source.suffix.lower() in (".tif", ".tiff") and not chosen
+    write_detection(args.out, stem, found, tiff=is_tiff or bool(args.tiff))
+    form = args.format or ("nifti" if is_nifti(source) and not chosen else None)
+    if form:
+        made = {**found.provenance, "source": str(source), "command": args.command_line}
+        told = replace(found, provenance=made)
+        save_results(told, args.out, format=form, name=stem, overwrite=True)
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

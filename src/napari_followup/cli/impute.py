@@ -15,10 +15,12 @@ from napari_followup.cli.options import (
     Subcommands,
     add_device,
     add_model,
+    add_planes,
     add_seed,
     check_out,
     countdown,
     counted,
+    planes_chosen,
     stop_at_interrupt,
 )
 from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
@@ -62,6 +64,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     _add_how(parser)
     add_model(parser)
+    add_planes(parser)
     add_device(parser)
     add_seed(parser)
     parser.set_defaults(run=run)
@@ -90,7 +93,7 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tiff",
         action="store_true",
-        help="write TIFFs beside the .npz; which visits are imputed, only the .npz and .csv say",
+        help="write TIFFs beside the .npz",
     )
 
 
@@ -132,6 +135,7 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse settings that no series could be imputed with."""
     from napari_followup.gaps import STRATEGIES
 
+    planes_chosen(args)
     if args.strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {args.strategy!r}; give one of {', '.join(STRATEGIES)}")
     if args.spread and (args.draws == 1 or args.strategy.startswith("lerp")):
@@ -187,6 +191,7 @@ def _imputed(
             device=args.device,
             seed=args.seed,
             on_step=step,
+            planes=planes_chosen(args),
         )
 
 
@@ -219,7 +224,8 @@ def _write(args: argparse.Namespace, found: Imputation, stem: str) -> None:
     write_csv(args.out / f"{stem}.csv", _rows(found))
     for name, values in maps.items() if args.tiff else ():
         path: Path = args.out / f"{stem}_{name}.tif"
-        write_tiff(path, values, stack, said | {"imputed": found.imputed.tolist()}, "TCZYX")
+        shown = stack if name == "images" else stack.with_images(values, is_observed=found.imputed)
+        write_tiff(path, values, shown, said | {"imputed": found.imputed.tolist()}, "TCZYX")
 
 
 def _rows(found: Imputation) -> list[dict[str, Any]]:

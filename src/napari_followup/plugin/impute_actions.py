@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.gaps import DRAWS
-from napari_followup.plugin.actions import chosen_bundle, subject_steps
+from napari_followup.plugin.actions import by_plane, chosen_bundle, subject_steps
+from napari_followup.plugin.cropping import cropped
 from napari_followup.plugin.layers import (
     KEY,
     LayerTuple,
@@ -28,6 +29,7 @@ from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import score_layer, shared_provenance
 from napari_followup.recipe import Recipe
 from napari_followup.results import Cancelled, Imputation
+from napari_followup.slicing import Slicing
 from napari_followup.stack import VisitStack
 
 if TYPE_CHECKING:
@@ -45,13 +47,14 @@ class ImputePlan:
     sampling_steps: int | None = None
     spread: bool = False  # needs two draws or more
     residual: bool = False
+    planes: Slicing | None = None  # of volumes; the result holds these alone
     device: str = "auto"
     seed: int = 0
 
     @property
     def how(self) -> dict[str, Any]:
         """Settings of the door, by name."""
-        names = ("strategy", "draws", "sampling_steps", "device", "seed")
+        names = ("strategy", "draws", "sampling_steps", "device", "seed", "planes")
         return {name: getattr(self, name) for name in names}
 
 
@@ -62,12 +65,16 @@ class _Made:
     series: list[Series]
     found: list[Imputation | None]
     notes: list[str]
+    planes: Slicing | None = None
     is_stopped: bool = False
 
     def stack(self, subject: int) -> VisitStack:
         """Series of a subject, with what was imputed of it."""
         found = self.found[subject]
-        return self.series[subject].stack if found is None else found.stack
+        if found is not None:
+            return found.stack
+        stack = self.series[subject].stack
+        return stack if self.planes is None else self.planes.crop(stack)
 
 
 def impute_layers(
@@ -115,7 +122,7 @@ def impute_layers(
     if plan.residual and not made.is_stopped:
         residuals = _residuals(source, made, bundle, plan, report)
     said = _provenance(source, made)
-    target, series = _target(source, made)
+    target, series = _target(cropped(source, plan.planes), made)
     images = [_floats(each.stack.images) for each in series]
     data = to_layer_axes(target, series, images)
     layers = [result_layer(target, data, "imputed", "image", said, **source.display)]
@@ -141,14 +148,17 @@ def _impute_each(
     series = [series_of(source, subject) for subject in range(source.n_subjects)]
     if len(series) > 1 and not any(each.stack.is_missing.any() for each in series):
         raise ValueError(f"no subject of {source.name!r} misses a visit; choose one of them alone")
-    made = _Made(series=series, found=[None] * len(series), notes=[])
+    made = _Made(series=series, found=[None] * len(series), notes=[], planes=plan.planes)
     try:
         for subject, on_step in enumerate(subject_steps(report, len(series))):
             stack = series[subject].stack
             if len(series) > 1 and not stack.is_missing.any():
                 continue
             try:
-                made.found[subject] = imputation(stack, bundle, ages, on_step=on_step, **plan.how)
+                visits = int(stack.is_missing.sum()) if ages is None else len(ages)
+                rounds = 1 if plan.strategy == "chain" else visits
+                step = by_plane(on_step, series[subject], plan.planes, rounds)
+                made.found[subject] = imputation(stack, bundle, ages, on_step=step, **plan.how)
             except ValueError as error:
                 if len(series) == 1:
                     raise
@@ -190,12 +200,15 @@ def _residuals(
                     Recipe.temporal(),
                     device=plan.device,
                     seed=plan.seed,
-                    on_step=on_step,
+                    on_step=by_plane(on_step, made.series[subject], plan.planes),
+                    planes=plan.planes,
                 ).score
             except ValueError as error:
                 made.notes.append(f"no temporal residual of {before.subject}: {error}")
                 maps.append(None)
                 continue
+            if plan.planes is not None:
+                score = plan.planes.cropped(score, before)
             whole = np.full((after.n_visits, *score.shape[1:]), np.nan, np.float32)
             whole[after.is_observed] = score[before.is_observed]
             maps.append(whole)

@@ -61,7 +61,7 @@ class ImputeWidget(QWidget):
         super().__init__()
         kept = Preferences.load()
         self._viewer = weakref.ref(unwrapped(napari_viewer))
-        self.series = SeriesInput(napari_viewer)
+        self.series = SeriesInput(napari_viewer, sliced=True)
         self.subject_combo = QComboBox()
         self.subject_combo.setToolTip("Whose visits to impute")
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
@@ -101,6 +101,7 @@ class ImputeWidget(QWidget):
             sampling_steps=self.sampling_steps.value() or None,
             spread=self.spread.isChecked(),
             residual=self.residual.isChecked(),
+            planes=self.series.slicing,
             device=self.settings.device,
             seed=self.settings.seed,
         )

@@ -7,15 +7,19 @@ from types import NoneType
 from typing import Any, get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QSpinBox, QWidget
 
 from napari_followup.plugin.choice_form import LABELS, ChoiceForm
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms import NumberBox, add_row, new_form
 from napari_followup.recipe import Fusion, Recipe, Score, Threshold
 
 __all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]
 
 OWN = "the model's own"
+SMALLEST = (
+    "Parts of the mask below this are dropped at each visit: in mm² (planes) or mm³ (volumes) "
+    "where the layer has units of length, else in pixels or voxels; 0 keeps all"
+)
 IMPUTED = (
     "Visits of the series that were imputed are examined too, and support, or weaken, what the "
     "observed ones show (LAFM, Support)"
@@ -98,17 +102,27 @@ class RecipeForm(QWidget):
         self.median.setRange(1, 15)
         self.median.setSingleStep(2)
         self.median.setToolTip("Side of the median filter in pixels; 1 for none")
+        self.volume_median = QCheckBox("in space")
+        self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
+        self.smallest = NumberBox(0, 1e9)
+        self.smallest.setToolTip(SMALLEST)
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
         self._rows = rows = new_form(self)
         rows.addRow(self.options_form)
         rows.addRow(self.score)
         rows.addRow(self.fusion)
         add_row(rows, "references", self.imputed_references)
-        add_row(rows, "median", self.median)
+        medians = QHBoxLayout()
+        medians.addWidget(self.median, stretch=1)
+        medians.addWidget(self.volume_median)
+        add_row(rows, "median", medians)
         rows.addRow(self.threshold)
+        add_row(rows, "smallest part", self.smallest)
         for part in (self.options_form, self.score, self.fusion, self.threshold):
             part.changed.connect(self.changed)
         self.median.valueChanged.connect(self.changed)
+        self.volume_median.toggled.connect(self.changed)
+        self.smallest.valueChanged.connect(self.changed)
         self.imputed_references.toggled.connect(self.changed)
         self.score.changed.connect(self._on_score)
         self.recipe = recipe
@@ -133,6 +147,8 @@ class RecipeForm(QWidget):
             fusion=self.fusion.value,
             imputed_references=self.imputed_references.isChecked(),
             median=self.median.value() | 1,  # odd, whatever was typed
+            volume_median=self.volume_median.isChecked(),
+            smallest=self.smallest.value(),
             threshold=self.threshold.value,
         )
         return with_options(recipe, **self.options_form.options)
@@ -145,6 +161,8 @@ class RecipeForm(QWidget):
         self.score.value, self.fusion.value = recipe.score, recipe.fusion
         self.imputed_references.setChecked(recipe.imputed_references)
         self.median.setValue(recipe.median)
+        self.volume_median.setChecked(recipe.volume_median)
+        self.smallest.setValue(recipe.smallest)
         self.threshold.value = recipe.threshold
         self.blockSignals(False)
         self.changed.emit()

@@ -30,7 +30,7 @@ class ReconstructWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         kept = Preferences.load()
-        self.series = SeriesInput(napari_viewer)
+        self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
         self.options = OptionsForm()
         self.options.options = dict(Recipe.default().options)
@@ -45,12 +45,12 @@ class ReconstructWidget(QWidget):
     def _work(self) -> Work:
         source, model = self.series.source(), self.model_combo.chosen
         options = {name: value for name, value in self.options.options.items() if value is not None}
-        device, seed = self.settings.device, self.settings.seed
+        device, seed, planes = self.settings.device, self.settings.seed, self.series.slicing
         self.step.update_existing = self.settings.update_existing
 
         def work(report: Report) -> list[LayerTuple]:
             return reconstruct_layers(
-                source, model, options, device=device, seed=seed, report=report
+                source, model, options, device=device, seed=seed, planes=planes, report=report
             )
 
         return work

@@ -20,6 +20,8 @@ from napari_followup.plugin.layers import (
     parse_ages,
     source_of,
 )
+from napari_followup.plugin.planes_form import PlanesForm
+from napari_followup.slicing import Slicing
 
 __all__ = ["LayerCombo", "SeriesInput", "is_alive", "unwrapped"]
 
@@ -49,7 +51,7 @@ class LayerCombo(ElidingCombo):
     layer_removed = Signal(object)
 
     def __init__(self, viewer: Any, *, results: tuple[str, ...] = ()) -> None:
-        """List the layers; `results` names the kinds of our own results that fit here."""
+        """List the layers; `results` names the kinds of our results that fit, "" other images."""
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
         self._results = results
@@ -96,7 +98,7 @@ class LayerCombo(ElidingCombo):
 
     def _fits(self, layer: Any) -> bool:
         result = about(layer).get("result")
-        return result in self._results if self._results else result is None
+        return (result or "") in self._results if self._results else result is None
 
     def _on_index(self, index: int = 0) -> None:
         self.setToolTip(self.currentText())  # the whole name
@@ -113,13 +115,22 @@ class LayerCombo(ElidingCombo):
 
 
 class SeriesInput(QWidget):
-    """An image layer with its axes and ages."""
+    """An image layer with its axes and ages; with `sliced`, which planes of volumes are meant."""
 
     changed = Signal()
     layer_removed = Signal(object)
 
-    def __init__(self, viewer: Any, *, label: str = "image", results: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        *,
+        label: str = "image",
+        results: tuple[str, ...] = (),
+        sliced: bool = False,
+    ) -> None:
         super().__init__()
+        self.planes = PlanesForm()
+        self._sliced = sliced
         self.layers = LayerCombo(viewer, results=results)
         self.axes_combo = QComboBox()
         self.axes_combo.setToolTip("The layer does not say what its axes are")
@@ -134,6 +145,7 @@ class SeriesInput(QWidget):
         add_row(self._form, "axes", self.axes_combo)
         add_row(self._form, "ages", self.ages_edit)
         add_row(self._form, "", self.found)
+        self._form.addRow(self.planes)
         self.layers.layer_changed.connect(self._on_layer)
         self.layers.layer_removed.connect(self.layer_removed)
         self.axes_combo.currentIndexChanged.connect(self._show_found)
@@ -174,6 +186,11 @@ class SeriesInput(QWidget):
         return source
 
     @property
+    def slicing(self) -> Slicing | None:
+        """Which planes of volumes are meant; none for all across z."""
+        return self.planes.slicing
+
+    @property
     def visits(self) -> dict[str, Any]:
         """Axes and ages that were chosen and typed; empty where there are none, or wrong ones."""
         try:
@@ -205,7 +222,20 @@ class SeriesInput(QWidget):
         self.found.setText(text)
         self._form.setRowVisible(self.found, bool(text))
         self.ages_edit.setPlaceholderText(hint)
+        self.planes.show_grid(_grid(self.layers.layer, self.axes) if self._sliced else None)
         self.changed.emit()
+
+
+def _grid(layer: Any, axes: str | None) -> tuple[int, int, int] | None:
+    """Size of volumes (z, y, x); nothing for planes, and where the axes are not known."""
+    try:
+        source = None if layer is None else source_of(layer, axes=axes)
+    except ValueError:
+        return None
+    if source is None or "z" not in source.axes:
+        return None
+    z, y, x = (int(source.data.shape[source.axes.index(letter)]) for letter in "zyx")
+    return z, y, x
 
 
 def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:

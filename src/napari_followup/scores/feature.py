@@ -54,7 +54,13 @@ def _direction(features: Tensor) -> Tensor:
     return F.normalize(pooled, dim=1)
 
 
-def combine(pixel: Tensor, feature: Tensor, *, weight: float = 1.0) -> Tensor:
+def combine(
+    pixel: Tensor,
+    feature: Tensor,
+    *,
+    weight: float = 1.0,
+    tops: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Pixel distance plus feature distance brought to its height.
 
     Parameters
@@ -63,6 +69,9 @@ def combine(pixel: Tensor, feature: Tensor, *, weight: float = 1.0) -> Tensor:
         ``(visit, z, y, x)`` of one patient, non-negative.
     weight
         `v`, what the pixel distance counts for.
+    tops
+        Highest pixel and feature distance of the whole series, where these are but some planes of
+        it.
 
     Returns
     -------
@@ -74,10 +83,10 @@ def combine(pixel: Tensor, feature: Tensor, *, weight: float = 1.0) -> Tensor:
     Dang (2025), eq. 3.5. The maxima run over the patient's whole series, so that a healthy visit is
     not stretched to the height of a sick one.
     """
-    highest = feature.max()
+    top, highest = (pixel.max(), feature.max()) if tops is None else tops
     if highest <= 0:
         return weight * pixel
-    return weight * pixel + feature * (pixel.max() / highest)
+    return weight * pixel + feature * (top / highest)
 
 
 def adaptation_loss(

@@ -1,4 +1,4 @@
-"""Smooth score maps: median filter and Gaussian blur in the plane, on any device."""
+"""Smooth score maps: median filter in the plane or in space, Gaussian blur; on any device."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "median_filter"]
+__all__ = ["blur", "median_filter", "middle_median", "mirrored"]
 
 
-def median_filter(scores: Tensor, size: int) -> Tensor:
-    """Median of every pixel's `size` × `size` neighbourhood, planes mirrored at their borders.
+def median_filter(scores: Tensor, size: int, *, volume: bool = False) -> Tensor:
+    """Median of every pixel's `size` × `size` neighbourhood, maps mirrored at their borders.
 
     Parameters
     ----------
@@ -18,6 +18,8 @@ def median_filter(scores: Tensor, size: int) -> Tensor:
         ``(visit, z, y, x)``.
     size
         Odd number of pixels; 1 returns the scores as they are.
+    volume
+        Whether the neighbourhood reaches as far across planes, too.
 
     Returns
     -------
@@ -26,13 +28,38 @@ def median_filter(scores: Tensor, size: int) -> Tensor:
     """
     if size == 1:
         return scores
+    if volume:
+        depth = scores.shape[1]
+        middles = [
+            middle_median(scores[:, mirrored(z, depth, size // 2)], size) for z in range(depth)
+        ]
+        return torch.cat(middles, dim=1)
     planes = F.pad(scores.flatten(0, 1)[:, None], [size // 2] * 4, mode="reflect")
     windows = planes.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
     filtered: Tensor = windows.median(dim=-1).values[:, 0].unflatten(0, scores.shape[:2])
     return filtered
 
 
-def blur(planes: Tensor, sigma: float) -> Tensor:
+def middle_median(planes: Tensor, size: int) -> Tensor:
+    """Median in space of the middle one of `size` planes: (visit, size, y, x) -> (visit, 1, y, x).
+
+    Visit by visit, since a neighbourhood in space holds many values.
+    """
+    found = []
+    for visit in F.pad(planes, [size // 2] * 4, mode="reflect"):
+        windows = visit.unfold(1, size, 1).unfold(2, size, 1)  # (size, y, x, size, size)
+        found.append(windows.permute(1, 2, 0, 3, 4).flatten(2).median(dim=-1).values)
+    return torch.stack(found)[:, None]
+
+
+def mirrored(place: int, depth: int, reach: int) -> list[int]:
+    """Positions of a plane and its neighbours on both sides, mirrored at the ends of a volume."""
+    period = max(1, 2 * (depth - 1))
+    around = (abs(near) % period for near in range(place - reach, place + reach + 1))
+    return [min(near, period - near) for near in around]
+
+
+def blur(planes: Tensor, sigma: float, *, reach: int | None = None) -> Tensor:
     """Blur every plane, mirrored at its borders, with a Gaussian.
 
     Parameters
@@ -41,6 +68,8 @@ def blur(planes: Tensor, sigma: float) -> Tensor:
         ``(visit, z, y, x)``.
     sigma
         In pixels; 0 returns the planes as they are.
+    reach
+        Pixels that the kernel reaches to each side; three sigma when not given.
 
     Returns
     -------
@@ -49,7 +78,7 @@ def blur(planes: Tensor, sigma: float) -> Tensor:
     """
     if not sigma:
         return planes
-    reach = min(round(3 * sigma + 0.5), min(planes.shape[-2:]) - 1)
+    reach = min(round(3 * sigma + 0.5) if reach is None else reach, min(planes.shape[-2:]) - 1)
     offsets = torch.arange(-reach, reach + 1, dtype=planes.dtype, device=planes.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     kernel = kernel / kernel.sum()

@@ -49,7 +49,13 @@ def reference_of(scores: Tensor, ages: Tensor, sigma: float) -> Tensor:
 
 
 def fuse_over_time(
-    scores: Tensor, ages: Tensor, *, sigma: float = 2.5, beta: float = 1.0, gamma: float = 0.1
+    scores: Tensor,
+    ages: Tensor,
+    *,
+    sigma: float = 2.5,
+    beta: float = 1.0,
+    gamma: float = 0.1,
+    within: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Correct each visit's scores by those of the patient's other visits.
 
@@ -63,6 +69,9 @@ def fuse_over_time(
         How fast a visit's weight falls with its distance, in years; 0 weighs all visits alike.
     beta, gamma
         Strength of false-positive removal in [0, 1], and of false-negative recovery.
+    within
+        Lowest and highest reference of each visit's whole image, ``(visit, 1, 1, 1)``, where
+        `scores` are but some planes of it.
 
     Returns
     -------
@@ -83,7 +92,7 @@ def fuse_over_time(
     if len(scores) == 1:
         return scores.clone()
     reference = reference_of(scores, ages, sigma)
-    agreement = rescale(reference, over="visit")
+    agreement = rescale(reference, over="visit", within=within)
     return scores * (1 - beta * (1 - agreement)) + gamma * reference
 
 

@@ -1,14 +1,26 @@
-"""Masks from scores: reach the threshold, agree with the pixel distance."""
+"""Masks from scores: reach the threshold, agree with the pixel distance, be large enough.
+
+Whatever goes through the visits of a series does so by `walk`, which is `zip` for arrays in memory;
+one that lets go of each visit after use keeps the memory of large ones bounded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import label
+from scipy.ndimage import generate_binary_structure, label
 
-from napari_followup.segmentation.threshold import yen_threshold
+from napari_followup.segmentation.threshold import yen_of_parts
 
-__all__ = ["confirmed_by", "grown_mask", "mask_at"]
+__all__ = ["Walk", "confirmed_by", "grown_mask", "mask_at", "without_small"]
+
+Walk = Callable[..., Iterable[tuple[NDArray[Any], ...]]]
+"""Takes arrays, gives their parts along the first axis side by side."""
+
+TOUCHING = generate_binary_structure(3, 3)  # by a corner at least
 
 
 def mask_at(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
@@ -30,8 +42,15 @@ def mask_at(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]
         return np.asarray(scores >= threshold)
 
 
-def grown_mask(scores: NDArray[np.floating], low: float, high: float) -> NDArray[np.bool_]:
-    """Regions of each plane that lie above `low` throughout and reach `high` somewhere.
+def grown_mask(
+    scores: NDArray[np.floating],
+    low: float,
+    high: float,
+    *,
+    out: NDArray[np.bool_] | None = None,
+    walk: Walk = zip,
+) -> NDArray[np.bool_]:
+    """Regions of each visit that lie above `low` throughout and reach `high` somewhere.
 
     Parameters
     ----------
@@ -39,22 +58,34 @@ def grown_mask(scores: NDArray[np.floating], low: float, high: float) -> NDArray
         ``(visit, z, y, x)``; NaN belongs to no region.
     low, high
         In the unit of `scores`.
+    out
+        Where the mask goes; a new array if none is given.
+    walk
+        How to go through the visits.
 
     Returns
     -------
     NDArray
-        Shape of `scores`; pixels that touch at a corner belong together, planes and visits do not.
+        Shape of `scores`; pixels that touch at a corner belong together, in space where there is
+        more than one plane. Visits do not.
     """
-    in_plane = np.zeros((3,) * 4, bool)
-    in_plane[1, 1] = True
-    regions, count = label(mask_at(scores, low), in_plane)
-    kept = np.zeros(count + 1, bool)
-    kept[np.unique(regions[mask_at(scores, high)])] = True
-    kept[0] = False
-    return np.asarray(kept[regions])
+    out = np.zeros(scores.shape, bool) if out is None else out
+    for mask, part in walk(out, scores):
+        regions, count = label(mask_at(part, low), TOUCHING)
+        kept = np.zeros(count + 1, bool)
+        kept[np.unique(regions[mask_at(part, high)])] = True
+        kept[0] = False
+        np.take(kept, regions, out=mask)
+    return out
 
 
-def confirmed_by(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.bool_]:
+def confirmed_by(
+    mask: NDArray[np.bool_],
+    distance: NDArray[np.floating],
+    *,
+    out: NDArray[np.bool_] | None = None,
+    walk: Walk = zip,
+) -> NDArray[np.bool_]:
     """Keep the part of a mask in which the pixel distance stands out as well.
 
     Parameters
@@ -63,6 +94,8 @@ def confirmed_by(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDA
         ``(visit, z, y, x)`` of one patient.
     distance
         Pixel distance of the same shape; NaN (a missing visit) has no say.
+    out, walk
+        As for `grown_mask`; `out` may be `mask`.
 
     Returns
     -------
@@ -73,5 +106,44 @@ def confirmed_by(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDA
     ----------
     Dang (2025), eq. 3.9.
     """
-    inside = np.where(mask | np.isnan(distance), distance, 0)
-    return np.asarray(mask & mask_at(inside, yen_threshold(inside)))
+    out = np.empty(mask.shape, bool) if out is None else out
+    threshold = yen_of_parts(lambda: (_inside(*parts) for parts in walk(mask, distance)))
+    for kept, part, far in walk(out, mask, distance):
+        kept[...] = part & mask_at(_inside(part, far), threshold)
+    return out
+
+
+def without_small(
+    mask: NDArray[np.bool_],
+    smallest: float,
+    *,
+    out: NDArray[np.bool_] | None = None,
+    walk: Walk = zip,
+) -> NDArray[np.bool_]:
+    """Drop the parts of each visit's mask that have fewer pixels than `smallest`.
+
+    Parameters
+    ----------
+    mask
+        ``(visit, z, y, x)``.
+    smallest
+        Number of pixels, or of voxels: parts hold together as in `grown_mask`.
+    out, walk
+        As for `grown_mask`; `out` may be `mask`.
+
+    Returns
+    -------
+    NDArray
+        Same shape.
+    """
+    out = np.empty(mask.shape, bool) if out is None else out
+    for kept, part in walk(out, mask):
+        regions, _ = label(part, TOUCHING)
+        is_large = np.bincount(regions.ravel()) >= smallest
+        is_large[0] = False
+        np.take(is_large, regions, out=kept)
+    return out
+
+
+def _inside(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.where(mask | np.isnan(distance), distance, 0)

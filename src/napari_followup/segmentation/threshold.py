@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_yen
 
-__all__ = ["yen_threshold"]
+__all__ = ["yen_of_parts", "yen_threshold"]
+
+BINS = 256
 
 
 def yen_threshold(scores: NDArray[np.floating]) -> float:
@@ -27,7 +32,36 @@ def yen_threshold(scores: NDArray[np.floating]) -> float:
     Yen et al. (1995), used label-free by Dang (2025), eq. 3.9. A constant map has no threshold
     (scikit-image's would flag every pixel of it).
     """
-    finite = scores[np.isfinite(scores)]
-    if finite.size == 0 or finite.min() == finite.max():
+    return yen_of_parts(lambda: [scores])
+
+
+def yen_of_parts(parts: Callable[[], Iterable[NDArray[Any]]]) -> float:
+    """Yen's threshold of scores that are not in memory all at once.
+
+    Parameters
+    ----------
+    parts
+        Gives them part by part, and again from the start each time it is called.
+
+    Returns
+    -------
+    float
+        That of all parts together, see `yen_threshold`.
+    """
+    ends = [(part.min(), part.max()) for part in _finite(parts())]
+    low, high = min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)
+    if low == high:
         return float("inf")
-    return float(threshold_yen(finite))
+    counts = np.zeros(BINS, np.int64)
+    edges = np.empty(0)
+    for part in _finite(parts()):
+        found, edges = np.histogram(part, BINS, (low, high))
+        counts += found
+    return float(threshold_yen(hist=(counts, (edges[:-1] + edges[1:]) / 2)))
+
+
+def _finite(parts: Iterable[NDArray[Any]]) -> Iterable[NDArray[Any]]:
+    for part in parts:
+        finite = part[np.isfinite(part)]
+        if finite.size:
+            yield finite
