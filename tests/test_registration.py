@@ -198,9 +198,59 @@ def test_progress_is_told_and_can_stop_the_work() -> None:
 
     align(visits, on_step=lambda done, total: told.append((done, total)))
 
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == sorted(told)
+    assert set(told) == {(0, 3), (1, 3), (2, 3), (3, 3)}
     with pytest.raises(Cancelled):
         align(visits, on_step=lambda done, total: False)
+
+
+def test_a_stop_acts_within_a_level() -> None:
+    visits = [visit(np.eye(4)), visit(turned(0.0, (3.0, 0, 0)), age=61.0)]
+    told: list[int] = []
+
+    def step(done: int, total: int) -> bool:
+        told.append(done)
+        return told.count(1) < 2
+
+    with pytest.raises(Cancelled, match="stopped before all visits were aligned"):
+        align(visits, on_step=step)
+
+    assert told[-2:] == [1, 1]  # a level was done, and the next one had made one step
+
+
+def test_any_visit_can_be_the_one_that_stays() -> None:
+    matrix = turned(5.0, (3.0, 0, 0))
+    first, second = visit(np.eye(4)), visit(matrix, OTHER, age=61.0)
+
+    aligned = align([first, second], reference=1)
+
+    np.testing.assert_array_equal(aligned.affine, second.affine)
+    np.testing.assert_array_equal(aligned.images[1], second.images[0])
+    assert error_of(said_of(aligned)[0]["matrix"], np.linalg.inv(matrix)) < 0.3  # type: ignore[arg-type]
+    assert aligned.provenance["steps"][0]["onto"] == "visit 2 (age 61) of 'subject'"
+
+
+@pytest.mark.parametrize("grid", [GRID, ((1, 64, 72), (1.0, 1.2, 1.1))])
+def test_a_mirrored_visit_is_said(grid: tuple[tuple[int, ...], tuple[float, ...]]) -> None:
+    first, second = visit(np.eye(4), grid), visit(turned(4.0, (2.0, 0, 0)), grid, age=61.0)
+    mirrored = second.with_images(second.images[..., ::-1])
+
+    straight, crossed = (said_of(align([first, each]))[1] for each in (second, mirrored))
+
+    assert not any("mirrored" in note for note in straight["notes"])  # type: ignore[attr-defined]
+    assert any("clearly better mirrored" in note for note in crossed["notes"])  # type: ignore[attr-defined]
+    assert straight["correlation"] > max(0.98, crossed["correlation"])  # type: ignore[call-overload]
+
+
+def test_a_visit_that_shows_something_else_is_said_to_agree_badly() -> None:
+    first = visit(np.eye(4))
+    noise = np.random.default_rng(0).normal(size=first.shape)
+    other = replace(first.with_images(first.images.max() - first.images + noise), ages=[61.0])
+
+    said = said_of(align([first, other]))[1]
+
+    assert said["correlation"] < 0  # type: ignore[operator]
+    assert any("agrees badly with visit 1" in note for note in said["notes"])  # type: ignore[attr-defined]
 
 
 def test_a_single_visit_is_given_back() -> None:
@@ -237,6 +287,8 @@ def test_visits_that_do_not_belong_together_are_refused() -> None:
         align(first, modality=1)
     with pytest.raises(ValueError, match="threads: got 0"):
         align(first, threads=0)
+    with pytest.raises(ValueError, match="reference: got 3; there are 1 visits"):
+        align(first, reference=3)
 
 
 def test_without_simpleitk_the_message_says_what_to_install(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from napari_followup.registration import align
     from napari_followup.regridding import cropped, regridded
     from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
+    from napari_followup.saving import save_results
+    from napari_followup.slicing import Slicing
     from napari_followup.stack import VisitStack
     from napari_followup.training.train import train
 
@@ -39,6 +41,7 @@ _HOMES = {
     "ReadError": "reading",
     "Recipe": "recipe",
     "Reconstruction": "results",
+    "Slicing": "slicing",
     "VisitStack": "stack",
     "align": "registration",
     "bias_corrected": "preprocessing",
@@ -59,6 +62,7 @@ _HOMES = {
     "reconstruct": "detect",
     "regridded": "regridding",
     "save_bundle": "bundle",
+    "save_results": "saving",
     "scaled": "preprocessing",
     "score_pair": "detect",
     "synthetic": "",
@@ -74,6 +78,7 @@ __all__ = [
     "ReadError",
     "Recipe",
     "Reconstruction",
+    "Slicing",
     "VisitStack",
     "align",
     "bias_corrected",
@@ -94,6 +99,7 @@ __all__ = [
     "reconstruct",
     "regridded",
     "save_bundle",
+    "save_results",
     "scaled",
     "score_pair",
     "synthetic",

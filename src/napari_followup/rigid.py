@@ -25,10 +25,15 @@ SETTINGS = {"numberOfIterations": 100, "relaxationFactor": 0.8}
 
 @dataclass(frozen=True, eq=False)
 class Rigid:
-    """A transform: a ``(4, 4)`` matrix from the fixed frame to the moving one; its metric."""
+    """A transform: a ``(4, 4)`` matrix from the fixed frame to the moving one; its metrics."""
 
     matrix: NDArray[np.float64]
-    metric: float  # negative mutual information
+    metrics: tuple[float, ...]  # negative mutual information, after each level
+
+    @property
+    def metric(self) -> float:
+        """Negative mutual information, at last."""
+        return self.metrics[-1]
 
     @property
     def turn(self) -> float:
@@ -45,7 +50,9 @@ def rigid(
     *,
     seed: int = 0,
     threads: int = 1,
+    levels: int = len(LEVELS),
     on_level: Callable[[], None] = lambda: None,
+    on_iteration: Callable[[], None] = lambda: None,
 ) -> Rigid:
     """Follow the metric's gradient level by level; each begins where the one before ended.
 
@@ -59,8 +66,10 @@ def rigid(
         Chooses the voxels that the metric looks at.
     threads
         One gives the same result every time.
-    on_level
-        Called after each of the `LEVELS`; what it raises ends the search.
+    levels
+        How many of the `LEVELS`, from the coarsest.
+    on_level, on_iteration
+        Called after each level, and after each step within it; what they raise ends the search.
 
     Returns
     -------
@@ -75,8 +84,17 @@ def rigid(
         SimpleITK's own, where the images do not overlap.
     """
     images = [_itk_image(fixed, fixed_frame), _itk_image(moving, moving_frame)]
+    transform, metrics = None, []
     with working_threads(threads):
-        return _searched(images, seed, on_level)
+        for longest, samples in list(zip(LEVELS, SAMPLES, strict=True))[:levels]:
+            coarse = [_shrunk(image, longest) for image in images]
+            search = _search(coarse[0], samples, seed)
+            start = _best_start(search, *coarse) if transform is None else transform
+            search.SetInitialTransform(start, inPlace=False)
+            transform = _found(search, coarse, on_iteration)
+            metrics.append(float(search.GetMetricValue()))
+            on_level()
+    return Rigid(_matrix(transform), tuple(metrics))
 
 
 @contextmanager
@@ -97,27 +115,36 @@ def working_threads(threads: int) -> Iterator[None]:
         itk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
-def _searched(images: Sequence[Any], seed: int, on_level: Callable[[], None]) -> Rigid:
-    """Go from level to level."""
-    itk = need_simpleitk()
-    transform, metric = None, np.inf
-    for longest, samples in zip(LEVELS, SAMPLES, strict=True):
-        coarse = [_shrunk(image, longest) for image in images]
-        search = itk.ImageRegistrationMethod()
-        search.SetMetricAsMattesMutualInformation(BINS)
-        search.SetMetricSamplingStrategy(search.RANDOM)
-        share = min(1.0, samples / coarse[0].GetNumberOfPixels())
-        search.SetMetricSamplingPercentage(share, seed + 1)  # ITK takes 0 as "by the clock"
-        search.SetInterpolator(itk.sitkLinear)
-        size = max(coarse[0].GetSpacing())
-        search.SetOptimizerAsRegularStepGradientDescent(0.5 * size, 1e-3 * size, **SETTINGS)
-        search.SetOptimizerScalesFromPhysicalShift()
-        start = _best_start(search, *coarse) if transform is None else transform
-        search.SetInitialTransform(start, inPlace=False)
-        transform = search.Execute(*coarse)
-        metric = search.GetMetricValue()
-        on_level()
-    return Rigid(_matrix(transform), float(metric))
+def _search(fixed: Any, samples: int, seed: int) -> Any:
+    """Set up the search on images of one size."""
+    search = need_simpleitk().ImageRegistrationMethod()
+    search.SetMetricAsMattesMutualInformation(BINS)
+    search.SetMetricSamplingStrategy(search.RANDOM)
+    share = min(1.0, samples / fixed.GetNumberOfPixels())
+    search.SetMetricSamplingPercentage(share, seed + 1)  # ITK takes 0 as "by the clock"
+    search.SetInterpolator(need_simpleitk().sitkLinear)
+    size = max(fixed.GetSpacing())
+    search.SetOptimizerAsRegularStepGradientDescent(0.5 * size, 1e-3 * size, **SETTINGS)
+    search.SetOptimizerScalesFromPhysicalShift()
+    return search
+
+
+def _found(search: Any, images: Sequence[Any], on_iteration: Callable[[], None]) -> Any:
+    """Run the search; what is raised meanwhile must not pass through ITK, and waits outside."""
+    raised: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            on_iteration()
+        except BaseException as reason:
+            raised.append(reason)
+            search.StopRegistration()
+
+    search.AddCommand(need_simpleitk().sitkIterationEvent, look)
+    transform = search.Execute(*images)
+    if raised:
+        raise raised[0]
+    return transform
 
 
 def need_simpleitk() -> Any:

@@ -60,6 +60,24 @@ def test_a_mask_says_where_to_look(run: Run, series: Path, tmp_path: Path) -> No
     assert found[3:5, 10:13, 10:13].mean() < -5
 
 
+def test_the_modality_is_chosen_by_its_name(run: Run, series: Path, tmp_path: Path) -> None:
+    stack = read_stack(series)
+    images = np.concatenate([stack.images[::-1], stack.images], axis=1)  # T1 darkens, T2 brightens
+    write_npz(tmp_path / "two.npz", stack.with_images(images, modalities=("T1", "T2")))
+    out = tmp_path / "change.npz"
+
+    found = {}
+    for name in ("T1", "T2"):
+        words = ["--visits", 1, 3, "--modality", name, "--out", out]
+        assert run("change", tmp_path / "two.npz", *words) == 0
+        back = read_stack(out)
+        assert back.provenance["steps"][-1]["modality"] == name
+        found[name] = back.images[0, 0, 3:5, 10:13, 10:13].mean()
+
+    assert found["T1"] < -5
+    assert found["T2"] > 5
+
+
 def test_what_cannot_be_compared_is_said(
     run: Run, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +86,7 @@ def test_what_cannot_be_compared_is_said(
     for words, text in (
         (["--visits", 1, 4, "--out", out], "visits: got 4; 'p' has 3, counted from 1"),
         (["--visits", 0, 1, "--out", out], "visits: got 0; 'p' has 3"),
+        (["--visits", 1, 2, "--modality", "T2", "--out", out], "modality: got 'T2'; the visits"),
         (["--visits", 2, 2, "--out", out], "visits: got 2 twice"),
         (["--visits", 1, 2, "--out", tmp_path / "c.png"], "out: got 'c.png'; end the name in"),
         (["--visits", 1, 2, "--out", tmp_path], "end the name in"),

@@ -13,6 +13,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.cli.files import (
     detection_rows,
     file_stem,
+    is_nifti,
     write_csv,
     write_detection,
     write_maps,
@@ -129,3 +130,27 @@ def test_images_of_a_result_are_read_back(tmp_path: Path, found: Detection) -> N
 
 def test_no_rows_no_table(tmp_path: Path) -> None:
     assert not write_csv(tmp_path / "visits.csv", []).exists()
+
+
+def test_nifti_is_known_by_files_folders_and_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-1" / "anat"
+    folder.mkdir(parents=True)
+    assert not is_nifti(tmp_path)
+    (folder / "a.nii.gz").write_bytes(b"")
+    (tmp_path / "visits.csv").write_text("path,age\nsub-1/anat/a.nii.gz,61\n")
+    (tmp_path / "other.csv").write_text("path,age\na.tif,61\n")
+
+    assert is_nifti(tmp_path)
+    assert is_nifti(folder / "a.nii.gz")
+    assert is_nifti(tmp_path / "visits.csv")
+    assert not is_nifti(tmp_path / "other.csv")
+    assert not is_nifti(Path("a.tif"))
+
+
+def test_a_tiff_keeps_which_visits_are_missing(tmp_path: Path, tiny_series: VisitStack) -> None:
+    seen = np.arange(tiny_series.n_visits) != 1
+    stack = tiny_series.with_images(tiny_series.images, is_observed=seen)
+
+    path = write_tiff(tmp_path / "x.tif", np.zeros(stack.shape, bool)[:, 0], stack, {})
+
+    assert read_stack(path).is_observed.tolist() == seen.tolist()

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from napari_followup.cli.options import (
+    add_planes,
     check_out,
     countdown,
     counted,
     duration,
+    planes_chosen,
     read_data,
     recipe_named,
 )
 from napari_followup.recipe import Recipe, Yen
+from napari_followup.slicing import Slicing
 
 
 def test_recipes_have_three_names() -> None:
@@ -92,3 +96,31 @@ def test_countdown_speaks_at_the_end_and_not_at_every_step(
 )
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def planes_of(*words: str) -> Slicing | None:
+    parser = argparse.ArgumentParser()
+    add_planes(parser)
+    return planes_chosen(parser.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ("words", "planes"),
+    [
+        ([], None),
+        (["--planes", ":"], None),
+        (["--plane-axis", "y"], Slicing("y")),
+        (["--planes", "20:120:2"], Slicing("z", 20, 120, 2)),
+        (["--planes", "20:"], Slicing("z", 20)),
+        (["--planes", ":9", "--plane-axis", "x"], Slicing("x", 0, 9)),
+        (["--planes", "7"], Slicing("z", 7, 8)),
+    ],
+)
+def test_planes_are_read_as_python_writes_them(words: list[str], planes: Slicing | None) -> None:
+    assert planes_of(*words) == planes
+
+
+@pytest.mark.parametrize("text", ["a:b", "1:2:3:4", "-5:", "1.5"])
+def test_planes_that_cannot_be_read_are_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"planes: got '.*'; give first:last or first:last:step"):
+        planes_of(f"--planes={text}")

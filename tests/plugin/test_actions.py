@@ -19,6 +19,7 @@ from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import detection_layers
 from napari_followup.recipe import Fam, Lafm, Recipe
 from napari_followup.results import Cancelled
+from napari_followup.slicing import Slicing
 
 
 def test_a_series_gives_healthy_images_score_and_mask(doors: Any, series: np.ndarray) -> None:
@@ -196,3 +197,50 @@ def test_the_real_steps_can_be_chained_by_hand(tiny_model: Path, series: np.ndar
     assert [layer[1]["name"] for layer in scores] == ["scan pixel", "scan feature", "scan fam"]
     assert fused[0].shape == series.shape
     assert np.isfinite(fused[0]).all()
+
+
+def test_planes_of_volumes_are_handed_on_and_progress_names_them(doors: Any) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = Report(lambda *line: seen.append(line), interval=0)
+    source = source_of(Image(np.random.rand(2, 9, 8, 8)), axes="vzyx")
+    planes = Slicing("z", 1, 7, 2)
+
+    detect_layers(source, "fake", Recipe.default(), planes=planes, report=report)
+    reconstruct_layers(source, "fake", {}, planes=planes)
+
+    assert [call["planes"] for call in doors.calls] == [planes, planes]
+    assert [phase for phase, _, total in seen if total] == [
+        "Detecting, plane 2 of 3",
+        "Detecting, plane 3 of 3",
+        "Detecting, plane 3 of 3",
+    ]
+
+
+def test_progress_names_subject_and_plane(doors: Any) -> None:
+    seen: list[tuple[str, int, int]] = []
+    report = Report(lambda *line: seen.append(line), interval=0)
+    source = source_of(Image(np.random.rand(2, 3, 3, 8, 8)), axes="svzyx")
+
+    detect_layers(source, "fake", Recipe.default(), report=report)
+
+    assert ("Detecting, subject 2 of 2, plane 2 of 3", 4, 6) in seen
+
+
+def test_planes_outside_the_layer_are_refused(doors: Any) -> None:
+    source = source_of(Image(np.random.rand(2, 3, 8, 8)), axes="vzyx")
+
+    with pytest.raises(ValueError, match="0 to 9 across z"):
+        detect_layers(source, "fake", Recipe.default(), planes=Slicing(last=9))
+
+
+def test_planes_that_were_not_examined_are_empty_in_the_layers(tiny_model: Path) -> None:
+    source = source_of(Image(np.random.rand(2, 4, 16, 16), name="scan"), axes="vzyx")
+    recipe = Recipe(options={"noise_levels": (10,), "sampling_steps": 1})
+
+    found = detect_layers(source, str(tiny_model), recipe, device="cpu", planes=Slicing("y", 4, 6))
+
+    score, mask = (layer[0] for layer in detection_layers(found, ("score", "mask")))
+    assert score.shape == mask.shape == (2, 4, 16, 16)
+    assert np.isfinite(score).all(axis=(0, 1, 3)).nonzero()[0].tolist() == [4, 5]
+    assert np.isnan(score[:, :, 6:]).all()
+    assert found.notes[0].startswith("planes 4 to 5 across y were examined")

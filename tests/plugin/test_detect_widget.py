@@ -15,6 +15,7 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.recipe import Lafm, Recipe, Yen
+from napari_followup.slicing import Slicing
 
 pytestmark = pytest.mark.viewer
 
@@ -647,3 +648,26 @@ viewer.close()
     )
 
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_planes_can_be_chosen_of_volumes_only(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    planes = widget.series.planes
+    assert planes.isHidden()
+
+    about = {"axes": "vzyx", "ages": [61, 62]}
+    volume = Image(np.random.rand(2, 6, 8, 8), name="volume", metadata={"followup": about})
+    viewer.add_layer(volume)
+    widget.layer = volume
+    assert not planes.isHidden()
+    planes.first.setValue(2)
+    planes.step.setValue(2)
+    finish(qtbot, widget)
+
+    assert widget.error == ""
+    assert doors.calls[0]["planes"] == Slicing("z", 2, None, 2)
+    widget.layer = viewer.layers["scan"]
+    assert planes.isHidden()
+    assert widget.series.slicing is None

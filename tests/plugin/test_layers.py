@@ -218,3 +218,18 @@ def test_labels_that_say_nothing_become_those_of_the_chosen_axes() -> None:
     labels = ("subject", "visit", "y", "x")
     assert source_of(bare, axes="svyx").geometry["axis_labels"] == labels
     assert source_of(named, axes="svyx").geometry["axis_labels"] == named.axis_labels
+
+
+def test_a_plane_is_as_thick_as_its_file_says_and_its_results_know_the_file() -> None:
+    affine = np.array([[0, 0, -2, 5], [0, 2, 0, 6], [4, 0, 0, 7], [0, 0, 0, 1.0]])
+    said = {"axes": "vyx", "affine": affine.tolist()}
+    units = ("pixel", "mm", "mm")
+    layer = Image(np.zeros((3, 8, 8)), scale=(1, 2, 2), units=units, metadata={"followup": said})
+
+    source = source_of(layer)
+
+    stack = series_of(source).stack
+    np.testing.assert_array_equal(stack.affine, affine)
+    assert stack.spacing == (4.0, 2.0, 2.0)
+    _, attributes, _ = result_layer(source, layer.data, "score", "image", {})
+    assert attributes["metadata"]["followup"]["affine"] == affine.tolist()

@@ -18,7 +18,10 @@ WIDGETS = [
     "Feature attention (FAM)",
     "Longitudinal fusion (LAFM)",
     "Impute visits",
+    "Align visits",
+    "Compare visits",
     "Timeline",
+    "Longitudinal stack",
 ]
 
 
@@ -32,6 +35,9 @@ def test_detect_anomalies_stands_first() -> None:
         "napari/layers/segment",
         "napari/layers/filter",
         "napari/layers/transform",
+        "napari/layers/data",
+        "napari/layers/register",
+        "napari/layers/measure",
         "napari/layers/visualize",
     ],
 )

@@ -196,3 +196,20 @@ def test_folders_of_others_are_left_to_them(tmp_path: Path) -> None:
 
     for name in ("a.zarr", "photos"):
         assert get_reader(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("kind", ["table", "folder", "list", "bids"])
+def test_visits_on_different_grids_are_a_layer_each(tmp_path: Path, kind: str) -> None:
+    stem = "sub-a/ses-{0}/anat/sub-a_ses-{0}_T1w.nii" if kind == "bids" else "{0}.nii"
+    paths = [tmp_path / stem.format(visit) for visit in (1, 2)]
+    for visit, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_stack(path, VisitStack.from_array(IMAGES[:1], spacing=(1, 1 + visit)))
+    if kind == "table":
+        (tmp_path / "visits.csv").write_text("path,age\n1.nii,61\n2.nii,62\n")
+    given = {"table": tmp_path / "visits.csv", "list": [str(path) for path in paths]}
+    layers = read_layers(given.get(kind, tmp_path))
+
+    assert [data.shape for data, _, _ in layers] == [(1, 8, 8), (1, 8, 8)]
+    assert [attributes["scale"] for _, attributes, _ in layers] == [(1, 1, 1), (1, 1, 2)]
+    assert [attributes["translate"][0] for _, attributes, _ in layers] == [0, 1]

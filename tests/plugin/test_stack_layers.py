@@ -90,3 +90,36 @@ def test_a_truth_lies_on_the_images(depth: int) -> None:
     assert labels.scale.tolist() == image.scale.tolist()
     mask = Labels(labels.data, colormap=MASK_COLORS)
     assert not np.allclose(labels.get_color(1), mask.get_color(1))
+
+
+def saved(kind: str, images: np.ndarray, **said: object) -> tuple:
+    stack = VisitStack.from_array(images, subject="anna")
+    layer = {"kind": kind, "result": "mask", "source": "scan", **said}
+    stack = stack.with_images(stack.images, provenance={"seed": 3, "layer": layer})
+    return stack_layers(stack)[0]
+
+
+def test_labels_that_were_saved_are_labels_again() -> None:
+    data, attributes, kind = saved("labels", np.zeros((3, 4, 4), np.uint8), is_imputed=[0, 1, 0])
+
+    assert (kind, attributes["name"], attributes["colormap"]) == (
+        "labels",
+        "anna mask",
+        MASK_COLORS,
+    )
+    said = attributes["metadata"]["followup"]
+    assert (said["result"], said["source"], said["is_imputed"]) == ("mask", "scan", [0, 1, 0])
+    assert said["provenance"] == {"seed": 3}
+    assert Labels(data, **attributes).data.shape == (3, 4, 4)
+
+
+def test_labels_that_another_program_made_fractions_of_are_an_image() -> None:
+    _, attributes, kind = saved("labels", np.linspace(0, 1, 48).reshape(3, 4, 4))
+
+    assert (kind, attributes["contrast_limits"]) == ("image", (0, 1))
+
+
+def test_what_was_said_of_other_visits_is_passed_over() -> None:
+    _, attributes, _ = saved("image", np.ones((3, 4, 4)), is_imputed=[True, False])
+
+    assert attributes["metadata"]["followup"]["is_imputed"] == [False] * 3

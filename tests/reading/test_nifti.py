@@ -7,6 +7,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from napari_followup.reading import lazy, read_stack, write_stack
 from napari_followup.reading.errors import ReadError
@@ -183,3 +184,55 @@ def test_64_bit_integers_become_smaller_or_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="beyond 32 bits"):
         write_stack(tmp_path / "a.nii", stack.with_images(stack.images + 2**40))
+
+
+def test_a_qform_alone_gives_the_same_affine_again(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(VOXELS, None)
+    image.header.set_zooms((0.7187, 0.9, 3.00001, 1))
+    turned = np.eye(4)
+    turned[:3, :3] = Rotation.from_euler("xyz", (11, -7, 31), degrees=True).as_matrix()
+    image.header.set_qform(turned * [0.7187, 0.9, 3.00001, 1], code=1)
+    image.header.set_xyzt_units("mm")
+    nibabel.Nifti1Image(VOXELS, None, image.header).to_filename(tmp_path / "a.nii")
+    source = nibabel.load(tmp_path / "a.nii")
+    assert source.header["sform_code"] == 0
+
+    write_nifti(tmp_path / "b.nii", read_one(tmp_path / "a.nii"))
+    again = nibabel.load(tmp_path / "b.nii")
+
+    np.testing.assert_array_equal(again.affine, source.affine)
+    for name in ("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x"):
+        assert again.header[name] == source.header[name]
+
+
+@pytest.mark.parametrize("name", ["b.nii", "b.nii.gz"])
+def test_lazy_images_are_written_visit_by_visit(tmp_path: Path, name: str) -> None:
+    import dask.array
+
+    asked: list[int] = []
+
+    def visit(block: Any, block_info: Any = None) -> Any:
+        asked.append(block_info[0]["chunk-location"][0] if block_info else -1)
+        return block
+
+    images = np.random.default_rng(0).random((3, 1, 4, 5, 6), np.float32)
+    lazy_images = dask.array.from_array(images, chunks=(1, 1, 4, 5, 6)).map_blocks(
+        visit, dtype=images.dtype, meta=np.empty((0,) * 5, images.dtype)
+    )
+    stack = VisitStack.from_array(lazy_images)
+    asked.clear()
+
+    path = write_nifti(tmp_path / name, stack)
+
+    assert asked == [0, 1, 2]
+    np.testing.assert_array_equal(read_one(path).images, images)
+
+
+def test_numbers_that_do_not_fit_leave_nothing_behind(tmp_path: Path) -> None:
+    images = np.zeros((2, 4, 4), np.int64)
+    images[1] = 2**40  # found once the first visit has been written
+
+    with pytest.raises(ValueError, match="beyond 32 bits"):
+        write_nifti(tmp_path / "a.nii", VisitStack.from_array(images))
+
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading import npz
-from napari_followup.reading.npz import marked_sick, read_npz, write_npz
+from napari_followup.reading.npz import marked_sick, read_npz, write_npz, write_npz_cohort
 from napari_followup.stack import VisitStack
 
 IMAGES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (subject, visit, y, x)
@@ -238,3 +238,26 @@ def test_array_file_under_a_wrong_name_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="no array 'images'"):
         read_npz(tmp_path / "a.npz")
+
+
+def test_a_written_cohort_comes_back_the_same(tmp_path: Path) -> None:
+    stack = full_stack()
+    stack = stack.with_images(stack.images, provenance={"seed": 3})
+    stacks = [stack, stack.with_images(stack.images + 1, ages=[50, 51, 52], subject="bo")]
+
+    write_npz_cohort(tmp_path / "a.npz", stacks)
+
+    for back, given in zip(read_npz(tmp_path / "a.npz"), stacks, strict=True):
+        for name in ("images", "ages", "affine", "is_observed"):
+            np.testing.assert_array_equal(getattr(back, name), getattr(given, name))
+        for name in ("spacing", "unit", "subject", "modalities", "ages_known", "provenance"):
+            assert getattr(back, name) == getattr(given, name)
+
+
+def test_a_cohort_of_several_shapes_or_another_suffix_is_refused(tmp_path: Path) -> None:
+    stack = full_stack()
+
+    with pytest.raises(ValueError, match=r"got 'a\.nii' and 1 series; end the name in \.npz"):
+        write_npz_cohort(tmp_path / "a.nii", [stack])
+    with pytest.raises(ValueError, match="give series of one shape"):
+        write_npz_cohort(tmp_path / "a.npz", [stack, stack.select([0])])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.reading.replacing import replacing
+from napari_followup.reading.replacing import cannot_write, replacing
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -54,3 +54,15 @@ def test_a_folder_that_may_not_be_written_is_named(
     ):
         draft.write_text("new")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_told_of_a_temporary_path_is_told_anew(tmp_path: Path) -> None:
+    first = OSError(28, "No space left on device")
+    inner = cannot_write(first, tmp_path / "draft.txt")
+    inner.__cause__ = first
+
+    error = cannot_write(inner, tmp_path / "a.txt")
+
+    assert error.errno == 28
+    assert str(error).count("cannot write") == 1
+    assert f"cannot write {str(tmp_path / 'a.txt')!r} (No space left on device)" in str(error)

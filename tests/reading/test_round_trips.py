@@ -108,7 +108,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for function in ("nibabel.save", "tifffile.imwrite", "numpy.savez_compressed"):
+    header = "nibabel.nifti1.Nifti1Header.write_to"
+    for function in (header, "tifffile.imwrite", "numpy.savez_compressed"):
         monkeypatch.setattr(function, full)
     monkeypatch.setattr("zarr.Array.__setitem__", full)
     with pytest.raises(OSError, match=rf"cannot write '.*{name}' \(No space left.*has room"):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.onefile import check_file, subject_of, write_series
+from napari_followup.cli.onefile import check_file, modality_of, subject_of, write_series
 from napari_followup.cli.options import Subcommands, add_seed, countdown, stop_at_interrupt
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--ages", type=float, nargs="+", metavar="YEARS", help="one a file, where files are given"
     )
     parser.add_argument("--subject", help="which one, of a table or folder that holds several")
+    parser.add_argument(
+        "--reference",
+        type=int,
+        metavar="VISIT",
+        help="the visit that stays as it is, counted from 1 by age (default: the first)",
+    )
     parser.add_argument("--modality", help="the one that is looked at (default: the first)")
     parser.add_argument(
         "--interpolation",
@@ -64,11 +70,12 @@ def run(args: argparse.Namespace) -> int:
     check_file(args.out)
     visits = _visits(args)
     start = time.monotonic()
-    with stop_at_interrupt("level") as stopped:
+    with stop_at_interrupt("step") as stopped:
         try:
             aligned = align(
                 visits,
-                modality=_modality(args, visits[0]),
+                reference=None if args.reference is None else args.reference - 1,
+                modality=modality_of(visits[0], args.modality),
                 interpolation=args.interpolation,
                 seed=args.seed,
                 threads=args.threads,
@@ -106,20 +113,11 @@ def _visits(args: argparse.Namespace) -> list[VisitStack]:
     return stacks
 
 
-def _modality(args: argparse.Namespace, stack: VisitStack) -> int:
-    if args.modality is None:
-        return 0
-    if args.modality not in stack.modalities:
-        known = ", ".join(stack.modalities)
-        raise ValueError(f"modality: got {args.modality!r}; the visits have {known}")
-    return stack.modalities.index(args.modality)
-
-
 def _step(stopped: Callable[[], bool]) -> Callable[[int, int], bool]:
     tell = countdown("level")
 
     def step(done: int, total: int) -> bool:
-        if done < total:  # the lines of the visits say that it is done
+        if 0 < done < total:  # the lines of the visits say that it is done
             tell(done, total)
         return not stopped()
 

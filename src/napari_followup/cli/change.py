@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_followup.cli.onefile import check_file, subject_of, write_series
+from napari_followup.cli.onefile import check_file, modality_of, subject_of, write_series
 from napari_followup.cli.options import Subcommands
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         help="image on the same grid, 0 where not to look (default: the foreground of both)",
     )
     parser.add_argument("--subject", help="which one, of a file that holds several")
+    parser.add_argument("--modality", help="the one that is compared (default: the first)")
     parser.add_argument(
         "--smoothing",
         type=float,
@@ -65,11 +66,13 @@ def run(args: argparse.Namespace) -> int:
     check_file(args.out)
     [stack] = subject_of(read_stacks(args.series), args.subject)
     first, second = _visits(args, stack)
-    mask = _mask(args, stack) if args.mask else change_mask(stack, first, second)
-    found = change(stack, first, second, mask=mask, smoothing=args.smoothing)
+    modality = modality_of(stack, args.modality)
+    mask = _mask(args, stack) if args.mask else change_mask(stack, first, second, modality=modality)
+    found = change(stack, first, second, mask=mask, modality=modality, smoothing=args.smoothing)
     said = {
         "visits": args.visits,
         "ages": [float(stack.ages[visit]) for visit in (first, second)],
+        "modality": stack.modalities[modality],
         "mask": str(args.mask) if args.mask else "foreground of both visits",
         "smoothing": args.smoothing,
         "unit": "noise",

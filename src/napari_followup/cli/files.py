@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "detection_rows",
     "file_stem",
+    "is_nifti",
     "write_csv",
     "write_detection",
     "write_maps",
@@ -26,13 +26,20 @@ __all__ = [
 
 def file_stem(subject: str, taken: set[str]) -> str:
     """File name for a subject that no other has in this run; `taken` remembers it."""
-    plain = re.sub(r"[^\w.-]+", "_", subject).strip("._") or "subject"
-    stem, count = plain, 1
-    while stem.lower() in taken:
-        count += 1
-        stem = f"{plain}-{count}"
-    taken.add(stem.lower())
-    return stem
+    from napari_followup import file_sets
+
+    return file_sets.file_stem(subject, taken)
+
+
+def is_nifti(source: Path) -> bool:
+    """Whether a series comes from NIfTI files: one, a table that names some, or their folder."""
+    from napari_followup.reading.kinds import TABLES, suffix_of
+
+    if source.is_dir():
+        return any(source.rglob("*.nii")) or any(source.rglob("*.nii.gz"))
+    if suffix_of(source) in TABLES:
+        return ".nii" in source.read_text(encoding="latin-1")
+    return suffix_of(source) in (".nii", ".nii.gz")
 
 
 def write_maps(path: Path, maps: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
@@ -57,7 +64,8 @@ def write_tiff(
 ) -> Path:
     """Write an array as TIFF that `read_stack` takes; provenance stands in its description.
 
-    `axes` are tifffile's letters; `ages` stand in for those of `stack`, which gives the spacing.
+    `axes` are tifffile's letters; `ages` stand in for those of `stack`, which gives the spacing and
+    says which visits were observed.
     """
     import numpy as np
     import tifffile
@@ -67,6 +75,7 @@ def write_tiff(
     about: dict[str, Any] = {
         "axes": axes,
         "spacing": list(stack.spacing),
+        "is_observed": stack.is_observed.tolist(),
         "provenance": json.dumps(provenance),
     }
     if stack.ages_known:
@@ -129,8 +138,11 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
 
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     """One row a visit for the CSV."""
+    from napari_followup.lesions import lesion_rows
+
     stack, said = found.stack, found.provenance
     recipe = _recipe_name(said["recipe"])
+    lesions = lesion_rows(found)
     pixel = 1.0
     for size in stack.spacing:
         pixel *= size
@@ -145,6 +157,7 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
             "flagged_pixels": int(found.mask[visit].sum()),
             "flagged_size": _short(found.mask[visit].sum() * pixel),
             "unit": stack.unit,
+            "components": lesions[visit]["components"],
             "threshold": _short(found.threshold),
             "model": said["model"],
             "model_version": said["model_version"],

@@ -11,7 +11,7 @@ from napari_followup.cli.options import check_out
 if TYPE_CHECKING:
     from napari_followup.stack import VisitStack
 
-__all__ = ["check_file", "subject_of", "write_series"]
+__all__ = ["check_file", "modality_of", "subject_of", "write_series"]
 
 SUFFIXES = (".npz", ".nii", ".nii.gz")
 
@@ -47,6 +47,22 @@ def subject_of(stacks: Sequence[VisitStack], subject: str | None) -> list[VisitS
     if subject is not None and subject not in names:
         raise ValueError(f"subject: got {subject!r}; there is {', '.join(names)}")
     return [stack for stack in stacks if subject in (None, stack.subject)]
+
+
+def modality_of(stack: VisitStack, name: str | None) -> int:
+    """Position of a modality by its name; the first one without a name.
+
+    Raises
+    ------
+    ValueError
+        If the stack has no such modality.
+    """
+    if name is None:
+        return 0
+    if name not in stack.modalities:
+        known = ", ".join(stack.modalities)
+        raise ValueError(f"modality: got {name!r}; the visits have {known}")
+    return stack.modalities.index(name)
 
 
 def write_series(path: Path, stack: VisitStack, command: str) -> None:

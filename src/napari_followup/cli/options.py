@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_followup.recipe import Recipe
+    from napari_followup.slicing import Slicing
     from napari_followup.stack import VisitStack
 
 __all__ = [
@@ -22,12 +23,14 @@ __all__ = [
     "Subcommands",
     "add_device",
     "add_model",
+    "add_planes",
     "add_recipe",
     "add_seed",
     "check_out",
     "countdown",
     "counted",
     "duration",
+    "planes_chosen",
     "read_data",
     "recipe_named",
     "stop_at_interrupt",
@@ -46,7 +49,9 @@ FORMATS = (
 def add_model(parser: argparse.ArgumentParser) -> None:
     """--model: an embedded name or a file."""
     parser.add_argument(
-        "--model", default="starmen", help="embedded model or .safetensors file (default: starmen)"
+        "--model",
+        default="starmen",
+        help="name in `bundle list`, or .safetensors file (default: starmen)",
     )
 
 
@@ -68,6 +73,41 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """--device: where torch computes."""
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+
+
+def add_planes(parser: argparse.ArgumentParser) -> None:
+    """--plane-axis and --planes: see `planes_chosen`."""
+    parser.add_argument(
+        "--plane-axis",
+        choices=("z", "y", "x"),
+        default="z",
+        help="axis of volumes across which planes are taken (default: z)",
+    )
+    parser.add_argument(
+        "--planes",
+        metavar="FIRST:LAST[:STEP]",
+        help="which planes, counted from 0, LAST left out, as in 20:120:2 (default: all)",
+    )
+
+
+def planes_chosen(args: argparse.Namespace) -> Slicing | None:
+    """Planes that --plane-axis and --planes ask for, none where that is all across z.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read, or hold no plane.
+    """
+    from napari_followup.slicing import Slicing
+
+    parts = (args.planes or "").split(":")
+    if len(parts) > 3 or not all(part.isdigit() or not part for part in parts):
+        raise ValueError(f"planes: got {args.planes!r}; give first:last or first:last:step")
+    if args.planes and len(parts) == 1:
+        parts = [parts[0], str(int(parts[0]) + 1)]  # a single plane
+    numbers = [int(part) if part else None for part in [*parts, "", ""][:3]]
+    chosen = Slicing(args.plane_axis, numbers[0] or 0, numbers[1], numbers[2] or 1)
+    return None if chosen.is_whole else chosen
 
 
 def recipe_named(name: str) -> Recipe:

@@ -24,11 +24,13 @@ from napari_followup.plugin.layers import (
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import Found, score_layer, shared_provenance
 from napari_followup.recipe import Fam, Fusion, Recipe, Score
+from napari_followup.slicing import Slicing
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
 
 __all__ = [
+    "by_plane",
     "chosen_bundle",
     "detect_layers",
     "fam_layers",
@@ -47,6 +49,7 @@ def detect_layers(
     *,
     device: str = "auto",
     seed: int = 0,
+    planes: Slicing | None = None,
     report: Report | None = None,
 ) -> Found:
     """Detect anomalies in every subject of a layer.
@@ -59,7 +62,7 @@ def detect_layers(
         Name of an embedded model, or a file.
     recipe
         How evidence becomes a mask.
-    device, seed
+    device, seed, planes
         As for `detect`.
     report
         Progress and stop.
@@ -82,9 +85,9 @@ def detect_layers(
     from napari_followup.detect import detect
 
     report.phase("Detecting")
-    run = partial(detect, bundle=bundle, recipe=recipe, device=device, seed=seed)
+    run = partial(detect, bundle=bundle, recipe=recipe, device=device, seed=seed, planes=planes)
     series, found, notes = _each_subject(
-        source, report, lambda each, step: run(each.stack, on_step=step)
+        source, report, lambda each, step: run(each.stack, on_step=by_plane(step, each, planes))
     )
     said = dict.fromkeys(
         note for each in found if each for note in each.provenance.get("notes", ())
@@ -99,6 +102,7 @@ def reconstruct_layers(
     *,
     device: str = "auto",
     seed: int = 0,
+    planes: Slicing | None = None,
     report: Report | None = None,
 ) -> list[LayerTuple]:
     """Make the pseudo-healthy images of a layer; parameters and errors as `detect_layers`."""
@@ -107,9 +111,11 @@ def reconstruct_layers(
     from napari_followup.detect import reconstruct
 
     report.phase("Reconstructing")
-    run = partial(reconstruct, bundle=bundle, options=options, device=device, seed=seed)
+    run = partial(
+        reconstruct, bundle=bundle, options=options, device=device, seed=seed, planes=planes
+    )
     series, found, _ = _each_subject(
-        source, report, lambda each, step: run(each.stack, on_step=step)
+        source, report, lambda each, step: run(each.stack, on_step=by_plane(step, each, planes))
     )
     data = to_layer_axes(source, series, [None if each is None else each.healthy for each in found])
     said = shared_provenance(
@@ -223,16 +229,53 @@ def _each_subject(
     return tuple(series), tuple(found), notes
 
 
-def subject_steps(report: Report, subjects: int) -> Iterator[Callable[[int, int], bool]]:
+def subject_steps(report: Report, subjects: int) -> Iterator[Callable[..., bool]]:
     """Give an `on_step` for each subject, which counts over all of them."""
     for subject in range(subjects):
-        if subjects > 1:
-            report.detail(f"subject {subject + 1} of {subjects}")
+        name = f"subject {subject + 1} of {subjects}" if subjects > 1 else ""
+        report.detail(name)
         report.check()
-        yield partial(_counted, report, subject, subjects)
+        yield partial(_counted, report, subject, subjects, name)
 
 
-def _counted(report: Report, subject: int, subjects: int, done: int, total: int) -> bool:
+def by_plane(
+    step: Callable[..., bool], series: Series, planes: Slicing | None, visits: int = 1
+) -> Callable[[int, int], bool]:
+    """Make an `on_step` of `subject_steps` say at which plane of a volume it is.
+
+    Parameters
+    ----------
+    step
+        For this subject.
+    series
+        Of this subject.
+    planes
+        Which planes are looked at.
+    visits
+        How many times in a row they are gone through.
+
+    Returns
+    -------
+    callable
+        The `on_step`.
+    """
+    chosen = planes or Slicing()
+    depth = chosen.turned(np.broadcast_to(0, series.stack.shape)).shape[2]
+    count = len(range(depth)[chosen.of(series.stack)])
+
+    def told(done: int, total: int) -> bool:
+        place = min(done * count * visits // total, count * visits - 1)
+        visit = f"visit {place // count + 1} of {visits}" if visits > 1 else ""
+        plane = f"plane {place % count + 1} of {count}" if count > 1 else ""
+        return step(done, total, ", ".join(filter(None, (visit, plane))) if plane else "")
+
+    return told
+
+
+def _counted(
+    report: Report, subject: int, subjects: int, name: str, done: int, total: int, part: str = ""
+) -> bool:
+    report.detail(", ".join(filter(None, (name, part))))
     return report(subject * total + done, subjects * total)
 
 

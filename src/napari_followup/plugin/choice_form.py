@@ -18,39 +18,48 @@ from napari_followup.plugin.forms import NumberBox, add_row, new_form
 
 __all__ = ["LABELS", "ChoiceForm"]
 
+WHOLE = "whole numbers"  # property of a line of several
 Control = QCheckBox | QDoubleSpinBox | QLineEdit | QSpinBox
 
 LABELS = {
     "Fam": "feature attention (FAM)",
     "Fixed": "fixed height",
     "Lafm": "LAFM",
+    "Mahalanobis": "Mahalanobis distance",
     "Own": "the method's own",
     "Pixel": "pixel distance",
     "Quantile": "own quantile",
+    "Ssim": "structural distance (SSIM)",
     "Temporal": "temporal residual",
     "Yen": "Yen",
 }
 FIELD_LABELS = {
     "pixel_too": "pixel too",
     "q": "quantile",
+    "full": "full covariance",
     "sampling_steps": "sampling steps",
     "value": "height",
+    "with_ssim": "times SSIM",
 }
 TIPS = {
     "beta": "Strength of the removal of what other visits do not show",
     "blur": "Sigma of the blur afterwards, in pixels; 0 for none",
     "draws": "Predictions of each visit from the others, of which the mean is taken",
+    "full": "Count the covariance between pixels, or the variance of each alone",
     "gain": "What the other visits' scores count for",
     "gamma": "Strength of the recovery of what other visits show",
     "levels": "Stages of the feature network to compare, 1 to 4, with commas",
     "pixel_too": "The mask must also pass on the pixel distance",
     "q": "Share of pixels, 0 to 1, that lie below the threshold",
     "reach": "Pixels that an anomaly may move between visits",
+    "ridge": "Added to the variances; small differences count less where it is large",
     "sampling_steps": "Network calls a prediction",
     "sigma": "Years over which visits lend each other weight; 0: all alike",
+    "sigmas": "Sigmas of the windows in pixels, with commas",
     "tolerance": "How much less differences count beside edges",
     "value": "The score itself from which a pixel counts as abnormal",
     "weight": "Weight of the pixel distance beside the feature distance",
+    "with_ssim": "Multiply by the structural distance to the mean of all draws",
 }
 
 
@@ -133,7 +142,9 @@ def _control(value: Any) -> Control | None:
         case float():
             return NumberBox(0, 1e6)
         case tuple():
-            return QLineEdit()
+            line = QLineEdit()
+            line.setProperty(WHOLE, all(isinstance(each, int) for each in value))
+            return line
         case _:
             return None
 
@@ -153,12 +164,20 @@ def _read(name: str, control: Control) -> Any:
         case QCheckBox():
             return control.isChecked()
         case QLineEdit():
-            words = control.text().replace(",", " ").split()
-            if not all(word.isdigit() for word in words):
-                raise ValueError(f"{name}: got {control.text()!r}; write whole numbers, as in 2, 3")
-            return tuple(int(word) for word in words)
+            return _numbers(name, control.text(), whole=bool(control.property(WHOLE)))
         case _:
             return control.value()
+
+
+def _numbers(name: str, text: str, *, whole: bool) -> tuple[float, ...]:
+    words = text.replace(",", " ").split()
+    kind, example = (
+        (int, "whole numbers, as in 2, 3") if whole else (float, "numbers, as in 0.5, 1")
+    )
+    try:
+        return tuple(kind(word) for word in words)
+    except ValueError:
+        raise ValueError(f"{name}: got {text!r}; write {example}") from None
 
 
 def _write(control: Control, value: Any) -> None:

@@ -64,7 +64,7 @@ class DetectWidget(QWidget):
         self._viewer = weakref.ref(unwrapped(napari_viewer))
         self._layer: Any = lambda: None  # of the run that goes on
         self.error = ""
-        self.series = SeriesInput(napari_viewer)
+        self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo()
         self.preset = QComboBox()
         self.preset.addItems(list(PRESETS))
@@ -158,7 +158,7 @@ class DetectWidget(QWidget):
         if self.job.is_running:
             return
         try:
-            source, recipe = self.series.source(), self.recipe
+            source, recipe, planes = self.series.source(), self.recipe, self.series.slicing
         except ValueError as error:
             self._fail(str(error))
             return
@@ -167,7 +167,9 @@ class DetectWidget(QWidget):
         self.remembered.save()
 
         def work(report: Report) -> tuple[Found, list[LayerTuple]]:
-            found = detect_layers(source, model, recipe, device=device, seed=seed, report=report)
+            found = detect_layers(
+                source, model, recipe, device=device, seed=seed, planes=planes, report=report
+            )
             return found, detection_layers(found, wanted)
 
         self.error, self._layer = "", weakref.ref(self.layer)

@@ -31,6 +31,7 @@ __all__ = [
     "series_of",
     "source_of",
     "to_layer_axes",
+    "voxel_of",
 ]
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -168,7 +169,7 @@ def source_of(
     said = about(layer)
     if ages is None and said.get("ages_known", True) and said.get("ages") is not None:
         ages = np.asarray(said["ages"], dtype=np.float64)
-    spacing, unit = _spacing(layer, axes)
+    spacing, unit = voxel_of(layer, axes)
     return Source(
         name=layer.name,
         data=layer.data[0] if getattr(layer, "multiscale", False) else layer.data,
@@ -276,7 +277,7 @@ def result_layer(
     """Make a layer tuple that lies on the source layer and is named after it, `result` last."""
     kept = {
         name: source.about[name]
-        for name in ("subject", "modality", "is_observed", "is_imputed")
+        for name in ("subject", "modality", "is_observed", "is_imputed", "affine")
         if name in source.about
     }
     metadata: dict[str, Any] = kept | {
@@ -298,18 +299,26 @@ def _geometry(layer: Any, axes: str) -> dict[str, Any]:
     return geometry | {"affine": np.array(layer.affine.affine_matrix)}
 
 
-def _spacing(layer: Any, axes: str) -> tuple[tuple[float, float, float], str]:
-    """Voxel size (z, y, x), in mm where the layer's units are lengths."""
+def voxel_of(layer: Any, axes: str) -> tuple[tuple[float, float, float], str]:
+    """Voxel size (z, y, x), in mm where the layer's units are lengths.
+
+    That of a plane along z is what its file says.
+    """
     lengths = [unit.is_compatible_with("mm") for unit in layer.units]
     in_mm = all(lengths[axes.index(letter)] for letter in "zyx" if letter in axes)
     sizes = []
     for letter in "zyx":
         index = axes.find(letter)
-        size = 1.0 if index < 0 else abs(float(layer.scale[index]))
+        size = _thickness(layer) if index < 0 else abs(float(layer.scale[index]))
         sizes.append(
             float((size * layer.units[index]).to("mm").magnitude) if in_mm and index >= 0 else size
         )
     return (sizes[0], sizes[1], sizes[2]), "mm" if in_mm else "pixel"
+
+
+def _thickness(layer: Any) -> float:
+    affine = about(layer).get("affine")
+    return 1.0 if affine is None else float(np.linalg.norm(np.asarray(affine)[:3, 0]))
 
 
 def _affine(source: Source) -> Any:

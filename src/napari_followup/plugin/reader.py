@@ -46,11 +46,26 @@ def get_reader(
 def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     """Read a series, or a cohort, as image layers.
 
+    Visits on different grids are a layer each, and a notification says so.
+
     Raises
     ------
     ReadError
         If the file is damaged; the message says what is wrong.
     """
+    from napari_followup.plugin.visit_layers import apart_layers
+    from napari_followup.reading import ReadError
+
+    try:
+        return _stacked(path)
+    except ReadError:
+        layers = apart_layers(path)
+        if not layers:
+            raise
+        return layers
+
+
+def _stacked(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
     from napari_followup.reading import read_stack, read_stacks
 
@@ -73,7 +88,7 @@ def _is_ours(file: Path) -> bool:
 
             return is_manifest(file)
         case suffix:
-            return suffix in TIFFS and _has_visits(file)
+            return suffix in TIFFS and has_visits(file)
 
 
 def _is_folder_of_ours(folder: Path) -> bool:
@@ -98,7 +113,7 @@ def _zarr_has_visits(folder: Path) -> bool:
     return False
 
 
-def _has_visits(path: Path) -> bool:
+def has_visits(path: Path) -> bool:
     """Whether a grey TIFF file names a time axis, or holds ages, by its first page's text."""
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What can be done with a finished detection: move its threshold, see its visits, go to one."""
+"""What can be done with a finished detection: move its threshold, see its visits, save it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_followup.file_sets import Parts
 from napari_followup.plugin.cursor import go_to_visit, position
 from napari_followup.plugin.layers import KEY, Series, about
 from napari_followup.plugin.result_layers import Found, mask_of
+from napari_followup.plugin.save_panel import SavePanel
 from napari_followup.plugin.series_input import is_alive, unwrapped
 from napari_followup.plugin.threshold_bar import ThresholdBar
 from napari_followup.plugin.timeline_plot import TimelinePlot
 from napari_followup.results import Detection
+from napari_followup.saving import usual_format
 
 __all__ = ["ResultPanel", "summary"]
 
 
 class ResultPanel(QWidget):
-    """Verdict, threshold slider and timeline of the last detection.
+    """Verdict, threshold slider and timeline of the last detection, and a button to save it.
 
     Hidden unless its series is chosen, and its results are still in the viewer.
     """
@@ -41,9 +44,10 @@ class ResultPanel(QWidget):
         self.verdict, self.notes = _text(), _text()
         self.threshold = ThresholdBar()
         self.plot = TimelinePlot()
+        self.save = SavePanel(self._parts, has_stages=True)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.verdict, self.notes, self.threshold, self.plot):
+        for part in (self.verdict, self.notes, self.threshold, self.plot, self.save):
             layout.addWidget(part)
         self.threshold.moved.connect(self._on_moved)
         self.threshold.reset.connect(self._on_reset)
@@ -67,6 +71,9 @@ class ResultPanel(QWidget):
         self._subject = next(n for n, each in enumerate(found.detections) if each is not None)
         self.notes.setText("\n".join(found.notes))
         self.notes.setVisible(bool(found.notes))
+        self.save.job.say("")  # what was said was about the detection before
+        self.save.start_beside(source_layer)
+        self.save.format = next(usual_format(each.stack) for each in found.detections if each)
         self._show_subject()
         self._on_step()
         self.follow(source_layer)
@@ -127,6 +134,16 @@ class ResultPanel(QWidget):
             mask.data = mask_of(found)
             said = about(mask) | {"provenance": found.provenance}
             mask.metadata = {**mask.metadata, KEY: said}
+
+    def _parts(self, form: str, stages: bool) -> Parts:
+        """Say what to save: the mask as it is shown, moved or painted on."""
+        from napari_followup.plugin.save_actions import detection_parts, with_mask
+
+        assert self.found is not None  # the button is hidden before
+        viewer, mask, found = self._viewer(), self._mask(), self.found
+        if mask is not None and viewer is not None and mask in viewer.layers:
+            found = with_mask(found, np.array(mask.data))
+        return detection_parts(found, form, stages=stages)
 
     def _on_visit(self, visit: int) -> None:
         viewer, layer = self._viewer(), self._layer()

@@ -13,6 +13,7 @@ from napari_followup.plugin.layers import KEY, LayerTuple, about
 __all__ = ["show_layers"]
 
 GROWING = ("imputed", "spread", "temporal residual")
+ON_OTHER_GRIDS = ("aligned", "brain mask")
 
 
 def show_layers(viewer: Any, layers: Sequence[LayerTuple], *, update: bool) -> list[Any]:
@@ -57,8 +58,10 @@ def _earlier(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> A
 
 
 def _fits(earlier: Any, data: Any, said: dict[str, Any]) -> bool:
-    """Whether the shapes agree; results that add visits may have more or fewer of them."""
+    """Whether the shapes agree; results that add visits, or cut the images, may have others."""
     shapes = [list(earlier.shape), list(data.shape)]
+    if said["result"] in ON_OTHER_GRIDS:
+        return len(shapes[0]) == len(shapes[1])
     if said["result"] in GROWING:
         for shape in shapes:
             shape[said["axes"].index("v")] = 0

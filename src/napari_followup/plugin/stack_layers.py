@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.plugin.layers import KEY, NAMES, LayerTuple
+from napari_followup.plugin.result_layers import MASK_COLORS
 from napari_followup.stack import VisitStack
 
 __all__ = ["cohort_layers", "stack_layers", "truth_layer"]
@@ -64,6 +65,25 @@ def _image_layer(
     data = np.stack(images) if is_cohort else images[0]
     attributes = {"name": name, **_placed(stacks, axes), "colormap": "gray"}
     attributes["metadata"][KEY]["modality"] = first.modalities[modality]
+    if isinstance(said := first.provenance.get("layer"), dict):
+        return _saved_layer(data, attributes, said)
+    if isinstance(data, np.ndarray):
+        attributes["contrast_limits"] = _contrast(data)
+    return data, attributes, "image"
+
+
+def _saved_layer(data: Any, attributes: dict[str, Any], said: dict[str, Any]) -> LayerTuple:
+    """Give a layer that was saved its kind back, and what it said of its visits."""
+    about = attributes["metadata"][KEY]
+    kept: dict[str, Any] = {name: said[name] for name in ("result", "source") if name in said}
+    for name in ("is_observed", "is_imputed"):
+        if np.shape(said.get(name, 0)) == np.shape(about[name]):
+            kept[name] = said[name]
+    attributes["metadata"] = {KEY: about | kept}
+    if "result" in said:
+        attributes["name"] = f"{attributes['name']} {said['result']}"
+    if said.get("kind") == "labels" and data.dtype.kind in "ui":
+        return data, attributes | {"colormap": MASK_COLORS, "opacity": 0.6}, "labels"
     if isinstance(data, np.ndarray):
         attributes["contrast_limits"] = _contrast(data)
     return data, attributes, "image"
@@ -83,6 +103,8 @@ def _placed(stacks: Sequence[VisitStack], axes: str) -> dict[str, Any]:
     if "s" not in axes:
         about = {name: values if name == "axes" else values[0] for name, values in about.items()}
     about |= {"ages_known": all(s.ages_known for s in stacks), "affine": first.affine.tolist()}
+    if provenance := {name: said for name, said in first.provenance.items() if name != "layer"}:
+        about["provenance"] = provenance
     return {
         "scale": tuple(scale.get(letter, 1.0) for letter in axes),
         "units": tuple(first.unit if letter in scale else "pixel" for letter in axes),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from napari_followup.file_sets import Parts
 from napari_followup.plugin.layers import LayerTuple, about
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
+from napari_followup.plugin.save_panel import SavePanel
 from napari_followup.plugin.series_input import unwrapped
 from napari_followup.plugin.show import show_layers
 
@@ -51,10 +53,13 @@ class StepPanel(QWidget):
         self.update_existing = True
         self.button = QPushButton(title)
         self.job = JobPanel()
+        self.save = SavePanel(self._parts)
+        self.save.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.button)
         layout.addWidget(self.job)
+        layout.addWidget(self.save)
         self.button.clicked.connect(self.run)
         self.job.started.connect(self._on_started)
         self.job.returned.connect(self._on_returned)
@@ -93,11 +98,31 @@ class StepPanel(QWidget):
             said = [about(layer).get("provenance", {}).get("notes", ()) for layer in self.layers]
             notes = dict.fromkeys(note for each in said for note in each)  # each of them once
             self.job.say("\n".join([*made, *notes]))
+            self.save.job.say("")  # what was said was about the results before
+            self.save.format = _usual_format(self.layers)
+            self.save.setVisible(bool(self.layers))
+
+    def _parts(self, form: str, stages: bool) -> Parts:
+        from napari_followup.plugin.save_actions import layer_parts
+
+        viewer = self._viewer()
+        left = [layer for layer in self.layers if viewer is not None and layer in viewer.layers]
+        if not left:
+            raise ValueError("the results are no longer among the layers; run again")
+        made = [layer.as_layer_data_tuple() for layer in left]
+        return layer_parts([each for each in made if each[2] in ("image", "labels")], form)
 
     def _on_started(self) -> None:
         self.button.setEnabled(False)
+        self.save.hide()
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
         self.error = self.job.error
         self.finished.emit()
+
+
+def _usual_format(layers: Sequence[Any]) -> str:
+    """Give the format for results: NIfTI where planes are measured in lengths."""
+    units = [unit for layer in layers for unit in layer.units[-2:]]
+    return "nifti" if all(unit.is_compatible_with("mm") for unit in units) else "ome-tiff"

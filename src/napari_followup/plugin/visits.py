@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_followup.plugin.geometry import without_axis
 from napari_followup.plugin.layers import Source
 from napari_followup.stack import VisitStack
 
@@ -16,6 +17,7 @@ __all__ = [
     "MISSING",
     "OBSERVED",
     "entry",
+    "of_one_visit",
     "one_subject",
     "outline",
     "visit_kind",
@@ -112,8 +114,23 @@ def one_subject(source: Source, subject: int) -> Source:
         data=source.data[(slice(None),) * axis + (subject,)],
         axes=source.axes.replace("s", ""),
         ages=ages[subject] if ages is not None and ages.ndim == 2 else ages,
-        geometry={key: _without(key, value, axis) for key, value in source.geometry.items()},
+        geometry=without_axis(source.geometry, axis),
         about={**source.about, **own, "subject": name, "axes": source.axes.replace("s", "")},
+    )
+
+
+def of_one_visit(source: Source) -> Source:
+    """Take the axis of visits away, for a result that is the same at all of them."""
+    axis = source.axes.index("v")
+    kept = ("subject", "affine")
+    own: dict[str, Any] = {name: source.about[name] for name in kept if name in source.about}
+    return replace(
+        source,
+        data=source.data[(slice(None),) * axis + (0,)],
+        axes=source.axes.replace("v", ""),
+        ages=None,
+        geometry=without_axis(source.geometry, axis),
+        about=own,
     )
 
 
@@ -121,18 +138,3 @@ def _is_blank(data: Any, axes: str, where: Mapping[str, int]) -> bool:
     """Whether the plane at `where` is NaN all over."""
     plane = np.asarray(data[tuple(slice(None) if a in "yx" else where[a] for a in axes)])
     return bool(np.isnan(plane.flat[0]) and np.isnan(plane).all())
-
-
-def _without(name: str, value: Any, axis: int) -> Any:
-    """Part of a layer's geometry without one of its axes."""
-    if name in ("units", "axis_labels"):
-        return value[:axis] + value[axis + 1 :]
-    value = np.asarray(value)
-    if name == "shear" and value.ndim == 1:  # napari lists what stands above the diagonal
-        size = round((1 + np.sqrt(1 + 8 * len(value))) / 2)
-        whole = np.eye(size)
-        whole[np.triu_indices(size, 1)] = value
-        kept = np.delete(np.delete(whole, axis, 0), axis, 1)
-        return kept[np.triu_indices(size - 1, 1)]
-    kept = np.delete(value, axis, 0)
-    return np.delete(kept, axis, 1) if value.ndim == 2 else kept

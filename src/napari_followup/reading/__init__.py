@@ -1,16 +1,15 @@
 """Files to stacks and back: one door for every format, chosen by the file's suffix.
 
 A reader is one module with one function ``(path, axes) -> list of VisitStack`` and one line in
-`READERS`; a writer is one with ``(path, stack)`` and one in `WRITERS`. Nothing is ever unpickled;
-a damaged or foreign file is a ReadError that names it.
+`READERS`; writers stand in `writing`. Nothing is ever unpickled; a damaged or foreign file is a
+ReadError that names it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from napari_followup.reading.bids import bids_files
 from napari_followup.reading.dicom import read_dicom
@@ -30,6 +29,7 @@ from napari_followup.reading.npz import is_result, marked_sick, read_npz, write_
 from napari_followup.reading.table import write_table
 from napari_followup.reading.tiff import read_tiff, write_tiff
 from napari_followup.reading.visits import join_visits, read_subjects
+from napari_followup.reading.writing import listed, write_stack
 from napari_followup.reading.zarr import read_zarr, write_zarr
 from napari_followup.stack import VisitStack
 
@@ -58,14 +58,6 @@ READERS: dict[str, Callable[..., list[VisitStack]]] = {
     ".tiff": read_tiff,
     ".tsv": read_manifest,
     ".zarr": read_zarr,
-}
-WRITERS: dict[str, Callable[[Path, VisitStack], Any]] = {
-    ".nii": write_nifti,
-    ".nii.gz": write_nifti,
-    ".npz": write_npz,
-    ".tif": write_tiff,
-    ".tiff": write_tiff,
-    ".zarr": write_zarr,
 }
 
 
@@ -182,36 +174,6 @@ def read_healthy(
     return stacks
 
 
-def write_stack(path: str | os.PathLike[str], stack: VisitStack) -> Path:
-    """Write one subject's series in the format that the name's ending says.
-
-    Parameters
-    ----------
-    path
-        Ends in ``.npz``, ``.nii``, ``.nii.gz``, ``.tif``, ``.ome.tif`` or ``.zarr``.
-    stack
-        What to write; `read_stack` gives it back.
-
-    Returns
-    -------
-    Path
-        What was written; a file of that name is replaced once the new one is complete.
-
-    Raises
-    ------
-    ValueError
-        If no format has that ending.
-    OSError
-        If nothing can be written there.
-    """
-    path = Path(path)
-    writer = WRITERS.get(suffix_of(path))
-    if writer is None:
-        raise ValueError(f"write_stack: got {path.name!r}; end the name in {_listed(WRITERS)}")
-    writer(path, stack)
-    return path
-
-
 def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
     """Read one file or folder; whatever is wrong with it, the error begins with its name."""
     try:
@@ -221,7 +183,7 @@ def _read(file: Path, axes: str | None, split: str | None) -> list[VisitStack]:
             return _read_folder(file)
         reader = READERS.get(".zarr" if file.is_dir() else suffix_of(file))
         if reader is None:
-            raise ReadError(f"is of an unknown format; give a {_listed(READERS)} file")
+            raise ReadError(f"is of an unknown format; give a {listed(READERS)} file")
         return reader(file, axes=axes, split=split)
     except (OSError, TypeError, ValueError) as error:
         raise ReadError(f"{file.name!r}: {error}") from error
@@ -258,8 +220,8 @@ def files_in(folder: Path) -> list[Path]:
         return [folder]
     if not files:
         raise ReadError(
-            f"the folder {folder.name!r} holds no series; put {_listed(READERS)} files, "
-            f"{_listed(IMAGES)} images, or DICOM files into it"
+            f"the folder {folder.name!r} holds no series; put {listed(READERS)} files, "
+            f"{listed(IMAGES)} images, or DICOM files into it"
         )
     return files
 
@@ -271,8 +233,3 @@ def _may_be_series(file: Path) -> bool:
     if file.is_dir():
         return is_zarr(file)
     return is_manifest(file) if suffix in TABLES else not is_result(file)
-
-
-def _listed(suffixes: Iterable[str]) -> str:
-    *others, last = sorted(suffixes)
-    return f"{', '.join(others)} or {last}"

@@ -12,7 +12,7 @@ from napari_followup.reading.nifti import count_visits
 from napari_followup.reading.tiff import is_one_visit
 from napari_followup.reading.visits import VisitFile
 
-__all__ = ["folder_files", "holds_visits"]
+__all__ = ["by_number", "folder_files", "holds_visits"]
 
 KINDS = (*IMAGES, ".nii", ".nii.gz", ".tif", ".tiff", ".npz")
 
@@ -60,10 +60,10 @@ def folder_files(folder: Path) -> list[VisitFile]:
 
 def _images(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if path.is_file() and suffix_of(path) in KINDS)
-    return sorted((path for path in found if not path.name.startswith(".")), key=_natural)
+    return sorted((path for path in found if not path.name.startswith(".")), key=by_number)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def by_number(path: Path) -> list[tuple[int, str]]:
     """Sort key that puts visit-2 before visit-10."""
     parts = re.findall(r"\d+|\D+", path.name.lower())
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

@@ -11,6 +11,7 @@ import gzip
 import json
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from napari_followup.reading.replacing import replacing
 from napari_followup.stack import VisitStack
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
 __all__ = ["count_visits", "nifti_stem", "read_nifti", "write_nifti"]
 
@@ -78,6 +79,7 @@ def write_nifti(path: str | os.PathLike[str], stack: VisitStack) -> Path:
     One visit becomes three axes, several four with the visits last, several modalities five. The
     grid is that of the stack to the last bit of the header's numbers. Ages stand in the header,
     and in a ``.json`` file beside it. Files of these names are replaced once both are complete.
+    Lazy images are loaded visit by visit.
 
     Parameters
     ----------
@@ -98,20 +100,20 @@ def write_nifti(path: str | os.PathLike[str], stack: VisitStack) -> Path:
     OSError
         If nothing can be written there.
     """
-    import nibabel
+    from nibabel.openers import ImageOpener
 
     path = Path(path)
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         raise ValueError(f"write_nifti: got {path.name!r}; end the name in .nii or .nii.gz")
-    image = nibabel.nifti1.Nifti1Image(_written(stack), stack.affine[:, [2, 1, 0, 3]])
-    image.header.set_xyzt_units("mm" if stack.unit == "mm" else "unknown")
-    image.set_sform(image.affine, code=1)
-    image.set_qform(image.affine, code=1)  # of a sheared grid the nearest; the sform counts
     about = json.dumps(_about(stack))
-    image.header.extensions.append(nibabel.nifti1.Nifti1Extension(COMMENT, about.encode("utf-8")))
+    header = _header(stack, about)
     with replacing(_sidecar(path)) as notes, replacing(path) as draft:
         notes.write_text(about + "\n", encoding="utf-8")
-        nibabel.save(image, draft)
+        with ImageOpener(str(draft), mode="wb") as file:
+            header.write_to(file)
+            file.write(bytes(header.get_data_offset() - file.tell()))
+            for volume in _volumes(stack, header.get_data_dtype()):
+                file.write(volume.tobytes())
     return path
 
 
@@ -245,16 +247,39 @@ def _about(stack: VisitStack) -> dict[str, Any]:
     return about | ({"ages": stack.ages.tolist()} if stack.ages_known else {})
 
 
-def _written(stack: VisitStack) -> NDArray[Any]:
-    """Array (x, y, z), (x, y, z, visit) or (x, y, z, visit, modality) of a type NIfTI knows."""
-    images = np.asarray(stack.images)
-    target = AS_WRITTEN.get(f"{images.dtype.kind}{images.dtype.itemsize}")
-    if target is not None:
-        cast = images.astype(target)
-        if not np.array_equal(cast, images, equal_nan=images.dtype.kind == "f"):
-            raise ValueError("write_nifti: numbers beyond 32 bits; write .npz, or divide them")
-        images = cast
-    axes = images.transpose(4, 3, 2, 0, 1)  # (x, y, z, visit, modality)
-    if axes.shape[4] > 1:
-        return axes
-    return axes[..., 0] if axes.shape[3] > 1 else axes[..., 0, 0]
+def _header(stack: VisitStack, about: str) -> Nifti1Header:
+    """Header of (x, y, z), (x, y, z, visit) or (x, y, z, visit, modality)."""
+    from nibabel.nifti1 import Nifti1Extension, Nifti1Header
+
+    header = Nifti1Header()
+    dtype = stack.images.dtype
+    header.set_data_dtype(AS_WRITTEN.get(f"{dtype.kind}{dtype.itemsize}", dtype.newbyteorder("=")))
+    visits, modalities, z, y, x = stack.shape
+    several = (visits, modalities) if modalities > 1 else (visits,) if visits > 1 else ()
+    header.set_data_shape((x, y, z, *several))
+    header.set_slope_inter(1, 0)
+    header.set_xyzt_units("mm" if stack.unit == "mm" else "unknown")
+    _place(header, stack.affine[:, [2, 1, 0, 3]])
+    header.extensions.append(Nifti1Extension(COMMENT, about.encode("utf-8")))
+    return header
+
+
+def _place(header: Nifti1Header, affine: NDArray[np.float64]) -> None:
+    """Set sform and qform; the sform counts, but where only a qform gives the affine exactly."""
+    header.set_qform(affine, code=1)  # of a sheared grid the nearest
+    header.set_sform(affine, code=1)
+    exact = (np.array_equal(form, affine) for form in (header.get_sform(), header.get_qform()))
+    if tuple(exact) == (False, True):
+        header.set_sform(None)
+
+
+def _volumes(stack: VisitStack, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Volumes (z, y, x) in the order of the file, in a type that NIfTI knows."""
+    for modality in range(stack.shape[1]):
+        for visit in range(stack.n_visits):
+            volume = np.asarray(stack.images[visit, modality])
+            cast = volume.astype(dtype, copy=False)
+            same = cast is volume or np.array_equal(cast, volume, equal_nan=dtype.kind == "f")
+            if not same:
+                raise ValueError("write_nifti: numbers beyond 32 bits; write .npz, or divide them")
+            yield cast

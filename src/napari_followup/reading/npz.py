@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from napari_followup.reading.errors import ReadError
 from napari_followup.reading.replacing import replacing
 from napari_followup.stack import VisitStack
 
-__all__ = ["is_result", "marked_sick", "read_npz", "write_npz"]
+__all__ = ["is_result", "marked_sick", "read_npz", "write_npz", "write_npz_cohort"]
 
 GEOMETRY = ("axes", "spacing", "affine", "unit")
 KEYS = ("images", "age", "ages", "is_observed", "subject", "split", "modalities", *GEOMETRY)
@@ -76,6 +76,7 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
         return [replace(stack, provenance=_said(data))]
     subjects = None if names is None else [str(name) for name in names.ravel()]
     stacks = VisitStack.from_cohort(images, axes=letters, subjects=subjects, **per_visit, **shared)
+    stacks = [replace(stack, provenance=_said(data)) for stack in stacks]
     return stacks if split is None else _select_split(stacks, data.get("split"), split)
 
 
@@ -107,21 +108,67 @@ def write_npz(
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise ValueError(f"write_npz: got {path.name!r}; end the name in .npz")
-    data: dict[str, Any] = {
+    data = {
         "images": np.asarray(stack.images),
         "axes": np.asarray("vmzyx"),
         "is_observed": stack.is_observed,
-        "spacing": np.asarray(stack.spacing),
-        "affine": stack.affine,
-        "unit": np.asarray(stack.unit),
         "subject": np.asarray(stack.subject),
-        "modalities": np.asarray(stack.modalities),
+        **_shared(stack),
     }
     if stack.ages_known:
         data["ages"] = stack.ages
+    _write(path, data | dict(more or {}))
+
+
+def write_npz_cohort(path: str | os.PathLike[str], stacks: Sequence[VisitStack]) -> None:
+    """Write series of one shape and grid into one file, so that `read_npz` gives them back.
+
+    Parameters
+    ----------
+    path
+        Where to; must end in ``.npz``.
+    stacks
+        One a subject; the first one's provenance stands for all.
+
+    Raises
+    ------
+    ValueError
+        If `path` has another suffix, or the shapes differ.
+    OSError
+        If nothing can be written there.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz" or len({stack.shape for stack in stacks}) != 1:
+        raise ValueError(
+            f"write_npz_cohort: got {path.name!r} and {len(stacks)} series; end the name in .npz, "
+            "and give series of one shape"
+        )
+    data = {
+        "images": np.stack([np.asarray(stack.images) for stack in stacks]),
+        "axes": np.asarray("svmzyx"),
+        "is_observed": np.stack([stack.is_observed for stack in stacks]),
+        "subject": np.array([stack.subject for stack in stacks]),
+        **_shared(stacks[0]),
+    }
+    if all(stack.ages_known for stack in stacks):
+        data["ages"] = np.stack([stack.ages for stack in stacks])
+    _write(path, data)
+
+
+def _shared(stack: VisitStack) -> dict[str, NDArray[Any]]:
+    """Collect what the series of one file have in common."""
+    data = {
+        "spacing": np.asarray(stack.spacing),
+        "affine": stack.affine,
+        "unit": np.asarray(stack.unit),
+        "modalities": np.asarray(stack.modalities),
+    }
     if stack.provenance:
         data["provenance"] = np.asarray(json.dumps(dict(stack.provenance)))
-    data |= more or {}
+    return data
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
     with replacing(path) as draft, draft.open("xb") as file:
         np.savez_compressed(file, **data)
 

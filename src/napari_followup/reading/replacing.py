@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing"]
+__all__ = ["cannot_write", "replacing"]
 
 CANNOT = "cannot write"
 
@@ -41,9 +41,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if str(error.strerror).startswith(CANNOT):
             raise  # a file that is written together with this one has told
-        raise type(error)(error.errno, _told(error, path)) from error
+        raise cannot_write(error, path) from error
     finally:
         _remove(draft)
+
+
+def cannot_write(error: OSError, path: Path) -> OSError:
+    """Make of a system's error one that names `path` and says what to do."""
+    while str(error.strerror).startswith(CANNOT) and isinstance(error.__cause__, OSError):
+        error = error.__cause__  # told before, of a temporary path
+    return type(error)(
+        error.errno,
+        f"{CANNOT} {str(path)!r} ({error.strerror or error}); check that its folder exists, "
+        "may be written into and has room, or give another",
+    )
 
 
 def _move(draft: Path, path: Path) -> None:
@@ -66,10 +77,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
         path.unlink()
-
-
-def _told(error: OSError, path: Path) -> str:
-    return (
-        f"{CANNOT} {str(path)!r} ({error.strerror or error}); check that its folder exists, "
-        "may be written into and has room, or give another"
-    )

@@ -16,7 +16,7 @@ from napari_followup.reading.image import read_image
 from napari_followup.reading.lazy import stacked
 from napari_followup.stack import VisitStack
 
-__all__ = ["VisitFile", "join_visits", "load_visits", "read_subjects"]
+__all__ = ["SAME_PLACE", "VisitFile", "apart", "join_visits", "load_visits", "read_subjects"]
 
 SAME_PLACE = 0.01  # voxels that two grids may lie apart and still be one
 
@@ -279,7 +279,7 @@ def _joined(visits: Sequence[_Visit]) -> VisitStack:
 def _check_grid(stack: VisitStack, where: str, first: VisitStack, place: str) -> None:
     """Refuse images whose voxels do not lie where those of `first` do."""
     same = stack.shape[2:] == first.shape[2:] and stack.unit == first.unit
-    if same and _apart(stack.affine, first.affine, first.shape[2:]) <= SAME_PLACE:
+    if same and apart(stack.affine, first.affine, first.shape[2:]) <= SAME_PLACE:
         return
     raise ReadError(
         f"{where}: {_grid(stack)} lie elsewhere than those of {place}, {_grid(first)}; bring the "
@@ -287,7 +287,7 @@ def _check_grid(stack: VisitStack, where: str, first: VisitStack, place: str) ->
     )
 
 
-def _apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: Sequence[int]) -> float:
+def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: Sequence[int]) -> float:
     """Largest distance between the corners of two grids, in voxels of the second."""
     ends = [[0, size - 1] for size in shape]
     corners = np.stack([*np.meshgrid(*ends, indexing="ij"), np.ones((2, 2, 2))]).reshape(4, 8)

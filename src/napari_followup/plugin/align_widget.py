@@ -1,0 +1,87 @@
+"""The widget *Align visits*: bring the visits of a subject onto one grid, ready to compare.
+
+In a script::
+
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-followup", "Align visits")
+    widget.step.finished.connect(lambda: print(widget.step.error or widget.step.layers))
+    widget.step.run()
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from qtpy.QtWidgets import QWidget
+
+from napari_followup.plugin.align_actions import align_layers
+from napari_followup.plugin.align_form import MISSING, AlignForm, has_simpleitk
+from napari_followup.plugin.forms import scrolled_column_of
+from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.series_input import unwrapped
+from napari_followup.plugin.step_panel import StepPanel, Work
+from napari_followup.plugin.visit_text import VisitText
+from napari_followup.plugin.visits_input import VisitsInput
+
+__all__ = ["AlignWidget"]
+
+
+class AlignWidget(QWidget):
+    """Align visits; `step` has `run`, `stop`, `finished`, `layers` and `error`.
+
+    Attributes
+    ----------
+    visits, form
+        The parts: the layers, and the steps with their settings.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self._viewer = weakref.ref(unwrapped(napari_viewer))
+        self._used: list[Any] = []  # references to the layers of the run that goes on
+        self.visits = VisitsInput(napari_viewer)
+        self.form = AlignForm(napari_viewer)
+        self.step = StepPanel(napari_viewer, "Align visits", self._work)
+        self._visit_text = VisitText(napari_viewer)
+        scrolled_column_of(self, self.visits, self.form, self.step)
+        self.visits.changed.connect(self._on_visits)
+        self.visits.layer_removed.connect(self._on_removed)
+        self.step.finished.connect(self._on_finished)
+        self.destroyed.connect(self._visit_text.end)
+        self._on_visits()
+
+    def _work(self) -> Work:
+        visits, plan, given = self.visits.gathered(), self.form.plan, self.form.mask_combo.given
+        if plan.needs_simpleitk and not has_simpleitk():
+            raise ValueError(MISSING)
+        self.step.update_existing = self.form.update_existing
+        self._used = [weakref.ref(layer) for layer in self.visits.layers]
+
+        def work(report: Report) -> list[LayerTuple]:
+            return align_layers(visits, plan, given, report=report)
+
+        return work
+
+    def _on_visits(self) -> None:
+        if not self.step.job.is_running:
+            self.step.job.say("")  # what was said was about what was chosen before
+        try:
+            self.form.show_visits(self.visits.gathered())
+        except ValueError:
+            self.form.show_visits(None)
+        self._visit_text.know(self.visits.series.layers.layer, self.visits.series.visits)
+
+    def _on_removed(self, layer: Any) -> None:
+        if any(layer is used() for used in self._used):
+            self.step.stop_without(layer)
+
+    def _on_finished(self) -> None:
+        """Show the result alone: the visits it came of lie elsewhere."""
+        viewer = self._viewer()
+        if viewer is None or not self.step.layers:
+            return
+        for used in self._used:
+            if (layer := used()) is not None and layer in viewer.layers:
+                layer.visible = False
+        viewer.layers.selection.active = self.step.layers[0]

@@ -1,0 +1,150 @@
+"""The button *Save results…*: choose a format and a folder; a thread writes, a line says where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QMessageBox,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_followup.file_sets import Parts, new_folder, write_parts
+from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.report import Report
+
+__all__ = ["SavePanel"]
+
+NAMES = {"nifti": "NIfTI", "ome-tiff": "OME-TIFF", "ome-zarr": "OME-Zarr", "npz": "npz"}
+REPLACE, NEW = "replace", "new"
+
+
+class SavePanel(QWidget):
+    """Saves what `prepare` says.
+
+    Attributes
+    ----------
+    format
+        One of `napari_followup.saving.FORMATS`.
+    stages
+        Whether every stage of the score is asked for.
+    ask_folder, ask_replacing
+        The dialogs, as functions: the folder or nothing; "replace", "new" or nothing.
+    """
+
+    finished = Signal()  # after every attempt, good, failed or stopped
+
+    def __init__(self, prepare: Callable[[str, bool], Parts], *, has_stages: bool = False) -> None:
+        super().__init__()
+        self._prepare = prepare
+        self._folder = Path.home()
+        self.ask_folder: Callable[[Path], str] = self._choose_folder
+        self.ask_replacing: Callable[[Path, list[str]], str] = self._choose_replacing
+        self.button = QPushButton("Save results…")
+        self.button.setToolTip("Write maps, a table of visits and how they were made into a folder")
+        self.formats = QComboBox()
+        self.formats.setToolTip("Format of the maps")
+        for form, name in NAMES.items():
+            if form != "ome-zarr" or find_spec("zarr"):
+                self.formats.addItem(name, form)
+        self.stages_box = QCheckBox("stages")
+        self.stages_box.setToolTip("Write every stage of the score, too")
+        self.stages_box.setVisible(has_stages)
+        self.job = JobPanel()
+        self._lay_out()
+        self.button.clicked.connect(self._on_clicked)
+        self.job.started.connect(lambda: self.button.setEnabled(False))
+        self.job.returned.connect(self._on_returned)
+        self.job.ended.connect(self._on_ended)
+
+    @property
+    def format(self) -> str:
+        """Format of the maps."""
+        return str(self.formats.currentData())
+
+    @format.setter
+    def format(self, form: str) -> None:
+        self.formats.setCurrentIndex(self.formats.findData(form))
+
+    @property
+    def stages(self) -> bool:
+        """Whether every stage of the score is written."""
+        return self.stages_box.isChecked()
+
+    def start_beside(self, layer: Any) -> None:
+        """Let the first dialog open where the file of a layer lies."""
+        path = getattr(layer.source, "path", None)
+        if path and self._folder == Path.home():
+            self._folder = Path(path).parent
+
+    def save(self, folder: Path) -> None:
+        """Start to write into a folder; `finished` says when it is over."""
+        try:
+            parts = self._prepare(self.format, self.stages)
+        except (TypeError, ValueError) as error:
+            self.job.say(str(error), is_error=True)
+            self.finished.emit()
+            return
+        there = [name for name in parts if (folder / name).exists()]
+        answer = self.ask_replacing(folder, there) if there else NEW
+        if not answer:
+            return
+        target = new_folder(folder) if there and answer == NEW else folder
+        overwrite = answer == REPLACE
+
+        def work(report: Report) -> list[Path]:
+            return write_parts(target, parts, overwrite=overwrite, on_step=report)
+
+        self._folder = folder
+        self.job.start("Save results", work)
+
+    def _on_clicked(self) -> None:
+        folder = "" if self.job.is_running else self.ask_folder(self._folder)
+        if folder:
+            self.save(Path(folder))
+
+    def _on_returned(self, written: list[Path]) -> None:
+        top = written[-1].parent  # the table or the provenance of all stands there
+        self.job.say(f"Saved {len(written)} files in {top}")
+
+    def _on_ended(self) -> None:
+        self.button.setEnabled(True)
+        self.finished.emit()
+
+    def _choose_folder(self, start: Path) -> str:
+        return str(QFileDialog.getExistingDirectory(self, "Save results into", str(start)))
+
+    def _choose_replacing(self, folder: Path, there: list[str]) -> str:
+        box = QMessageBox(self)
+        box.setWindowTitle("Save results")
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        box.setText(f"{folder} holds {there[0]}{more} already.")
+        buttons: dict[Any, str] = {
+            box.addButton("Replace", QMessageBox.ButtonRole.DestructiveRole): REPLACE,
+            box.addButton("New folder", QMessageBox.ButtonRole.AcceptRole): NEW,
+            box.addButton(QMessageBox.StandardButton.Cancel): "",
+        }
+        box.exec()
+        return buttons.get(box.clickedButton(), "")
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout()
+        row.addWidget(self.button, stretch=1)
+        row.addWidget(self.formats)
+        row.addWidget(self.stages_box)
+        self.formats.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.job)
