@@ -19,7 +19,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_blocks_run_one_after_another(page: Path) -> None:
+def test_python_blocks_run_one_after_another(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what they write goes there
     space: dict[str, Any] = {}
     for block in blocks(page, "python"):
         if "import napari\n" not in block:
