@@ -11,8 +11,16 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "method_class", "method_presets", "method_recipe"]
 
 METHODS = {
+    "andi": "napari_followup.methods.andi:ANDi",
+    "anoddpm": "napari_followup.methods.anoddpm:AnoDDPM",
+    "anofpdm": "napari_followup.methods.anofpdm:AnoFPDM",
+    "cddpm": "napari_followup.methods.cddpm:CDDPM",
+    "disyre": "napari_followup.methods.disyre:DISYRE",
+    "pddpm": "napari_followup.methods.pddpm:PDDPM",
+    "sadm": "napari_followup.methods.sadm:SADM",
     "sdm": "napari_followup.methods.sdm:SDM",
     "tdm": "napari_followup.methods.tdm:TDM",
+    "vae3d": "napari_followup.methods.vae3d:VAE3D",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits", "counter"]
+__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits", "counter", "main_stage"]
 
 OnStep = Callable[[int, int], None]
 """Called with the network calls done and to do; raises `Cancelled` to stop."""
@@ -63,16 +63,21 @@ class Evidence:
 class Method(Protocol):
     """The members `detect` and the training call; `stages` are trained one after another.
 
+    A configuration may ask for further stages: those of the object count, not of the class. One
+    whose longest stage is not the first names it as `main_stage`.
+
     `samples` says what it learns from: ``"planes"`` (b, modality, y, x), each for itself, or
     ``"series"``, a tuple of images (b, visit, modality, y, x) and ages (b, visit), NaN where a
-    series has fewer visits than others.
+    series has fewer visits than others; ``"volumes"`` (b, modality, z, y, x), of as many planes as
+    ``config.depth`` says if there is one; or ``"labelled"``, planes and their labels (b,), 0 for
+    healthy. A method of planes that can do with labels too says so by ``takes_labels = True``.
     """
 
     config: Any
     config_type: type
     options_type: type
     stages: tuple[str, ...]
-    samples: Literal["planes", "series"]
+    samples: Literal["planes", "series", "volumes", "labelled"]
 
     @staticmethod
     def fitted(config: Any, samples: Any) -> Any:
@@ -91,6 +96,11 @@ class Method(Protocol):
 
     def loss(self, stage: str, batch: Any, generator: torch.Generator) -> Tensor:
         """Training loss of `stage` on healthy samples."""
+
+
+def main_stage(method: Any) -> str:
+    """Stage that gets the whole training budget: the first, unless the method names another."""
+    return str(getattr(method, "main_stage", method.stages[0]))
 
 
 def counter(on_step: OnStep | None, calls: int) -> Callable[[], None]:

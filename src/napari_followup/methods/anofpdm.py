@@ -1,0 +1,328 @@
+"""AnoFPDM: errors of healthy-guided predictions along the forward process of a diffusion model.
+
+Che et al. (2024). One network learns healthy and anomalous images under their label, and without
+one; guided towards "healthy" it takes anomalies away, unguided it only blurs them. The step where
+the two part most ends the sum of errors. Image labels come with the batch, or are made: half of the
+healthy planes are spoilt (`diffusion.labelled`). Labels enter the network where codes do, not by
+cross-attention as in the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_followup.diffusion.labelled import HEALTHY, half_spoilt
+from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_step
+from napari_followup.diffusion.sampling import draw_noise, noised_to
+from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.diffusion.steps import check_steps, draw_steps
+from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.networks.unet import UNet
+from napari_followup.recipe import Fixed, HealthyHysteresis, Own, Recipe, Support
+from napari_followup.scores.forward import ForwardErrors, chosen_quantile
+from napari_followup.scores.smooth import median_filter
+
+__all__ = [
+    "COMPACT",
+    "PRESETS",
+    "PUBLISHED",
+    "PUBLISHED_RECIPE",
+    "AnoFPDM",
+    "AnoFPDMConfig",
+    "AnoFPDMOptions",
+]
+
+UNLABELLED = 2  # third entry of the label table, beside healthy and anomalous
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnoFPDMConfig:
+    """Architecture, schedule and labels (Che et al. 2024, Table 2)."""
+
+    modalities: int = 1
+    image_size: tuple[int, int] = (128, 128)  # (y, x) in pixels
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    channels: tuple[int, ...] = (128, 128, 256, 384, 512)  # "channels 128"; multiples not printed
+    blocks: int = 2  # residual blocks a level, as in Ho et al. (2020)
+    attention: tuple[int, ...] = (2, 3, 4)  # at 32, 16 and 8 pixels of 128; one head, not two
+    unshuffle: int = 1
+    residual_resampling: bool = False
+    condition_features: int = 128
+    dropout: float = 0.1
+    steps: int = 1000
+    beta_range: tuple[float, float] = (1e-4, 2e-2)
+    prediction: Literal["noise", "clean"] = "noise"
+    trained_steps: tuple[int, int] = (1, 1000)
+    label_dropout: float = 0.1
+    synthetic_labels: bool = True  # whether plain healthy planes may be spoilt to make labels
+    # M_max of Algorithm 1, from validation images; where it is not known, the series' own largest
+    largest_difference: float | None = None
+    # Cosine of appendix B from which an image is healthy, from validation images; where it is not
+    # known, every image is cut at its quantile
+    healthy_similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.beta_range
+        if not 0 < low < high < 1:
+            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        check_steps("trained_steps", self.trained_steps, (1, self.steps))
+        if not 0 < self.label_dropout < 1:
+            raise ValueError(f"label_dropout must lie in (0, 1), got {self.label_dropout}")
+        if self.largest_difference is not None and self.largest_difference <= 0:
+            raise ValueError(f"largest_difference must be positive, got {self.largest_difference}")
+
+
+PUBLISHED = AnoFPDMConfig()
+COMPACT = AnoFPDMConfig(
+    image_size=(64, 64),
+    channels=(64, 96, 96),
+    blocks=1,
+    attention=(1, 2),
+    unshuffle=4,
+    condition_features=64,
+    dropout=0.0,
+    prediction="clean",
+    trained_steps=(1, 600),
+)
+PRESETS = {"published": PUBLISHED, "compact": COMPACT}
+PUBLISHED_RECIPE = Recipe(
+    options={"cut": (0.90, 0.98)},
+    score=Own(),
+    median=5,
+    threshold=Fixed(value=1.0),
+    smallest=7,  # small parts are dropped, says the paper, but not how small
+)
+DEFAULT_RECIPE = Recipe(
+    options={"last_step": 400, "stride": 25},
+    score=Own(),
+    fusion=Support(),
+    threshold=HealthyHysteresis(),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnoFPDMOptions:
+    """How a trained AnoFPDM is used: the steps, the guidance, and how scores are scaled."""
+
+    first_step: int = 1
+    last_step: int = 600  # included; Fig. 2 shows steps up to 600
+    stride: int = 1
+    guidance: float = 2.0  # w, Table 2
+    forward: Literal["ddim", "ddpm"] = "ddim"  # one path of images, or fresh noise at each step
+    # Quantiles a and b of Algorithm 1: scores are divided by the height at which each image is to
+    # be cut, so that a fixed threshold of 1 cuts as published. None leaves scores as they are.
+    cut: tuple[float, float] | None = None
+    median: int = 5  # side of the median filter before that height is taken, in pixels
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_step < self.last_step or self.stride < 1:
+            raise ValueError(
+                "steps must rise from 1 up, by 1 at least; got first_step "
+                f"{self.first_step}, last_step {self.last_step}, stride {self.stride}"
+            )
+        if self.cut is not None and not 0 <= self.cut[0] <= self.cut[1] <= 1:
+            raise ValueError(f"cut must be two rising quantiles in [0, 1], got {self.cut}")
+        if self.median < 1 or self.median % 2 == 0:
+            raise ValueError(f"median must be an odd number of pixels, got {self.median}")
+
+    @property
+    def steps(self) -> range:
+        """Every step that is used."""
+        return range(self.first_step, self.last_step + 1, self.stride)
+
+
+class AnoFPDM(nn.Module):
+    """U-Net with a table of labels: healthy, anomalous, none.
+
+    Raises
+    ------
+    ValueError
+        If the image size is no multiple of what the U-Net halves and folds.
+    """
+
+    abars: Tensor  # (steps + 1,) float64, signal share of every step
+
+    config_type = AnoFPDMConfig
+    options_type = AnoFPDMOptions
+    stages = ("denoise",)
+    samples: Literal["planes", "labelled"] = "planes"
+    takes_labels = True  # beside the planes, where there are any
+
+    def __init__(self, config: AnoFPDMConfig) -> None:
+        super().__init__()
+        self.config = config
+        if not config.synthetic_labels:
+            self.samples = "labelled"
+        self.unet = UNet.of(config, config.condition_features)
+        self.labels = nn.Embedding(3, config.condition_features)
+        self.register_buffer(
+            "abars", linear_schedule(config.steps, config.beta_range), persistent=False
+        )
+
+    @staticmethod
+    def fitted(config: AnoFPDMConfig, samples: Tensor) -> AnoFPDMConfig:
+        """Take nothing from the training planes: they are in the value range already."""
+        return config
+
+    def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
+        """Predict the clean image, unclamped.
+
+        Parameters
+        ----------
+        noised
+            ``(b, modality, y, x)``.
+        steps
+            ``(b,)`` or ``(1,)`` diffusion steps.
+        code
+            What `labelled` made of labels.
+
+        Returns
+        -------
+        Tensor
+            Shape of `noised`.
+        """
+        predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), code).float()
+        if self.config.prediction == "clean":
+            return predicted
+        return clean_from_noise(noised, predicted, abar_at(self.abars, steps, noised))
+
+    def labelled(self, labels: Tensor) -> list[Tensor]:
+        """Labels (b,) int64 -> each block's (b, 2 c)."""
+        return self.unet.project_code(self.labels(labels))
+
+    def gather(
+        self,
+        planes: Tensor,
+        options: AnoFPDMOptions,
+        generator: torch.Generator,
+        on_step: OnStep | None = None,
+    ) -> ForwardErrors:
+        """Errors with and without guidance along the forward process.
+
+        Parameters
+        ----------
+        planes
+            ``(b, modality, y, x)`` in the value range.
+        options
+            Steps and guidance.
+        generator
+            Source of the noise, of which the DDIM path needs none.
+        on_step
+            Called after every step, for which guided and unguided planes go through together.
+
+        Returns
+        -------
+        ForwardErrors
+            With all steps in it.
+
+        Raises
+        ------
+        ValueError
+            If a step lies beyond those that were trained.
+
+        References
+        ----------
+        Eqs. 3 to 5. Guidance is linear in the prediction, so it may act on clean images or noise.
+        """
+        wanted = options.steps
+        check_steps("options", (wanted[0], wanted[-1]), self.config.trained_steps)
+        tell, errors = counter(on_step, len(wanted)), ForwardErrors(planes)
+        both = torch.tensor([HEALTHY, UNLABELLED], device=planes.device)
+        code = self.labelled(both.repeat_interleave(len(planes)))
+        noised = planes  # taken for an image of the first step, as the DDIM path begins
+        for count, step in enumerate(wanted):
+            if options.forward == "ddpm":
+                noise = draw_noise(tuple(planes.shape), generator, planes)
+                noised = noised_to(planes, step, self.abars, noise)
+            steps = torch.tensor([step], device=planes.device)
+            guided, unguided = self.clean(noised.repeat(2, 1, 1, 1), steps, code).chunk(2)
+            w = options.guidance
+            errors.add((1 + w) * guided - w * unguided, unguided)
+            if options.forward == "ddim" and count + 1 < len(wanted):
+                here, there = (self.abars[s].to(planes) for s in wanted[count : count + 2])
+                noised = ddim_step(noised, unguided, here, there)
+            tell()
+        return errors
+
+    def examine(
+        self, visits: Visits, options: AnoFPDMOptions, generator: torch.Generator, on_step: OnStep
+    ) -> Evidence:
+        """Score every plane of every visit; each has an end step of its own (eq. 6)."""
+        errors = self.gather(visits.planes, options, generator, on_step)
+        score = visits.unplane(errors.score()[None, :, None])[0, :, 0]
+        if options.cut is not None:
+            heights = self._heights(errors, options.cut, options.median)
+            score = score / visits.unplane(heights[None, :, None, None, None])[0, :, 0]
+        healthy = errors.healthy.clamp(*self.config.value_range)
+        return Evidence(healthy=visits.unplane(healthy[None]), score=score)
+
+    def _heights(self, errors: ForwardErrors, cut: tuple[float, float], median: int) -> Tensor:
+        """(b,) score at which Algorithm 1 cuts each plane; none reaches it in a healthy one."""
+        most = self.config.largest_difference or float(errors.largest.max().clamp_min(1e-12))
+        quantiles = chosen_quantile(errors.largest, most, cut)
+        smooth = median_filter(errors.score()[:, None], median).flatten(1)
+        heights = [torch.quantile(one, float(q)) for one, q in zip(smooth, quantiles, strict=True)]
+        found = torch.stack(heights).clamp_min(1e-12)
+        if self.config.healthy_similarity is None:
+            return found
+        return found.where(errors.similarity() < self.config.healthy_similarity, torch.inf)
+
+    def loss(
+        self, stage: str, batch: Tensor | tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """Denoising loss under labels, a tenth of them dropped.
+
+        Parameters
+        ----------
+        stage
+            The only one.
+        batch
+            Images ``(b, modality, y, x)`` and labels ``(b,)``, 0 healthy and 1 anomalous; or
+            healthy images alone.
+        generator
+            Source of every random draw.
+
+        Returns
+        -------
+        Tensor
+            Mean square.
+
+        Raises
+        ------
+        ValueError
+            If labels are missing, and may not be made.
+        """
+        images, labels = self._with_labels(batch, generator)
+        chance = torch.rand(len(images), generator=generator, device=generator.device)
+        dropped = chance.to(images.device) < self.config.label_dropout
+        code = self.labelled(labels.masked_fill(dropped, UNLABELLED))
+        steps = draw_steps(len(images), self.config.trained_steps, generator, images)
+        noise = draw_noise(tuple(images.shape), generator, images)
+        noised = add_noise(images, noise, abar_at(self.abars, steps, images))
+        predicted = self.unet(noised, self.unet.project_steps(steps), code)
+        return F.mse_loss(predicted, images if self.config.prediction == "clean" else noise)
+
+    def _with_labels(
+        self, batch: Tensor | tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        if isinstance(batch, tuple | list):
+            images, labels = batch
+            return images, (labels > 0).long().to(images.device)
+        if not self.config.synthetic_labels:
+            raise ValueError(
+                "AnoFPDM learns from images with labels, healthy or anomalous, got images alone; "
+                "give both, or a configuration with synthetic_labels"
+            )
+        return half_spoilt(batch, generator, self.config.value_range)
+
+    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+        """Submodules that `stage` trains: all."""
+        return (self.unet, self.labels)
+
+    def begin(self, stage: str) -> None:
+        """Prepare nothing: there is one stage."""

@@ -1,0 +1,252 @@
+"""SADM: a reconstructing method, and a network that learns which of its residuals are anomalies.
+
+Behrendt (2026), Sec. 3.4.6 and 8.6. Stage I is another method of the table, trained as ever; stage
+II segments anomalies from image and residual. The score is the sum of ``1 - SSIM``, which sees
+anything, and of the segmentation, which sees what it was shown: synthetic anomalies, or those of
+the user's own masks. Presets: `PUBLISHED` stands on the thesis' cDDPM; `COMPACT` on a small one,
+with soft shapes of every size in the place of Perlin outlines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_followup.diffusion.anomalies import perlin_anomalies, shape_anomalies
+from napari_followup.methods import method_class, method_presets
+from napari_followup.methods.method import Evidence, OnStep, Visits, main_stage
+from napari_followup.networks.segmentation import ResidualSegmenter
+from napari_followup.networks.sizes import check_sides
+from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Own, Recipe, Support
+from napari_followup.scores.smooth import median_filter
+from napari_followup.scores.ssim import structural_distance
+
+__all__ = [
+    "COMPACT",
+    "PRESETS",
+    "PUBLISHED",
+    "PUBLISHED_RECIPE",
+    "SADM",
+    "SADMConfig",
+    "SADMOptions",
+]
+
+SEGMENT = "segment"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SADMConfig:
+    """The method underneath, the segmenting network, and what it learns from."""
+
+    modalities: int = 1
+    image_size: tuple[int, int] = (96, 96)  # (y, x) in pixels
+    value_range: tuple[float, float] = (0.0, 1.0)
+    base: str = "cddpm"  # name of a method that gives healthy images
+    base_preset: str = "thesis"  # its configuration, where `base_config` gives none
+    base_config: Mapping[str, Any] | None = None
+    base_options: Mapping[str, Any] | None = None  # how it is used, in stage II and afterwards
+    channels: tuple[int, ...] = (64, 128, 256)  # Sec. 8.6, appendix B.1
+    anomalies: Literal["perlin", "shapes"] = "perlin"
+    anomalous_share: float = 0.5  # of the training images
+
+    def __post_init__(self) -> None:
+        if not 0 < self.anomalous_share <= 1:
+            raise ValueError(f"anomalous_share must lie in (0, 1], got {self.anomalous_share}")
+        if self.anomalies not in ("perlin", "shapes"):
+            raise ValueError(f"anomalies must be 'perlin' or 'shapes', got {self.anomalies!r}")
+        if self.base == "sadm":
+            raise ValueError("base must be another method; SADM cannot stand on itself")
+
+    def of_base(self) -> Any:
+        """Give the configuration of the method underneath, for images like those of this one."""
+        if self.base_config is None:
+            given = method_presets(self.base)[self.base_preset]
+        else:
+            given = method_class(self.base).config_type(**_tuples(self.base_config))
+        return replace(
+            given,
+            modalities=self.modalities,
+            image_size=self.image_size,
+            value_range=self.value_range,
+        )
+
+
+PUBLISHED = SADMConfig(base_options={"noise_levels": (250, 500, 750)})
+COMPACT = SADMConfig(
+    image_size=(64, 64),
+    base_preset="compact",
+    base_options={"noise_levels": (50, 100)},
+    channels=(16, 32, 64),
+    anomalies="shapes",
+)
+PRESETS = {"published": PUBLISHED, "compact": COMPACT}
+PUBLISHED_RECIPE = Recipe(
+    options={"median": 5}, score=Own(), threshold=HealthyQuantile()
+)  # the source searches its threshold among labels
+DEFAULT_RECIPE = Recipe(score=Own(), fusion=Support(), threshold=HealthyHysteresis())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SADMOptions:
+    """How the two branches are put together."""
+
+    structure: float = 1.0  # weight of 1 - SSIM; 0 leaves the segmentation alone (appendix D)
+    segmentation: float = 1.0
+    median: int = 1  # side of a filter on 1 - SSIM alone, in pixels; 5 as published
+    sigma: float = 1.0  # of the Gaussian window of SSIM, in pixels (Sec. 8.6)
+
+    def __post_init__(self) -> None:
+        if min(self.structure, self.segmentation) < 0 or self.structure + self.segmentation == 0:
+            raise ValueError(
+                "structure and segmentation must not be negative nor both 0, got "
+                f"{self.structure} and {self.segmentation}"
+            )
+        if self.median < 1 or self.median % 2 == 0:
+            raise ValueError(f"median must be an odd number of pixels, got {self.median}")
+        if self.sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
+
+
+class SADM(nn.Module):
+    """Another method, and a segmenting network on its residuals.
+
+    `config` of an instance holds the whole configuration of the method underneath.
+
+    Raises
+    ------
+    ValueError
+        If the method underneath does not learn from planes, or the image size does not fit.
+    """
+
+    config_type = SADMConfig
+    options_type = SADMOptions
+    stages: tuple[str, ...] = (SEGMENT,)  # an instance has those of its base before it
+    samples = "planes"
+
+    def __init__(self, config: SADMConfig) -> None:
+        super().__init__()
+        base = config.of_base()
+        self.config = replace(config, base_config=asdict(base))
+        self.base = method_class(config.base)(base)
+        if self.base.samples != "planes":
+            raise ValueError(
+                f"base: {config.base!r} learns from {self.base.samples}; SADM needs a method that "
+                "learns from planes"
+            )
+        self.base_options = self.base.options_type(**_tuples(config.base_options or {}))
+        self.stages, self.main_stage = (*self.base.stages, SEGMENT), main_stage(self.base)
+        self.segmenter = ResidualSegmenter(config.modalities, config.channels)
+        check_sides(config.image_size, self.segmenter.multiple)
+
+    @staticmethod
+    def fitted(config: SADMConfig, samples: Tensor) -> SADMConfig:
+        """Fit the configuration of the method underneath to the training planes."""
+        base = method_class(config.base).fitted(config.of_base(), samples)
+        return replace(config, base_config=asdict(base))
+
+    def segment(self, planes: Tensor, healthy: Tensor) -> Tensor:
+        """Logits of the segmentation.
+
+        Parameters
+        ----------
+        planes, healthy
+            ``(b, modality, y, x)`` in the value range.
+
+        Returns
+        -------
+        Tensor
+            ``(b, 1, y, x)``.
+        """
+        logits: Tensor = self.segmenter(planes - healthy, planes)
+        return logits.float()
+
+    def examine(
+        self, visits: Visits, options: SADMOptions, generator: torch.Generator, on_step: OnStep
+    ) -> Evidence:
+        """Reconstruct with the method underneath, then add both branches' scores (eq. 3)."""
+        evidence = self.base.examine(visits, self.base_options, generator, on_step)
+        healthy = Visits(images=self._mean(evidence), ages=visits.ages).planes
+        low, high = self.config.value_range
+        distance = structural_distance(
+            visits.planes, healthy, sigma=options.sigma, data_range=high - low
+        )
+        found = torch.sigmoid(self.segment(visits.planes, healthy))[:, 0]
+        structure = median_filter(distance.mean(dim=1)[:, None], options.median)[:, 0]
+        score = options.structure * structure + options.segmentation * found
+        return Evidence(
+            healthy=evidence.healthy,
+            score=visits.unplane(score[None, :, None])[0, :, 0],
+            features=evidence.features,
+        )
+
+    def loss(
+        self, stage: str, batch: Tensor | tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> Tensor:
+        """Loss of the method underneath, or cross-entropy of the segmentation (eq. 2).
+
+        Parameters
+        ----------
+        stage
+            One of `stages`.
+        batch
+            Healthy planes ``(b, modality, y, x)``; for the last stage also a tuple of planes and
+            the user's masks ``(b, 1, y, x)``.
+        generator
+            Source of every random draw.
+
+        Returns
+        -------
+        Tensor
+            One number.
+        """
+        if stage != SEGMENT:
+            loss: Tensor = self.base.loss(stage, batch, generator)
+            return loss
+        shown, masks = self._anomalous(batch, generator) if isinstance(batch, Tensor) else batch
+        with torch.no_grad():
+            healthy = self._healthy(shown, generator)
+        return F.binary_cross_entropy_with_logits(self.segment(shown, healthy), masks.to(shown))
+
+    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+        """Submodules that `stage` trains: those of the base, then the segmenting network alone."""
+        if stage == SEGMENT:
+            return (self.segmenter,)
+        parts: tuple[nn.Module, ...] = self.base.parts_of(stage)
+        return parts
+
+    def begin(self, stage: str) -> None:
+        """Prepare `stage`, where it is one of the method underneath."""
+        if stage != SEGMENT:
+            self.base.begin(stage)
+
+    def _anomalous(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Planes with synthetic anomalies, in the value range, and their masks (b, 1, y, x)."""
+        low, high = self.config.value_range
+        unit = ((images - low) / (high - low)).clamp(0, 1)
+        make = perlin_anomalies if self.config.anomalies == "perlin" else shape_anomalies
+        shown, masks = make(unit, generator, share=self.config.anomalous_share)
+        return low + (high - low) * shown, masks
+
+    def _healthy(self, planes: Tensor, generator: torch.Generator) -> Tensor:
+        """Healthy planes (b, m, y, x) of planes of no patient in particular."""
+        visits = Visits(images=planes[:, :, None], ages=torch.arange(float(len(planes))))
+        found = self.base.examine(visits, self.base_options, generator, lambda done, total: None)
+        return self._mean(found)[:, :, 0]
+
+    def _mean(self, evidence: Evidence) -> Tensor:
+        """(visit, modality, z, y, x) mean of the draws."""
+        if evidence.healthy is None:
+            raise ValueError(
+                f"base: {self.config.base!r} gives no healthy images; SADM needs a method that does"
+            )
+        return evidence.healthy.mean(dim=0)
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn lists back into the tuples they were before a file was written."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
+from napari_followup.diffusion.anomalies import perlin_anomalies
+from napari_followup.methods.method import Evidence, Visits, main_stage
+from napari_followup.methods.sadm import COMPACT, PUBLISHED, SADM, SADMConfig, SADMOptions
+from napari_followup.scores.smooth import median_filter
+from napari_followup.scores.ssim import structural_distance
+
+BASE = {
+    "dimensions": 2,
+    "channels": (8, 16),
+    "code_features": 6,
+}
+TINY = SADMConfig(
+    image_size=(16, 16), base="vae3d", base_config=BASE, channels=(8, 16), anomalies="shapes"
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def silent(done: int, total: int) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture
+def sadm() -> SADM:
+    return SADM(TINY).eval().requires_grad_(False)
+
+
+def series(depth: int = 2, modalities: int = 1) -> Visits:
+    images = torch.rand(3, modalities, depth, 16, 16, generator=generator(5))
+    return Visits(images=images, ages=torch.arange(3.0))
+
+
+def test_score_is_structure_plus_segmentation_of_each_plane(sadm: SADM) -> None:
+    visits = series()
+
+    found = sadm.examine(visits, SADMOptions(), generator(), silent)
+
+    healthy = sadm.base.examine(visits, sadm.base_options, generator(), silent).healthy[0]
+    assert torch.equal(found.healthy[0], healthy)
+    for visit in range(3):
+        for z in range(2):
+            x, rec = visits.images[visit, :, z][None], healthy[visit, :, z][None]
+            structure = structural_distance(x, rec, sigma=1.0, data_range=1.0)[0, 0]
+            segmentation = torch.sigmoid(sadm.segmenter(x - rec, x))[0, 0]
+            torch.testing.assert_close(
+                found.score[visit, z], structure + segmentation, atol=1e-4, rtol=1e-4
+            )
+
+
+def test_weights_and_median_touch_one_branch_each(sadm: SADM) -> None:
+    visits = series()
+
+    def score(**settings: float) -> torch.Tensor:
+        found = sadm.examine(visits, SADMOptions(**settings), generator(), silent).score
+        assert found is not None
+        return found
+
+    structure, segmentation = score(segmentation=0.0), score(structure=0.0)
+
+    torch.testing.assert_close(
+        score(structure=0.5, segmentation=2.0), 0.5 * structure + 2 * segmentation
+    )
+    torch.testing.assert_close(score(median=3), median_filter(structure, 3) + segmentation)
+
+
+def test_stages_are_those_of_the_base_and_one_more(sadm: SADM) -> None:
+    assert SADM.stages == ("segment",)
+    assert sadm.stages == ("reconstruct", "segment")
+    assert main_stage(sadm) == "reconstruct"
+    assert sadm.parts_of("reconstruct") == sadm.base.parts_of("reconstruct")
+    assert sadm.parts_of("segment") == (sadm.segmenter,)
+
+
+def test_each_stage_trains_its_own_parts() -> None:
+    sadm, images = SADM(TINY), torch.rand(4, 1, 16, 16)
+
+    sadm.begin("reconstruct")
+    sadm.loss("reconstruct", images, generator()).backward()
+    assert all(p.grad is None for p in sadm.segmenter.parameters())
+    sadm.zero_grad()
+    sadm.begin("segment")
+    sadm.loss("segment", images, generator()).backward()
+
+    assert all(p.grad is None for p in sadm.base.parameters())
+    assert all(p.grad is not None for p in sadm.segmenter.parameters())
+
+
+def test_loss_of_the_base_is_its_own(sadm: SADM) -> None:
+    images = torch.rand(4, 1, 16, 16)
+
+    found = sadm.loss("reconstruct", images, generator(2))
+
+    assert torch.equal(found, sadm.base.loss("reconstruct", images, generator(2)))
+
+
+@pytest.mark.parametrize("own_masks", [True, False])
+def test_segmentation_loss_is_the_cross_entropy_of_the_mask(own_masks: bool) -> None:
+    sadm = SADM(replace(TINY, anomalies="perlin", value_range=(-1.0, 1.0))).eval()
+    images = torch.rand(6, 1, 16, 16) * 2 - 1
+    shown, masks = perlin_anomalies((images + 1) / 2, generator(3))
+    shown = 2 * shown - 1
+
+    batch = (shown, masks.bool()) if own_masks else images
+    loss = sadm.loss("segment", batch, generator(3))
+
+    healthy = sadm.base.reconstruct(shown, sadm.base_options, generator())[0]
+    chance = torch.sigmoid(sadm.segmenter(shown - healthy, shown))
+    expected = -(masks * chance.log() + (1 - masks) * (1 - chance).log()).mean()
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_segmentation_loss_falls_in_training() -> None:
+    torch.manual_seed(0)
+    sadm = SADM(TINY)
+    images = torch.zeros(16, 1, 16, 16)
+    images[..., 4:12, 4:12] = 0.8
+    trained = [p for part in sadm.parts_of("segment") for p in part.parameters()]
+    optimizer, losses = torch.optim.Adam(trained, lr=3e-3), []
+    for _ in range(60):
+        loss = sadm.loss("segment", images, generator(len(losses)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+def test_a_base_without_healthy_images_is_refused(
+    sadm: SADM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sadm.base, "examine", lambda *given: Evidence())
+
+    with pytest.raises(ValueError, match="'vae3d' gives no healthy images"):
+        sadm.examine(series(), SADMOptions(), generator(), silent)
+
+
+def test_the_configuration_of_the_base_follows_and_is_kept_whole() -> None:
+    sadm = SADM(replace(TINY, modalities=2, image_size=(16, 32)))
+
+    assert sadm.base.config.modalities == 2
+    assert sadm.base.config.image_size == (16, 32)
+    assert sadm.config.base_config == asdict(sadm.base.config)
+    fitted = SADM.fitted(replace(TINY, modalities=2), torch.rand(4, 2, 16, 16))
+    assert fitted.base_config["modalities"] == 2
+    assert fitted.base_config["code_features"] == 6
+
+
+def test_a_preset_of_the_base_is_taken_where_no_configuration_is_given() -> None:
+    sadm = SADM(SADMConfig(image_size=(32, 32), base="vae3d", base_preset="compact"))
+
+    assert sadm.config.base_config["dimensions"] == 2
+    read = json.loads(json.dumps(sadm.config.base_config))
+    assert SADM(replace(sadm.config, base_config=read)).config == sadm.config
+
+
+def test_a_bundle_brings_the_same_scores_back(sadm: SADM, tmp_path: Path) -> None:
+    bundle = ModelBundle(
+        name="tiny", method="sadm", config=asdict(sadm.config), weights=sadm.state_dict()
+    )
+
+    read = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build()
+
+    assert read.config == sadm.config
+    found, expected = (
+        model.examine(series(), SADMOptions(), generator(), silent) for model in (read, sadm)
+    )
+    torch.testing.assert_close(found.score, expected.score, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"anomalous_share": 0.0}, "anomalous_share must lie in"),
+        ({"anomalies": "stripes"}, "anomalies must be 'perlin' or 'shapes', got 'stripes'"),
+        ({"base": "sadm"}, "base must be another method"),
+    ],
+)
+def test_settings_are_checked_where_they_are_made(
+    settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SADMConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"structure": -1.0}, "must not be negative nor both 0"),
+        ({"structure": 0.0, "segmentation": 0.0}, "got 0.0 and 0.0"),
+        ({"median": 2}, "median must be an odd number"),
+        ({"sigma": 0.0}, "sigma must be positive"),
+    ],
+)
+def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SADMOptions(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"base_config": {"dimensions": 3}}, "'vae3d' learns from volumes"),
+        ({"image_size": (16, 20), "channels": (8, 16, 24, 32)}, "multiples of 8 pixels"),
+    ],
+)
+def test_a_base_or_an_image_size_that_does_not_fit_is_refused(
+    settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        SADM(replace(TINY, **settings))
+
+
+def test_presets_stand_on_a_cddpm_and_the_compact_one_is_small() -> None:
+    assert PUBLISHED.base == "cddpm"
+    assert PUBLISHED.base_options == {"noise_levels": (250, 500, 750)}
+    assert sum(parameter.numel() for parameter in SADM(COMPACT).parameters()) < 3.5e6
