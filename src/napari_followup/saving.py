@@ -141,7 +141,11 @@ def _values(found: Detection, which: str) -> NDArray[Any] | None:
     """Map by its name, ``(visit, modality, z, y, x)``; none where there are no healthy images."""
     if which == "healthy":
         return found.healthy
-    known = {"mask": np.asarray(found.mask, bool).view(np.uint8), "score": found.score, **found.scores}
+    known = {
+        "mask": np.asarray(found.mask, bool).view(np.uint8),
+        "score": found.score,
+        **found.scores,
+    }
     if which not in known:
         raise ValueError(f"maps: got {which!r}; give some of {', '.join([*known, 'healthy'])}")
     return np.asarray(known[which])[:, None]

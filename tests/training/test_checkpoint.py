@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from napari_followup.networks.encoders import SemanticEncoder
-from napari_followup.training.checkpoint import LAST, read_checkpoint, refresh_norms
+from napari_followup.training.checkpoint import (
+    LAST,
+    Best,
+    Checkpoint,
+    read_checkpoint,
+    refresh_norms,
+    write_checkpoint,
+)
 
 
 class Toy(nn.Module):
@@ -30,6 +38,18 @@ def test_norms_are_measured_anew_with_the_weights_of_now() -> None:
     torch.testing.assert_close(norm.running_mean, seen.mean(dim=1), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(norm.running_var, seen.var(dim=1), atol=1e-3, rtol=1e-2)
     assert norm.momentum == 0.1
+
+
+def test_norms_of_a_method_inside_a_method_are_measured_too() -> None:
+    outer, planes = nn.Module(), torch.rand(64, 1, 4, 4)
+    outer.base, outer.head = Toy().eval(), nn.Linear(7, 7)
+    outer.base.stages = ("encode",)
+
+    refresh_norms(outer, planes)
+
+    seen = outer.base.encoder[0](planes).transpose(0, 1).flatten(1)
+    found = outer.base.encoder[1].running_mean
+    torch.testing.assert_close(found, seen.mean(dim=1), atol=1e-5, rtol=1e-4)
 
 
 def test_nothing_else_is_changed() -> None:
@@ -74,6 +94,61 @@ def test_no_more_planes_are_read_than_needed() -> None:
 
     assert sum(seen) == 100
     assert min(seen) >= 30
+
+
+def some(step: int = 7, best: Best | None = None) -> Checkpoint:
+    return Checkpoint(
+        step=step,
+        seconds=1.5,
+        at_once=4,
+        current={"w": torch.ones(2)},
+        averaged={"w": torch.zeros(2)},
+        optimizer={"state": {}, "param_groups": []},
+        curve={"losses": [(1, 0.5)], "validations": [], "stride": 1},
+        best=best,
+    )
+
+
+def test_a_checkpoint_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    best = Best(batch=5, loss=0.25, weights={"w": torch.full((2,), 0.5)})
+
+    write_checkpoint(tmp_path / "new", some(best=best))
+    found = read_checkpoint(tmp_path / "new")
+
+    assert found is not None
+    assert (found.step, found.seconds, found.at_once) == (7, 1.5, 4)
+    assert found.curve == some().curve
+    assert torch.equal(found.current["w"], torch.ones(2))
+    assert torch.equal(found.chosen["w"], torch.full((2,), 0.5))
+    assert [each.name for each in (tmp_path / "new").iterdir()] == [LAST]
+
+
+def test_without_a_validation_the_last_averages_are_chosen(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, some())
+
+    found = read_checkpoint(tmp_path)
+
+    assert found is not None
+    assert torch.equal(found.chosen["w"], torch.zeros(2))
+
+
+def test_where_writing_fails_the_one_before_is_kept(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    write_checkpoint(tmp_path, some())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = replace(some(8), current={"w": torch.rand(2**20)})
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write a checkpoint .*the one before is kept"):
+            write_checkpoint(tmp_path, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    found = read_checkpoint(tmp_path)
+    assert found is not None
+    assert found.step == 7
+    assert [each.name for each in tmp_path.iterdir()] == [LAST]
 
 
 def test_where_there_is_no_checkpoint_there_is_nothing_to_read(tmp_path: Path) -> None:

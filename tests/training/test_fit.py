@@ -1,44 +1,22 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from napari_followup.training.checkpoint import LAST, read_checkpoint
 from napari_followup.training.fit import fit_stage
-from napari_followup.training.plan import TrainingPlan
+from napari_followup.training.plan import Augmentation, TrainingPlan
+from napari_followup.training.state import Example, TrainingState
 
-
-class Toy(nn.Module):
-    """A method of two parts with everything that makes resuming hard: dropout and batch norm."""
-
-    stages = ("first", "second")
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.trained = nn.Sequential(
-            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 1, 1)
-        )
-        self.kept = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5))
-        self.modes: set[tuple[bool, bool]] = set()
-
-    def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
-        return (self.trained,)
-
-    def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
-        self.modes.add((self.trained.training, self.kept.training))
-        noise = torch.randn(images.shape, generator=generator)
-        return (self.trained(images + noise) - self.kept(images)).square().mean()
-
-
-@pytest.fixture
-def planes() -> tuple[Tensor, Tensor]:
-    return torch.rand(40, 1, 8, 8), torch.rand(6, 1, 8, 8)
+Planes = tuple[Tensor, Tensor]
 
 
 def plan(**settings: Any) -> TrainingPlan:
@@ -50,12 +28,12 @@ class Killed(RuntimeError):
     """Stands for whatever ends a process in the middle."""
 
 
-def kill_at(step: int) -> Callable[[int, float, float], None]:
-    def on_loss(number: int, progress: float, loss: float) -> None:
-        if number == step:
+def kill_at(step: int) -> Callable[[TrainingState], None]:
+    def on_state(state: TrainingState) -> None:
+        if state.batch == step:
             raise Killed
 
-    return on_loss
+    return on_state
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -64,65 +42,50 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_a_training_killed_and_resumed_ends_where_an_undisturbed_one_does(
-    planes: tuple[Tensor, Tensor], tmp_path: Path
+    toy: type, planes: Planes, tmp_path: Path
 ) -> None:
-    whole, losses = Toy(), {}
+    whole, losses = toy(), {}
+    varied = plan(augmentation=Augmentation(flip=("x",), rotation=9.0, intensity=0.1), at_once=3)
     fit_stage(
         whole,
         "first",
         planes,
-        plan(),
+        varied,
         tmp_path / "whole",
-        on_loss=lambda n, share, loss: losses.update({n: loss}),
+        on_state=lambda state: losses.update({state.batch: state.loss}),
     )
 
     with pytest.raises(Killed):
-        fit_stage(Toy(), "first", planes, plan(), tmp_path / "cut", on_loss=kill_at(5))
+        fit_stage(toy(), "first", planes, varied, tmp_path / "cut", on_state=kill_at(5))
     torch.rand(17)  # whatever else draws random numbers meanwhile
-    resumed, again = Toy(), {}
+    resumed, again = toy(), {}
     ended = fit_stage(
         resumed,
         "first",
         planes,
-        plan(),
+        varied,
         tmp_path / "cut",
-        on_loss=lambda n, share, loss: again.update({n: loss}),
+        on_state=lambda state: again.update({state.batch: state.loss}),
     )
 
     assert ended
     assert again == {n: losses[n] for n in (4, 5, 6)}
     assert same(resumed, whole)  # these are the averaged weights
     saved = [torch.load(tmp_path / run / LAST, weights_only=True) for run in ("whole", "cut")]
-    for name, weights in saved[0]["current_model_state"].items():
-        assert torch.equal(weights, saved[1]["current_model_state"][name])
-
-
-def test_weights_are_averaged_closely_at_first(
-    planes: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
-    toy, seen = Toy(), []
-
-    def watch(number: int, progress: float, loss: float) -> None:
-        seen.append(toy.trained[3].bias.detach().clone())
-
-    fit_stage(toy, "first", planes, plan(steps=3), tmp_path, on_loss=watch)
-
-    mean = seen[0]
-    for n, weights in enumerate(seen[1:], start=1):
-        decay = (1 + n) / (10 + n)
-        mean = decay * mean + (1 - decay) * weights
-    torch.testing.assert_close(toy.trained[3].bias.detach(), mean)
+    for name, weights in saved[0]["current"].items():
+        assert torch.equal(weights, saved[1]["current"][name])
+    assert saved[0]["curve"] == saved[1]["curve"]
 
 
 def test_stop_keeps_a_checkpoint_and_training_goes_on_from_it(
-    planes: tuple[Tensor, Tensor], tmp_path: Path
+    toy: type, planes: Planes, tmp_path: Path
 ) -> None:
-    whole, stopped = Toy(), Toy()
-    fit_stage(whole, "first", planes, plan(checkpoint_every=500), tmp_path / "whole")
+    whole, stopped = toy(), toy()
     far = plan(checkpoint_every=500)
+    fit_stage(whole, "first", planes, far, tmp_path / "whole")
 
     ended = fit_stage(
-        stopped, "first", planes, far, tmp_path / "cut", on_loss=lambda n, share, loss: n < 2
+        stopped, "first", planes, far, tmp_path / "cut", on_state=lambda state: state.batch < 2
     )
 
     assert not ended
@@ -137,53 +100,266 @@ def test_stop_keeps_a_checkpoint_and_training_goes_on_from_it(
         planes,
         far,
         tmp_path / "cut",
-        on_loss=lambda n, share, loss: seen.append(n),
+        on_state=lambda state: seen.append(state.batch),
     )
     assert seen == [3, 4, 5, 6]
     assert same(stopped, whole)
 
 
-def test_a_finished_stage_is_not_trained_again(
-    planes: tuple[Tensor, Tensor], tmp_path: Path
+def test_checkpoints_are_written_by_the_clock_too(
+    toy: type, planes: Planes, tmp_path: Path
 ) -> None:
-    first, again = Toy(), Toy()
+    often = plan(checkpoint_every=500, checkpoint_minutes=1e-9)
+
+    with pytest.raises(Killed):
+        fit_stage(toy(), "first", planes, often, tmp_path, on_state=kill_at(5))
+
+    saved = read_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved.step == 4
+
+
+def test_a_finished_stage_is_not_trained_again(toy: type, planes: Planes, tmp_path: Path) -> None:
+    first, again = toy(), toy()
     fit_stage(first, "first", planes, plan(), tmp_path)
 
-    assert fit_stage(again, "first", planes, plan(), tmp_path, on_loss=kill_at(7))
+    assert fit_stage(again, "first", planes, plan(), tmp_path, on_state=kill_at(7))
     assert same(again, first)
 
 
 def test_only_the_stages_own_parts_learn_and_only_they_are_in_training_mode(
-    planes: tuple[Tensor, Tensor], tmp_path: Path
+    toy: type, planes: Planes, tmp_path: Path
 ) -> None:
-    toy, fresh = Toy(), Toy()
+    one, fresh = toy(), toy()
 
-    fit_stage(toy, "first", planes, plan(), tmp_path)
+    fit_stage(one, "first", planes, plan(), tmp_path)
 
-    assert same(toy.kept, fresh.kept)  # the running statistics of its norm, too
-    assert not same(toy.trained, fresh.trained)
-    assert toy.modes == {(True, False), (False, False)}  # training, and validation
+    assert same(one.kept, fresh.kept)  # the running statistics of its norm, too
+    assert not same(one.trained, fresh.trained)
+    assert one.modes == {(True, False), (False, False)}  # training, and validation
 
 
-def test_a_budget_in_minutes_ends_the_stage(planes: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    progress: list[float] = []
+def test_a_budget_in_minutes_ends_the_stage(toy: type, planes: Planes, tmp_path: Path) -> None:
+    states: list[TrainingState] = []
 
     ended = fit_stage(
-        Toy(),
+        toy(),
         "first",
         planes,
         plan(steps=None, minutes=0.3 / 60),
         tmp_path,
-        on_loss=lambda n, share, loss: progress.append(share),
+        on_state=states.append,
     )
 
     assert ended
+    progress = [state.progress for state in states]
     assert progress == sorted(progress)
-    assert 0.5 < progress[-1] < 2
+    assert progress[-1] == 1.0
+    assert states[0].seconds_left is not None
+    assert states[-1].seconds_left == 0.0
 
 
-def test_losses_are_written_down(planes: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    fit_stage(Toy(), "first", planes, plan(), tmp_path)
+def test_the_weights_with_the_lowest_validation_loss_are_kept(
+    toy: type, planes: Planes, tmp_path: Path
+) -> None:
+    method, states = toy(), []
+    calm = plan(steps=12, learning_rate=1e-6, ema_decay=0.0)
 
-    table = (tmp_path / "losses" / "from-0" / "metrics.csv").read_text()
-    assert "validation_loss" in table.splitlines()[0]
+    def disturb(state: TrainingState) -> None:
+        states.append(state)
+        if state.batch == 7:
+            with torch.no_grad():
+                method.trained[3].weight.mul_(50.0)
+
+    fit_stage(method, "first", planes, calm, tmp_path, on_state=disturb)
+
+    validations = {state.batch: state.validation_loss for state in states if state.batch % 3 == 0}
+    saved = read_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved.best is not None
+    assert saved.best.loss == min(validations.values())
+    assert saved.best.batch in (3, 6)
+    assert all(torch.equal(method.state_dict()[n], w) for n, w in saved.best.weights.items())
+
+
+def test_losses_are_written_down(toy: type, planes: Planes, tmp_path: Path) -> None:
+    fit_stage(toy(), "first", planes, plan(steps=50), tmp_path)
+
+    lines = (tmp_path / "losses" / "from-0" / "metrics.csv").read_text().splitlines()
+    assert set(lines[0].split(",")) == {"loss", "step", "validation_loss"}
+    assert any(line.split(",")[lines[0].split(",").index("step")] == "50" for line in lines[1:])
+
+
+@pytest.mark.skipif("tensorboard" in sys.modules, reason="TensorBoard is there")
+def test_a_log_for_tensorboard_needs_it(
+    toy: type, planes: Planes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lightning.pytorch as pl
+
+    def missing(*args: object, **more: object) -> None:
+        raise ModuleNotFoundError("tensorboard")
+
+    monkeypatch.setattr(pl.loggers, "TensorBoardLogger", missing)
+    with pytest.raises(ImportError, match="pip install tensorboard, or take 'csv'"):
+        fit_stage(toy(), "first", planes, plan(log="tensorboard"), tmp_path)
+
+
+def test_a_loss_that_is_no_number_ends_with_the_last_good_checkpoint(
+    toy: type, planes: Planes, tmp_path: Path
+) -> None:
+    broken = toy()
+    usual = broken.loss
+
+    def loss(stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
+        found = usual(stage, images, generator)
+        return found * torch.nan if len(broken.sizes) > 6 and broken.trained.training else found
+
+    broken.loss = loss
+    with pytest.raises(FloatingPointError, match=r"became nan at batch 5 .*last.ckpt from before"):
+        fit_stage(broken, "first", planes, plan(steps=20), tmp_path)
+
+    saved = read_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved.step == 3
+    assert all(weights.isfinite().all() for weights in saved.current.values())
+
+
+def test_weights_that_are_no_numbers_are_not_saved_even_if_the_loss_was_one(
+    toy: type, planes: Planes, tmp_path: Path
+) -> None:
+    broken = toy()
+
+    def poison(state: TrainingState) -> None:
+        if state.batch == 3:
+            with torch.no_grad():
+                broken.trained[3].bias.fill_(torch.nan)
+
+    with pytest.raises(FloatingPointError, match=r"learning rate below 0\.1"):
+        fit_stage(broken, "first", planes, plan(), tmp_path, on_state=poison)
+    assert read_checkpoint(tmp_path) is None
+
+
+class Small:
+    """Memory for so many images at once."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def given_to(self, method: Any) -> Any:
+        usual = method.loss
+
+        def loss(stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
+            if len(images) > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return usual(stage, images, generator)
+
+        method.loss = loss
+        return method
+
+
+def test_where_memory_runs_out_batches_are_computed_in_parts_and_that_is_said(
+    toy: type, planes: Planes, tmp_path: Path
+) -> None:
+    method, states = Small(3).given_to(toy()), []
+
+    fit_stage(method, "first", planes, plan(batch=10), tmp_path, on_state=states.append)
+
+    notes = [note for state in states for note in state.notes]
+    assert notes == [
+        "memory ran out: batches of 10 are now computed 2 at a time, which gives the same "
+        "training, a little slower"
+    ]
+    assert states[0].notes
+    saved = read_checkpoint(tmp_path)
+    assert saved is not None
+    assert saved.at_once == 2
+
+
+def test_where_memory_ran_out_a_resumed_training_ends_as_an_undisturbed_one(
+    toy: type, planes: Planes, tmp_path: Path
+) -> None:
+    whole, cut, again = (Small(3).given_to(toy()) for _ in range(3))
+    fit_stage(whole, "first", planes, plan(batch=10), tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit_stage(cut, "first", planes, plan(batch=10), tmp_path / "cut", on_state=kill_at(5))
+
+    fit_stage(again, "first", planes, plan(batch=10), tmp_path / "cut")
+
+    assert same(again, whole)
+
+
+def test_not_even_one_image_fits(toy: type, planes: Planes, tmp_path: Path) -> None:
+    with pytest.raises(MemoryError, match="not even one plane fits"):
+        fit_stage(Small(0).given_to(toy()), "first", planes, plan(), tmp_path)
+
+
+def test_parts_of_a_batch_give_its_mean_gradient(toy: type, planes: Planes, tmp_path: Path) -> None:
+    """Without noise or dropout, however a batch is divided, even unevenly."""
+
+    class Plain(nn.Module):
+        stages = ("first",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.config = toy().config
+            self.trained = nn.Conv2d(1, 1, 3)
+
+        def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
+            return (self.trained,)
+
+        def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
+            return self.trained(images).square().mean()
+
+    found = []
+    for at_once in (10, 4, 1):
+        losses: list[float] = []
+        method = Plain()
+        settings = plan(batch=10, at_once=at_once, learning_rate=1e-3)
+        fit_stage(
+            method,
+            "first",
+            planes,
+            settings,
+            tmp_path / str(at_once),
+            on_state=lambda state, to=losses: to.append(state.loss),
+        )
+        found.append((method.trained.weight.detach(), losses))
+
+    for weights, losses in found[1:]:
+        torch.testing.assert_close(weights, found[0][0])
+        assert losses == pytest.approx(found[0][1], rel=1e-5)
+
+
+def test_examples_come_with_every_validation(toy: type, planes: Planes, tmp_path: Path) -> None:
+    shown = Example(given=np.zeros((1, 1, 2, 2), "f4"), healthy=np.ones((1, 1, 2, 2), "f4"))
+    states: list[TrainingState] = []
+
+    fit_stage(
+        toy(),
+        "first",
+        planes,
+        plan(),
+        tmp_path,
+        on_state=states.append,
+        example=lambda: shown,
+    )
+
+    assert [state.batch for state in states if state.example is shown] == [3, 6]
+    assert [state.validation_loss is None for state in states] == [True] * 2 + [False] * 4
+
+
+def test_bf16_learns_too(toy: type, planes: Planes, tmp_path: Path) -> None:
+    states: list[TrainingState] = []
+
+    fit_stage(
+        toy(),
+        "first",
+        planes,
+        replace(plan(), precision="bf16"),
+        tmp_path,
+        on_state=states.append,
+    )
+
+    assert len(states) == 6
+    assert all(np.isfinite(state.loss) for state in states)

@@ -1,23 +1,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from napari_followup.stack import VisitStack
-from napari_followup.training.samples import (
-    MOST_VISITS,
-    RandomBatches,
-    healthy_planes,
-    healthy_samples,
-    healthy_series,
-    picked,
-    size_of,
-    split_subjects,
-)
+from napari_followup.training import cache, samples
+from napari_followup.training.samples import MOST_VISITS, Form, healthy_samples, labels_of
+
+
+def made(kind: str, stacks: list[VisitStack], size: tuple[int, int] = (8, 8), **more: Any) -> Any:
+    return healthy_samples(Form(kind=kind, image_size=size, **more), stacks)
 
 
 def test_every_observed_plane_becomes_a_sample_in_the_models_range() -> None:
@@ -25,7 +23,7 @@ def test_every_observed_plane_becomes_a_sample_in_the_models_range() -> None:
     images[1] = np.nan
     stack = VisitStack.from_array(images)
 
-    planes = healthy_planes([stack, stack], (16, 16), (-1.0, 1.0))
+    planes = made("planes", [stack, stack], (16, 16), value_range=(-1.0, 1.0))
 
     assert planes.shape == (2 * 2 * 4, 2, 16, 16)
     assert planes.dtype == torch.float32
@@ -37,7 +35,7 @@ def test_every_observed_plane_becomes_a_sample_in_the_models_range() -> None:
 def test_planes_are_whole_images_in_order() -> None:
     images = np.random.default_rng(0).random((2, 2, 3, 8, 8)).astype(np.float32)
 
-    planes = healthy_planes([VisitStack.from_array(images)], (8, 8))
+    planes = made("planes", [VisitStack.from_array(images)])
 
     for modality in range(2):
         mine = planes[1 * 3 + 2, modality].numpy().ravel()
@@ -49,52 +47,10 @@ def test_series_of_different_modalities_or_none_are_refused() -> None:
     one, two = (VisitStack.from_array(np.random.rand(2, m, 1, 8, 8)) for m in (1, 2))
 
     with pytest.raises(ValueError, match="at least one healthy series"):
-        healthy_planes([], (8, 8))
-    with pytest.raises(ValueError, match=r"differ in their number of modalities: \[1, 2\]"):
-        healthy_planes([one, two], (8, 8))
-
-
-@pytest.mark.parametrize(("held_out", "aside"), [(0.0, 1), (0.25, 2), (0.99, 7)])
-def test_at_least_one_subject_stays_on_either_side(held_out: float, aside: int) -> None:
-    stacks = VisitStack.from_cohort(np.random.rand(8, 2, 4, 4))
-
-    training, validation = split_subjects(stacks, held_out, seed=0)
-
-    assert len(validation) == aside
-    names = [stack.subject for stack in training + validation]
-    assert sorted(names) == [stack.subject for stack in stacks]
-    assert [s.subject for s in split_subjects(stacks, held_out, 0)[1]] == names[len(training) :]
-
-
-def test_one_subject_cannot_be_split(tiny_series: VisitStack) -> None:
-    with pytest.raises(ValueError, match="at least 2 subjects, one of them to validate on; got 1"):
-        split_subjects([tiny_series], 0.1, 0)
-
-
-def test_batches_go_on_where_they_were_left() -> None:
-    planes = torch.rand(20, 1, 4, 4)
-
-    whole = list(islice(RandomBatches(planes, 3, seed=5), 6))
-    rest = list(islice(RandomBatches(planes, 3, seed=5, start=4), 2))
-
-    assert all(batch.shape == (3, 1, 4, 4) for batch in whole)
-    assert torch.equal(whole[4], rest[0])
-    assert torch.equal(whole[5], rest[1])
-    assert not torch.equal(whole[0], whole[1])
-
-
-def test_series_are_drawn_with_their_ages() -> None:
-    images = torch.arange(20.0)[:, None, None, None, None].expand(20, 3, 1, 4, 4)
-    ages = torch.arange(20.0, dtype=torch.float64)[:, None].expand(20, 3)
-
-    first, years = next(iter(RandomBatches((images, ages), 5, seed=1)))
-
-    assert first.shape == (5, 3, 1, 4, 4)
-    assert torch.equal(first[:, :, 0, 0, 0].double(), years)
-    assert size_of((images, ages)) == size_of(images) == 20
-    some = picked((images, ages), slice(2, 4))
-    assert torch.equal(some[0], images[2:4])
-    assert torch.equal(some[1], ages[2:4])
+        made("planes", [])
+    for kind in ("planes", "series", "volumes"):
+        with pytest.raises(ValueError, match=r"differ in their number of modalities: \[1, 2\]"):
+            made(kind, [one, two])
 
 
 def series_of(visits: int, depth: int = 1, **settings: object) -> VisitStack:
@@ -108,7 +64,7 @@ def series_of(visits: int, depth: int = 1, **settings: object) -> VisitStack:
 def test_each_plane_of_a_series_is_a_series_with_the_ages_of_all() -> None:
     stack = series_of(3, depth=2, ages=[60.0, 61.0, 64.0])
 
-    images, ages = healthy_series([stack], (8, 8))
+    images, ages = made("series", [stack])
 
     assert images.shape == (2, 3, 1, 8, 8)
     assert images.dtype == torch.float32
@@ -127,7 +83,7 @@ def test_short_series_are_filled_up_and_their_missing_visits_left_out() -> None:
     short = VisitStack.from_array(gap[:, 0], ages=[70.0, 71.0, 73.0])
     imputed = replace(long, is_observed=np.array([True, False, True, False]))
 
-    images, ages = healthy_series([long, short, imputed], (8, 8))
+    images, ages = made("series", [long, short, imputed])
 
     np.testing.assert_array_equal(
         ages,
@@ -142,7 +98,7 @@ def test_short_series_are_filled_up_and_their_missing_visits_left_out() -> None:
 
 def test_very_long_series_keep_visits_from_beginning_to_end() -> None:
     count = 3 * MOST_VISITS
-    images, ages = healthy_series([series_of(count, ages=np.arange(count))], (8, 8))
+    images, ages = made("series", [series_of(count, ages=np.arange(count))])
 
     assert images.shape[1] == MOST_VISITS
     kept = ages[0].tolist()
@@ -158,18 +114,113 @@ def test_subjects_seen_once_teach_no_change() -> None:
     twice = series_of(2, ages=[60.0, 61.0])
 
     with pytest.raises(ValueError, match="none of 2 series has two observed visits"):
-        healthy_series([once, once], (8, 8))
-    assert len(healthy_series([once, twice], (8, 8))[0]) == 1
-    with pytest.raises(ValueError, match=r"differ in their number of modalities: \[1, 2\]"):
-        healthy_series([twice, VisitStack.from_array(np.random.rand(2, 2, 1, 8, 8))], (8, 8))
+        made("series", [once, once])
+    assert len(made("series", [once, twice])[0]) == 1
 
 
-def test_methods_get_the_samples_of_their_kind() -> None:
+def test_all_kinds_hold_the_same_planes() -> None:
+    stack = series_of(3, depth=2)
+
+    planes, volumes = made("planes", [stack, stack]), made("volumes", [stack, stack])
+    images, ages = made("series", [stack, stack])
+
+    assert volumes.shape == (6, 1, 2, 8, 8)
+    assert torch.equal(volumes.transpose(1, 2).flatten(0, 1), planes)
+    assert torch.equal(images.unflatten(0, (2, 2)).transpose(1, 2).flatten(0, 2), planes)
+    assert ages.shape == (4, 3)
+
+
+def test_volumes_differ_in_depth_only_where_the_model_has_one() -> None:
+    thin, thick = series_of(2, depth=2), series_of(2, depth=6)
+
+    with pytest.raises(ValueError, match=r"differ in their number of planes: \[2, 6\]"):
+        made("volumes", [thin, thick])
+    found = made("volumes", [thin, thick], depth=4)
+
+    assert found.shape == (4, 1, 4, 8, 8)
+    column = found[:, 0, :, 4, 4]
+    assert (column.diff(dim=1) >= 0).all()  # planes rise in value, resampled or not
+    assert column[0, 0] < column[0, -1]
+
+
+def test_fewer_planes_are_means_of_those_there_are() -> None:
+    found = made("volumes", [series_of(1, depth=4)], depth=2)
+    whole = made("volumes", [series_of(1, depth=4)])
+
+    torch.testing.assert_close(found, whole.unflatten(2, (2, 2)).mean(dim=3))
+
+
+@pytest.mark.parametrize("kind", ["planes", "series", "volumes"])
+def test_samples_are_the_same_in_memory_on_disk_and_in_pieces(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).random((3, 2, 5, 20, 12))
+    stacks = [VisitStack.from_array(images), VisitStack.from_array(images[:2] * 3)]
+    form = Form(kind=kind, image_size=(8, 8))
+
+    whole = healthy_samples(form, stacks)
+    monkeypatch.setattr(cache, "IN_MEMORY", 0)
+    monkeypatch.setattr(samples, "AT_ONCE", 20 * 12 * 2 * 2)  # two planes of both modalities
+    pieces = healthy_samples(form, stacks, file=tmp_path / "a.npy")
+
+    first = [one if isinstance(one, Tensor) else one[0] for one in (whole, pieces)]
+    assert torch.equal(*first)
+    assert (tmp_path / "a.npy").exists()
+
+
+class Spy:
+    """Images that know how many values were asked for at once at most."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images, self.most = images, 0
+        self.shape, self.dtype = images.shape, images.dtype
+
+    def __getitem__(self, where: object) -> np.ndarray:
+        found = self.images[where]
+        self.most = max(self.most, found.size)
+        return found
+
+
+@pytest.mark.parametrize("kind", ["planes", "series", "volumes"])
+def test_a_series_is_never_in_memory_as_a_whole(kind: str) -> None:
+    stack = VisitStack.from_array(np.random.rand(6, 2, 50, 8, 8))
+    spy = Spy(stack.images)
+    object.__setattr__(stack, "images", spy)
+
+    made(kind, [stack])
+
+    assert spy.most == 2 * 50 * 8 * 8  # one visit
+
+
+def test_labels_go_to_every_observed_plane() -> None:
+    images = np.random.rand(3, 2, 8, 8)
+    images[1] = np.nan
+    stack = VisitStack.from_array(images, axes="vzyx")
+
+    assert labels_of([stack], [1]).tolist() == [1, 1, 1, 1]
+    assert labels_of([stack], [[0, 0, 1]]).tolist() == [0, 0, 1, 1]
+    assert labels_of([stack, stack], [0, [[0, 1], [1, 1], [1, 0]]]).tolist() == [0] * 4 + [
+        *(0, 1, 1, 0)
+    ]
+    form = Form(kind="labelled", image_size=(8, 8))
+    planes, labels = healthy_samples(form, [stack], labels=[[0, 0, 1]])
+    assert torch.equal(planes, made("planes", [stack]))
+    assert labels.dtype == torch.int64
+
+
+def test_labels_that_do_not_fit_are_told() -> None:
     stack = series_of(3)
 
-    planes = healthy_samples("planes", [stack], (8, 8))
-    images, ages = healthy_samples("series", [stack], (8, 8))
+    with pytest.raises(ValueError, match="labels: got none for 1 series"):
+        made("labelled", [stack])
+    with pytest.raises(ValueError, match="labels: got 2 for 1 series"):
+        labels_of([stack], [0, 1])
+    with pytest.raises(ValueError, match=r"got shape \(2,\); give a number, \(3,\) or \(3, 1\)"):
+        labels_of([stack], [[0, 1]])
 
-    assert planes.shape == (3, 1, 8, 8)
-    assert torch.equal(images[0], planes)
-    assert ages.tolist() == [[0.0, 1.0, 2.0]]
+
+def test_a_kind_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 'patches'; a method learns from planes, series"):
+        Form(kind="patches", image_size=(8, 8))
+    with pytest.raises(ValueError, match="depth: planes have none"):
+        Form(kind="planes", image_size=(8, 8), depth=3)

@@ -1,66 +1,101 @@
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import napari_followup as nf
 from napari_followup.bundle import ModelBundle, load_bundle
-from napari_followup.methods import tdm
-from napari_followup.methods.sdm import PRESETS, SDMConfig
+from napari_followup.methods import anofpdm, tdm, vae3d
 from napari_followup.methods.tdm import TDMConfig
+from napari_followup.reading import write_npz
 from napari_followup.recipe import Recipe
 from napari_followup.stack import VisitStack
-from napari_followup.training.plan import TrainingPlan
+from napari_followup.synthetic.generic import GENERIC_ANOMALIES
+from napari_followup.training import train as door
+from napari_followup.training.card import About
+from napari_followup.training.plan import Augmentation, TrainingPlan
+from napari_followup.training.state import TrainingState
 
 PLAN = TrainingPlan(steps=4, batch=2, checkpoint_every=2)
 
 
 @pytest.fixture(autouse=True)
-def tiny_preset(
-    tiny_bundle: ModelBundle, tiny_tdm: ModelBundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(PRESETS, "tiny", replace(SDMConfig(**tiny_bundle.config), steps=1000))
+def tiny_presets(tiny_tdm: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
     temporal = replace(TDMConfig(**tiny_tdm.config), steps=1000, age_range=None)
     monkeypatch.setitem(tdm.PRESETS, "tiny", temporal)
     forward = {"motion": False, "prediction": "noise", "backward": False, "references": 1}
     monkeypatch.setitem(tdm.PRESETS, "tiny forward", replace(temporal, **forward))
 
 
-@pytest.fixture
-def cohort() -> list[VisitStack]:
-    return VisitStack.from_cohort(np.random.default_rng(0).random((3, 2, 16, 16)))
+def batches(states: list[TrainingState]) -> list[tuple[str, int]]:
+    return [(state.stage, state.batch) for state in states if state.batch]
 
 
 def test_training_goes_from_series_to_a_bundle_on_disk(
-    cohort: list[VisitStack], tmp_path: Path
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
 ) -> None:
-    seen: list[str] = []
+    states: list[TrainingState] = []
 
     bundle = nf.train(
         "sdm",
         cohort,
         tmp_path,
         PLAN,
-        preset="tiny",
-        name="mine",
-        on_loss=lambda stage, n, progress, loss: seen.append(stage),
+        settings=tiny_settings,
+        about=About(name="mine", author="A. Uthor", data_licence="CC0"),
+        device="cpu",
+        on_state=states.append,
     )
 
-    assert seen == ["denoise"] * 4 + ["features"]
+    assert batches(states) == [("denoise", n) for n in (1, 2, 3, 4)] + [("features", 1)]
     assert Recipe.default().score_key in bundle.healthy
-    assert bundle.card["subjects"] == 2
     assert nf.detect(cohort[0], load_bundle(tmp_path / "mine.safetensors")).mask.shape == (
         *(2, 1, 16, 16),
     )
+    examples = [state.example for state in states if state.example]
+    assert examples[0].given.shape == examples[0].healthy.shape == (2, 1, 16, 16)
+    assert any("3 series are few" in note for state in states for note in state.notes)
+
+
+def test_the_card_says_what_was_learned_and_what_the_model_sees(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    about = About(text="noise", author="A. Uthor", licence="MIT", data_licence="CC0")
+    bundle = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, about=about)
+
+    card = load_bundle(tmp_path / "sdm.safetensors").card
+    assert card == json.loads(json.dumps(bundle.card))
+    assert (card["about"], card["author"], card["licence"], card["data_licence"]) == (
+        *("noise", "A. Uthor", "MIT", "CC0"),
+    )
+    assert (card["subjects"], card["held_out_subjects"], card["visits"], card["planes"]) == (
+        *(2, 1, 4, 4),
+    )
+    assert card["ages"] is None
+    assert card["plan"]["steps"] == 4
+    assert len(card["losses"]["denoise"]["loss"]) == 4
+    assert len(card["losses"]["denoise"]["validation_loss"]) == 2
+    assert set(card["sees"]["mdice_percent"]) == set(GENERIC_ANOMALIES)
+    assert card["outlying_subjects"] == []
+    assert card["preset"] == "compact"
 
 
 def test_a_stopped_training_is_resumed_and_ends_as_if_it_had_not_been_stopped(
-    cohort: list[VisitStack], tmp_path: Path
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
 ) -> None:
-    whole = nf.train("sdm", cohort, tmp_path / "whole", PLAN, preset="tiny")
+    whole = nf.train("sdm", cohort, tmp_path / "whole", PLAN, settings=tiny_settings)
 
     with pytest.raises(nf.Cancelled, match="training again goes on"):
         nf.train(
@@ -68,37 +103,167 @@ def test_a_stopped_training_is_resumed_and_ends_as_if_it_had_not_been_stopped(
             cohort,
             tmp_path / "cut",
             PLAN,
-            preset="tiny",
-            on_loss=lambda s, n, p, loss: n < 3,
+            settings=tiny_settings,
+            on_state=lambda state: state.batch < 3,
         )
     assert not list((tmp_path / "cut").glob("*.safetensors"))
-    seen: list[tuple[str, int]] = []
+    states: list[TrainingState] = []
     resumed = nf.train(
-        "sdm",
-        cohort,
-        tmp_path / "cut",
-        PLAN,
-        preset="tiny",
-        on_loss=lambda stage, n, p, loss: seen.append((stage, n)),
+        "sdm", cohort, tmp_path / "cut", PLAN, settings=tiny_settings, on_state=states.append
     )
 
-    assert seen == [("denoise", 4), ("features", 1)]
+    assert batches(states) == [("denoise", 4), ("features", 1)]
     assert resumed.fingerprint == whole.fingerprint
 
 
-def test_what_is_finished_is_not_trained_again(cohort: list[VisitStack], tmp_path: Path) -> None:
-    first = nf.train("sdm", cohort, tmp_path, PLAN, preset="tiny")
+def test_what_is_finished_is_not_trained_again(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    first = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings)
+    states: list[TrainingState] = []
 
-    again = nf.train("sdm", cohort, tmp_path, PLAN, preset="tiny", on_loss=lambda *loss: False)
+    again = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
 
     assert again.fingerprint == first.fingerprint
+    assert batches(states) == []
 
 
-def test_an_unknown_preset_is_refused_with_the_known_ones(
-    cohort: list[VisitStack], tmp_path: Path
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"plan": replace(PLAN, batch=3)}, "plan batch was 2 and is now 3"),
+        (
+            {"plan": replace(PLAN, augmentation=Augmentation(shift=0.1))},
+            "plan augmentation shift was 0.0 and is now 0.1",
+        ),
+        ({"stacks": 2}, "data was "),
+        ({"settings": {"dropout": 0.2}}, "config dropout was 0.1 and is now 0.2"),
+    ],
+)
+def test_a_training_does_not_go_on_with_other_settings(
+    cohort: list[VisitStack],
+    tmp_path: Path,
+    tiny_settings: dict[str, Any],
+    change: dict[str, Any],
+    told: str,
 ) -> None:
-    with pytest.raises(ValueError, match="has no preset 'huge'; it has thesis, compact"):
-        nf.train("sdm", cohort, tmp_path, PLAN, preset="huge")
+    def stop(state: TrainingState) -> bool:
+        return state.batch < 1
+
+    with pytest.raises(nf.Cancelled):
+        nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=stop)
+
+    with pytest.raises(ValueError, match=told):
+        nf.train(
+            "sdm",
+            cohort[: change.get("stacks", 3)],
+            tmp_path,
+            change.get("plan", PLAN),
+            settings=tiny_settings | change.get("settings", {}),
+        )
+
+
+def test_what_decides_nothing_may_change(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    with pytest.raises(nf.Cancelled):
+        nf.train(
+            "sdm",
+            cohort,
+            tmp_path,
+            PLAN,
+            settings=tiny_settings,
+            on_state=lambda state: state.batch < 2,
+        )
+
+    other = replace(PLAN, checkpoint_minutes=1.0)
+    assert nf.train("sdm", cohort, tmp_path, other, settings=tiny_settings).method == "sdm"
+
+
+def test_series_may_be_named_by_a_folder(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for stack in cohort:
+        write_npz(tmp_path / "data" / f"{stack.subject}.npz", stack)
+
+    read = nf.train("sdm", tmp_path / "data", tmp_path / "a", PLAN, settings=tiny_settings)
+    given = nf.train("sdm", cohort, tmp_path / "b", PLAN, settings=tiny_settings)
+
+    assert read.fingerprint == given.fingerprint
+
+
+def test_subjects_that_the_model_explains_badly_are_told(
+    cohort: list[VisitStack],
+    tmp_path: Path,
+    tiny_settings: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "outlying", lambda *args, **more: ["subject-0001"])
+    states: list[TrainingState] = []
+
+    bundle = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
+
+    assert "far worse than the others: subject-0001; see whether" in states[-1].notes[0]
+    assert bundle.card["outlying_subjects"] == ["subject-0001"]
+    assert bundle.card["notes"][-1] == states[-1].notes[0]
+
+
+def test_without_a_gpu_the_time_is_said_before_it_is_spent(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    states: list[TrainingState] = []
+
+    def stop(state: TrainingState) -> bool:
+        states.append(state)
+        return state.batch < 1
+
+    with pytest.raises(nf.Cancelled):
+        nf.train(
+            "sdm",
+            cohort,
+            tmp_path,
+            replace(PLAN, steps=60),
+            settings=tiny_settings,
+            device="cpu",
+            on_state=stop,
+        )
+
+    notes = [note for state in states for note in state.notes]
+    assert [state.batch for state in states] == [0, 0, 1]
+    assert notes[1].startswith("denoise: about ")
+    assert "60 batches take about 1 min" in notes[1]
+
+
+def test_volumes_are_learned_as_volumes(tmp_path: Path) -> None:
+    stacks = VisitStack.from_cohort(np.random.default_rng(0).random((3, 2, 12, 20, 16)))
+    settings = {"image_size": (16, 16), "depth": 8, "channels": (8, 8), "code_features": 4}
+
+    bundle = nf.train("vae3d", stacks, tmp_path, PLAN, preset="published", settings=settings)
+
+    assert bundle.config["depth"] == 8
+    assert bundle.card["planes"] == 2 * 2 * 12
+    assert vae3d.VAE3D(vae3d.VAE3DConfig(**settings)).samples == "volumes"
+
+
+def test_labels_reach_a_method_that_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anofpdm.AnoFPDM, "takes_labels", True, raising=False)
+    seen: list[set[int]] = []
+    usual = anofpdm.AnoFPDM.loss
+
+    def loss(self: Any, stage: str, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        seen.append(set(batch[1].tolist()))
+        return usual(self, stage, batch, generator)
+
+    monkeypatch.setattr(anofpdm.AnoFPDM, "loss", loss)
+    stacks = VisitStack.from_cohort(np.random.default_rng(0).random((6, 2, 16, 16)))
+    settings = {"channels": (8, 16), "attention": (1,), "unshuffle": 2, "condition_features": 16}
+
+    nf.train("anofpdm", stacks, tmp_path, PLAN, settings=settings, labels=[0, 0, 1, 0, [0, 1], 0])
+
+    assert set.union(*seen) == {0, 1}
 
 
 @pytest.fixture
@@ -112,7 +277,7 @@ def followed() -> list[VisitStack]:
 def test_a_temporal_model_is_trained_on_series_and_knows_their_ages(
     followed: list[VisitStack], tmp_path: Path, preset: str
 ) -> None:
-    seen: list[str] = []
+    states: list[TrainingState] = []
 
     bundle = nf.train(
         "tdm",
@@ -120,11 +285,11 @@ def test_a_temporal_model_is_trained_on_series_and_knows_their_ages(
         tmp_path,
         PLAN,
         preset=preset,
-        name="mine",
-        on_loss=lambda stage, n, progress, loss: seen.append(stage),
+        about=About(name="mine"),
+        on_state=states.append,
     )
 
-    assert seen == ["change"] * 4
+    assert batches(states) == [("change", n) for n in (1, 2, 3, 4)]
     assert bundle.method == "tdm"
     assert Recipe.temporal().score_key in bundle.healthy
     low, high = bundle.config["age_range"]
@@ -142,28 +307,24 @@ def test_a_stopped_training_on_series_is_resumed_as_if_it_had_not_been_stopped(
     followed: list[VisitStack], tmp_path: Path, visits: int
 ) -> None:
     cohort = [stack.select(range(visits)) for stack in followed]
-    whole = nf.train("tdm", cohort, tmp_path / "whole", PLAN, preset="tiny")
+    varied = replace(PLAN, augmentation=Augmentation(shift=0.1, bias=0.1))
+    whole = nf.train("tdm", cohort, tmp_path / "whole", varied, preset="tiny")
 
     with pytest.raises(nf.Cancelled, match="training again goes on"):
         nf.train(
             "tdm",
             cohort,
             tmp_path / "cut",
-            PLAN,
+            varied,
             preset="tiny",
-            on_loss=lambda s, n, p, loss: n < 3,
+            on_state=lambda state: state.batch < 3,
         )
-    seen: list[int] = []
+    states: list[TrainingState] = []
     resumed = nf.train(
-        "tdm",
-        cohort,
-        tmp_path / "cut",
-        PLAN,
-        preset="tiny",
-        on_loss=lambda stage, n, p, loss: seen.append(n),
+        "tdm", cohort, tmp_path / "cut", varied, preset="tiny", on_state=states.append
     )
 
-    assert seen == [4]
+    assert batches(states) == [("change", 4)]
     assert resumed.fingerprint == whole.fingerprint
     assert resumed.healthy == whole.healthy
 
@@ -172,7 +333,7 @@ def test_a_subject_seen_once_does_not_end_a_training_on_series(
     followed: list[VisitStack], tmp_path: Path
 ) -> None:
     """Held out or not: it teaches no change, and there is nothing to predict it from."""
-    for once in range(4):
+    for once in (0, 3):
         cohort = [s.select([0]) if n == once else s for n, s in enumerate(followed)]
         half = replace(PLAN, held_out=0.5)
 
@@ -187,3 +348,75 @@ def test_subjects_that_are_all_seen_once_teach_no_change(
 ) -> None:
     with pytest.raises(ValueError, match="series has two observed visits"):
         nf.train("tdm", [s.select([0]) for s in cohort], tmp_path, PLAN, preset="tiny")
+
+
+SCRIPT = """
+import numpy as np
+import napari_followup as nf
+from napari_followup.training.plan import Augmentation, TrainingPlan
+
+plan = TrainingPlan(
+    steps=15, batch=4, checkpoint_every=5, checkpoint_minutes=1e-9, learning_rate=1e-2,
+    augmentation=Augmentation(rotation=9.0, intensity=0.1),
+)
+
+def note(state):
+    with open(ticks, "ab") as file:
+        file.write(b"." if state.batch else b"")
+
+images = np.random.default_rng(0).random((3, 2, 16, 16))
+nf.train(
+    "sdm", nf.VisitStack.from_cohort(images), out, plan, settings=settings, device="cpu",
+    on_state=note,
+)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_a_training_killed_five_times_at_any_moment_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["napari_followup.training.train"])
+    ticks = tmp_path / "ticks"
+
+    def started(run: str) -> Any:
+        told = {"out": str(tmp_path / run), "ticks": str(ticks), "settings": tiny_settings}
+        process = context.Process(target=exec, args=(SCRIPT, told))
+        ticks.write_bytes(b"")
+        process.start()
+        return process
+
+    def ended(process: Any) -> int:
+        process.join(60)
+        return process.exitcode
+
+    assert ended(started("whole")) == 0
+    rng, kills = random.Random(1), 0
+    for _ in range(5):
+        process, wait = started("cut"), rng.randint(1, 5)
+        while ticks.stat().st_size < wait and process.is_alive():
+            time.sleep(0.001)
+        time.sleep(rng.random() * 0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        kills += ended(process) == -signal.SIGKILL
+    assert ended(started("cut")) == 0
+
+    assert kills == 5
+    whole, cut = (load_bundle(tmp_path / run / "sdm.safetensors") for run in ("whole", "cut"))
+    assert whole.fingerprint == cut.fingerprint
+    for stage in ("denoise", "features"):
+        saved = [
+            torch.load(tmp_path / run / stage / "last.ckpt", weights_only=True)
+            for run in ("whole", "cut")
+        ]
+        for kind in ("current", "averaged"):
+            assert all(torch.equal(w, saved[1][kind][n]) for n, w in saved[0][kind].items())
+        moments = [each["optimizer"]["state"] for each in saved]
+        assert all(
+            torch.equal(moments[0][n][name], moments[1][n][name])
+            for n in moments[0]
+            for name in ("exp_avg", "exp_avg_sq")
+        )
+        assert saved[0]["curve"] == saved[1]["curve"]

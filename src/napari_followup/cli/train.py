@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import shlex
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.options import (
     FORMATS,
@@ -17,25 +15,28 @@ from napari_followup.cli.options import (
     add_seed,
     check_out,
     counted,
-    duration,
     read_data,
     stop_at_interrupt,
 )
+from napari_followup.cli.training_progress import progress
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.training.plan import TrainingPlan
+    from napari_followup.training.plan import Augmentation, TrainingPlan
 
 __all__ = ["add_parser", "run"]
 
-STAGES = {
-    "denoise": "the network learns to give back healthy images from noisy ones",
-    "features": "the features that images are compared by learn from the same healthy images",
-    "change": "the network learns how images of one subject change with age",
-}
 WHAT = {
+    "andi": "errors of single denoising steps (ANDi)",
+    "anoddpm": "diffusion from simplex noise (AnoDDPM)",
+    "anofpdm": "guided forward process, with labels or made-up ones (AnoFPDM)",
+    "cddpm": "diffusion under a code of the image (cDDPM)",
+    "disyre": "restoration learned from synthetic anomalies (DISYRE)",
+    "pddpm": "diffusion patch by patch (pDDPM)",
+    "sadm": "a reconstructing method, and a network that judges its residuals (SADM)",
     "sdm": "spatial diffusion model, for healthy images and what differs from them",
     "tdm": "temporal diffusion model, for visits that are missing or still to come",
+    "vae3d": "variational autoencoder of planes or volumes (VAE)",
 }
 TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
@@ -48,7 +49,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "train",
         parents=[shared],
         help="train a model on healthy series",
-        description="Ctrl-C stops at a checkpoint; the same command goes on from there.",
+        description="Ctrl-C stops at a checkpoint; the same command goes on from there, and so it "
+        "does after a crash.",
     )
     parser.add_argument(
         "method",
@@ -60,45 +62,102 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--out", type=Path, required=True, help="folder for checkpoints and the model"
     )
     parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
-    parser.add_argument("--preset", default="compact", help="compact or thesis (default: compact)")
-    _add_plan(parser)
-    parser.add_argument("--name", help="what the model is called (default: the method)")
-    parser.add_argument("--about", default="", help="a line on where the data come from")
+    _add_model(parser.add_argument_group("the model"))
+    _add_plan(parser.add_argument_group("the training"))
+    _add_augmentation(parser.add_argument_group("varied images", "left as they are by default"))
     add_device(parser)
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="GPUs to share a batch (default: 1)"
+    )
     add_seed(parser)
     parser.set_defaults(run=run)
 
 
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    """Length, batches and checkpoints."""
-    parser.add_argument("--steps", type=int, help="length in batches")
-    parser.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
-    parser.add_argument(
+def _add_model(group: Any) -> None:
+    """Model, its fields, and what its card says."""
+    group.add_argument(
+        "--preset", default="compact", help="compact, thesis, ... (default: compact)"
+    )
+    group.add_argument(
         "--image-size",
         type=int,
         nargs=2,
         metavar=("Y", "X"),
         help="pixels that planes are resampled to (default: as the series, 128 at most)",
     )
-    parser.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
-    parser.add_argument(
+    group.add_argument(
+        "--value-range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="what intensities are scaled to (default: the preset's)",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a field of the preset, such as channels=32,64,96; may be given again",
+    )
+    group.add_argument("--name", default="", help="what the model is called (default: the method)")
+    group.add_argument("--about", default="", help="a line on where the data come from")
+    group.add_argument("--author", default="", help="who trained it")
+    group.add_argument("--licence", default="", help="of the model")
+    group.add_argument("--data-licence", default="", help="of the images it learned from")
+
+
+def _add_plan(group: Any) -> None:
+    """Length, batches and checkpoints."""
+    group.add_argument("--steps", type=int, help="length in batches")
+    group.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
+    group.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
+    group.add_argument(
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="of them computed together (default: all, fewer where memory runs out)",
+    )
+    group.add_argument(
         "--learning-rate", type=float, default=1e-3, help="at its height (default: 1e-3)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--held-out",
         type=float,
         default=0.1,
         help="share of subjects kept for validation (default: 0.1)",
     )
-    parser.add_argument(
-        "--checkpoint-every", type=int, default=500, metavar="N", help="batches (default: 500)"
+    group.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=500,
+        metavar="N",
+        help="batches between validations; a checkpoint is written then, and every few minutes "
+        "(default: 500)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision",
         choices=["float32", "bf16"],
         default="float32",
         help="of the arithmetic (default: float32)",
     )
+    group.add_argument(
+        "--log", choices=["csv", "tensorboard"], default="csv", help="of the losses (default: csv)"
+    )
+
+
+def _add_augmentation(group: Any) -> None:
+    """How far training images are varied."""
+    group.add_argument(
+        "--flip", nargs="+", default=[], choices=["y", "x"], help="mirror along these axes"
+    )
+    for name, what in {
+        "rotation": "degrees, at most",
+        "scale": "share of the size",
+        "shift": "share of the plane's side",
+        "intensity": "share of the value range",
+        "bias": "strength of a smooth field",
+    }.items():
+        group.add_argument(f"--{name}", type=float, default=0.0, help=what)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,15 +165,16 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.device import choose_device
     from napari_followup.results import Cancelled
 
-    plan = _plan(args)
+    plan, settings = _plan(args), _model_settings(args)
     _check_preset(args.method, args.preset)
     check_out(args.out)
     device, stacks = str(choose_device(args.device)), read_data(args.data, args.split)
-    train = _trainer()
+    train, about = _trainer(), _about(args)
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
     given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}"
     print(f"{given}; {args.preset} {args.method} on {device}", flush=True)
     with stop_at_interrupt("batch") as stopped:
+        told = progress(stopped)
         try:
             bundle = train(
                 args.method,
@@ -122,11 +182,10 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 plan,
                 preset=args.preset,
-                image_size=tuple(args.image_size) if args.image_size else None,
-                name=args.name,
-                about=args.about,
+                settings=settings,
+                about=about,
                 device=device,
-                on_loss=_progress(stopped),
+                on_state=told,
             )
         except Cancelled:
             print(
@@ -134,13 +193,34 @@ def run(args: argparse.Namespace) -> int:
                 f"{args.command_line}"
             )
             return 130
-    path = args.out / f"{bundle.name}.safetensors"
-    loss = _validation_loss(args.out / _first_stage(args.method))
-    known = "" if loss is None else f", validation loss {loss:.4f}"
+    _tell_end(bundle, args.out / f"{bundle.name}.safetensors")
+    return 0
+
+
+def _tell_end(bundle: ModelBundle, path: Path) -> None:
+    """Print what the model can see, and what to do with it."""
+    if sees := bundle.card.get("sees"):
+        found = ", ".join(
+            f"{kind.replace('_', ' ')} {value}" for kind, value in sees["mdice_percent"].items()
+        )
+        print(
+            f"on {counted(sees['subjects'], 'held-out subject')}: "
+            f"{sees['false_positives_percent']} % of healthy pixels marked; mean Dice in per cent "
+            f"of drawn anomalies: {found}"
+        )
     words = TRY.get(bundle.method, ("detect", "SERIES"))
     try_it = shlex.join(["napari-followup", *words, "--model", str(path)])
+    known = _validation_loss(bundle)
     print(f"{path}: {bundle.fingerprint}{known}; now try it: {try_it} --out results")
-    return 0
+
+
+def _validation_loss(bundle: ModelBundle) -> str:
+    """Say the lowest one of the first stage."""
+    for stage in bundle.card.get("losses", {}).values():
+        if "weights_of" in stage:
+            return f", validation loss {stage['weights_of']['validation_loss']:.4f}"
+        break
+    return ""
 
 
 def _check_preset(method: str, preset: str) -> None:
@@ -151,35 +231,46 @@ def _check_preset(method: str, preset: str) -> None:
         raise ValueError(f"preset: got {preset!r}; {method} has {', '.join(presets)}")
 
 
-def _first_stage(method: str) -> str:
-    from napari_followup.methods import method_class
+def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Fields of the preset to change."""
+    from napari_followup.training.settings import read_setting
 
-    return str(method_class(method).stages[0])
-
-
-def _validation_loss(stage: Path) -> float | None:
-    """Last one of a stage, as its tables of losses have it; none in a short training."""
-    tables = (stage / "losses").glob("from-*/metrics.csv")
-    for path in sorted(tables, key=lambda path: path.stat().st_mtime, reverse=True):
-        with path.open(newline="", encoding="utf-8") as file:
-            losses = [row.get("validation_loss") for row in csv.DictReader(file)]
-        if known := [float(loss) for loss in losses if loss]:
-            return known[-1]
-    return None
+    found = dict(read_setting(text) for text in args.set)
+    if args.image_size:
+        found["image_size"] = tuple(args.image_size)
+    if args.value_range:
+        found["value_range"] = tuple(args.value_range)
+    return found
 
 
 def _plan(args: argparse.Namespace) -> TrainingPlan:
     from napari_followup.training.plan import TrainingPlan
 
-    return TrainingPlan(
-        steps=args.steps,
-        minutes=args.minutes,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-        held_out=args.held_out,
-        checkpoint_every=args.checkpoint_every,
-        precision=args.precision,
-        seed=args.seed,
+    names = (
+        *("steps", "minutes", "batch", "at_once", "learning_rate", "held_out", "devices"),
+        *("checkpoint_every", "precision", "log", "seed"),
+    )
+    given = {name: getattr(args, name) for name in names}
+    return TrainingPlan(augmentation=_augmentation(args), **given)
+
+
+def _augmentation(args: argparse.Namespace) -> Augmentation:
+    from napari_followup.training.plan import Augmentation
+
+    names = ("rotation", "scale", "shift", "intensity", "bias")
+    given = {name: getattr(args, name) for name in names}
+    return Augmentation(flip=tuple(args.flip), **given)
+
+
+def _about(args: argparse.Namespace) -> Any:
+    from napari_followup.training.card import About
+
+    return About(
+        name=args.name,
+        text=args.about,
+        author=args.author,
+        licence=args.licence,
+        data_licence=args.data_licence,
     )
 
 
@@ -194,26 +285,3 @@ def _trainer() -> Callable[..., ModelBundle]:
             ) from error
         raise
     return train
-
-
-def _progress(
-    stopped: Callable[[], bool], every: float = 10.0
-) -> Callable[[str, int, float, float], bool]:
-    """Make an `on_loss` that prints a line every few seconds and says when to stop."""
-    said, start, first = 0.0, time.monotonic(), 0.0
-    stage = ""
-
-    def tell(name: str, step: int, progress: float, loss: float) -> bool:
-        nonlocal said, start, first, stage
-        now = time.monotonic()
-        if name != stage:
-            stage, start, first = name, now, progress
-            print(f"{name}: {STAGES.get(name, 'the next phase')}", flush=True)
-        progress = min(progress, 1.0)  # the last batch may end after its time
-        if now - said >= every or progress >= 1:
-            said, gained = now, progress - first
-            left = duration((now - start) / gained * (1 - progress)) if gained > 0 else "?"
-            print(f"{name} batch {step}  {progress:4.0%}  loss {loss:.4f}  {left} left", flush=True)
-        return not stopped()
-
-    return tell

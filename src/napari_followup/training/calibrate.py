@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from napari_followup.bundle import HealthyScores, ModelBundle
-from napari_followup.methods import method_class
-from napari_followup.preparation import prepare
 from napari_followup.recipe import Recipe
-from napari_followup.scoring import examiner, score_series
+from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
+from napari_followup.training.examining import scored
 
 __all__ = ["healthy_scores"]
 
@@ -40,14 +37,10 @@ def healthy_scores(
     ModelBundle
         With one more entry in ``healthy``, or in that of the part that finds the evidence.
     """
-    model, wanted = examiner(bundle, recipe)
-    method, options = model.build(device), method_class(model.method).options_type(**wanted)
-    found = []
-    with torch.no_grad():
-        for index, stack in enumerate(stacks):
-            visits = prepare(stack, model, torch.device(device)).visits
-            generator = torch.Generator().manual_seed(seed + index)
-            evidence = method.examine(visits, options, generator, lambda done, total: None)
-            found.append(score_series(visits, evidence, recipe)["final"].cpu().numpy().ravel())
-    scored = model.with_healthy(recipe.score_key, HealthyScores.of(found))
-    return scored if model is bundle else bundle.with_part(scored)
+    model, _ = examiner(bundle, recipe)
+    found = [
+        scored(bundle, stack, recipe, device=device, seed=seed + index).maps["final"]
+        for index, stack in enumerate(stacks)
+    ]
+    known = model.with_healthy(recipe.score_key, HealthyScores.of(found))
+    return known if model is bundle else bundle.with_part(known)

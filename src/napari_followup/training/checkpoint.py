@@ -2,29 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from errno import EIO
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-__all__ = ["LAST", "Checkpoint", "read_checkpoint", "refresh_norms"]
+__all__ = ["LAST", "Best", "Checkpoint", "read_checkpoint", "refresh_norms", "write_checkpoint"]
 
 LAST = "last.ckpt"
-PREFIX = "method."  # the method inside the module that Lightning trains
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Best:
+    """The averaged weights with the lowest validation loss so far."""
+
+    batch: int
+    loss: float
+    weights: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
-    """How far a stage had come: batches, seconds, and the averaged weights by name."""
+    """All that a stage needs to go on as if it had not been interrupted.
 
-    path: Path
-    step: int
+    There is no state of random numbers: they all follow from the seed and the batch number.
+    """
+
+    step: int  # batches done
     seconds: float
+    at_once: int  # images computed together, fewer than planned where memory ran out
+    current: Mapping[str, Tensor]
     averaged: Mapping[str, Tensor]
+    optimizer: Mapping[str, Any]
+    curve: Mapping[str, Any]  # fields of a `LossCurve`
+    best: Best | None = None
+
+    @property
+    def chosen(self) -> Mapping[str, Tensor]:
+        """Weights to use: the best averaged ones, or the last where none were validated."""
+        return self.averaged if self.best is None else self.best.weights
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the last checkpoint of a stage in the place of the one before, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, for want of room for example; the one before is still there.
+    """
+    path, draft = folder / LAST, folder / f"{LAST}.partial"
+    values = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    values["best"] = None if checkpoint.best is None else vars(checkpoint.best)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            torch.save(values, file)
+        draft.replace(path)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        kept = (
+            "the one before is kept, and the same command goes on from it"
+            if path.exists()
+            else "there is none yet"
+        )
+        raise OSError(
+            getattr(error, "errno", None) or EIO,
+            f"cannot write a checkpoint to {str(folder)!r} "
+            f"({getattr(error, 'strerror', None) or error}); {kept}: make room first",
+        ) from error
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
@@ -33,7 +87,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     Parameters
     ----------
     folder
-        Where `fit_stage` wrote it.
+        Where `write_checkpoint` put it.
 
     Returns
     -------
@@ -50,11 +104,9 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     try:
         found = torch.load(path, weights_only=True, map_location="cpu")
-        weights = {name.removeprefix(PREFIX): value for name, value in found["state_dict"].items()}
-        return Checkpoint(
-            path=path, step=found["global_step"], seconds=found["seconds"], averaged=weights
-        )
-    except (RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        best = None if found["best"] is None else Best(**found["best"])
+        return Checkpoint(**{**found, "best": best})
+    except (RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
         raise ValueError(
             f"{path}: not a checkpoint that training can go on from; delete it to begin anew"
         ) from error
@@ -70,9 +122,9 @@ def refresh_norms(method: nn.Module, planes: Tensor, *, batch: int = 64, most: i
     Parameters
     ----------
     method
-        Its direct submodules that hold batch norms take planes.
+        Its direct submodules that hold batch norms take planes, and so do those of a method in it.
     planes
-        Training planes, ``(plane, modality, y, x)`` in the model's value range.
+        Training planes, ``(plane, modality, y, x)`` in the model's value range, or volumes.
     batch
         Planes a pass; each pass counts alike, so the last one is not a smaller one.
     most
@@ -80,7 +132,7 @@ def refresh_norms(method: nn.Module, planes: Tensor, *, batch: int = 64, most: i
     """
     chosen = planes[:: -(-len(planes) // most)]
     batches = chosen.tensor_split(max(1, len(chosen) // batch))
-    for part in method.children():
+    for part in _parts(method):
         norms = [layer for layer in part.modules() if isinstance(layer, _BatchNorm)]
         if not norms:
             continue
@@ -98,3 +150,12 @@ def refresh_norms(method: nn.Module, planes: Tensor, *, batch: int = 64, most: i
             norm.momentum = momentum
         for layer, training in was:
             layer.training = training
+
+
+def _parts(method: nn.Module) -> Iterator[nn.Module]:
+    """Submodules of a method, and of the one that it stands on, if any."""
+    for part in method.children():
+        if hasattr(part, "stages"):
+            yield from _parts(part)
+        else:
+            yield part

@@ -1,234 +1,236 @@
-"""Training samples: healthy series as planes in a model's range and size, drawn reproducibly."""
+"""Training samples: healthy series as planes, series or volumes in a model's range and size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import IterableDataset
 
 from napari_followup.intensity import fit_scaling
 from napari_followup.planes import resize_planes
 from napari_followup.stack import VisitStack
+from napari_followup.training.batches import Samples
+from napari_followup.training.cache import filled
+from napari_followup.training.subjects import seen_twice
 
-__all__ = [
-    "RandomBatches",
-    "Samples",
-    "healthy_planes",
-    "healthy_samples",
-    "healthy_series",
-    "picked",
-    "size_of",
-    "split_subjects",
-]
+__all__ = ["KINDS", "MOST_VISITS", "Form", "healthy_samples", "labels_of"]
 
-Samples = Tensor | tuple[Tensor, Tensor]
-"""Planes (plane, modality, y, x), or series (series, visit, modality, y, x) and their ages."""
-
+KINDS = ("planes", "series", "volumes", "labelled")
 MOST_VISITS = 16  # of one series
+AT_ONCE = 2**24  # pixels that are scaled and resampled together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What samples a method wants: of which kind, in which size and range.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+
+    kind: str
+    image_size: tuple[int, int]  # (y, x) in pixels
+    value_range: tuple[float, float] = (0.0, 1.0)  # where low and high percentiles of a series go
+    depth: int | None = None  # planes of a volume, of "volumes" only; those it has when not given
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"samples: got {self.kind!r}; a method learns from {', '.join(KINDS)}")
+        if self.depth is not None and self.kind != "volumes":
+            raise ValueError(f"depth: {self.kind} have none; leave it out")
 
 
 def healthy_samples(
-    kind: str,
+    form: Form,
     stacks: Sequence[VisitStack],
-    image_size: tuple[int, int],
-    value_range: tuple[float, float] = (0.0, 1.0),
+    *,
+    labels: Sequence[ArrayLike] | None = None,
+    file: Path | None = None,
+    always: bool = False,
 ) -> Samples:
-    """Training samples of the kind a method learns from.
+    """Training samples of the kind a method learns from, made a few planes at a time.
 
     Parameters
     ----------
-    kind
-        ``"planes"`` or ``"series"``.
-    stacks, image_size, value_range
-        As for `healthy_planes`.
+    form
+        Kind, size and range. "planes" is every observed plane ``(plane, modality, y, x)``;
+        "volumes" every observed visit ``(volume, modality, z, y, x)``; "series" every plane of
+        every series with two observed visits or more, ``(series, visit, modality, y, x)`` with
+        ages ``(series, visit)``, NaN in the place of visits that a series does not have, and of
+        very many visits evenly spread ones; "labelled" is "planes" with ``(plane,)`` labels.
+    stacks
+        Series of one training; each is scaled by itself.
+    labels
+        See `labels_of`, for "labelled" only.
+    file, always
+        Where samples go that are large, and whether all do: see `cache.filled`.
 
     Returns
     -------
     Samples
-        On the CPU.
+        float32 images on the CPU, ages float64, labels int64.
+
+    Raises
+    ------
+    ValueError
+        If there is no series, they differ in their number of modalities or, as volumes, of planes,
+        or labels are missing.
     """
-    make = healthy_series if kind == "series" else healthy_planes
-    return make(stacks, image_size, value_range)
+    if form.kind == "series":
+        stacks = seen_twice(stacks)
+    _check(form, stacks)
+    count, shape = _shape(form, stacks)
+
+    def fill(array: NDArray[np.float32]) -> None:
+        start = 0
+        for stack in stacks:
+            for place, z, planes in _pieces(stack, form):
+                if form.kind == "series":
+                    _put(array[:, place], start, z, planes, form)
+                else:
+                    _put(array, start + place * _samples_a_visit(form, stack), z, planes, form)
+            start += _samples_of(form, stack)
+
+    images = filled((count, *shape), fill, file, always=always)
+    if form.kind == "series":
+        return images, torch.cat([_ages(stack, shape[0], form) for stack in stacks])
+    if form.kind == "labelled":
+        return images, labels_of(stacks, labels)
+    return images
 
 
-def healthy_planes(
-    stacks: Sequence[VisitStack],
-    image_size: tuple[int, int],
-    value_range: tuple[float, float] = (0.0, 1.0),
-) -> Tensor:
-    """Every observed plane of every series, scaled per series and resampled.
+def labels_of(stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None) -> Tensor:
+    """Label of every observed plane, in the order of the samples.
 
     Parameters
     ----------
     stacks
-        Healthy series; those of one training agree in their modalities.
-    image_size
-        ``(y, x)`` in pixels.
-    value_range
-        What the series' low and high percentiles are mapped to.
+        The series.
+    labels
+        One entry a series, 0 for healthy: a number, ``(visit,)`` or ``(visit, z)``.
 
     Returns
     -------
     Tensor
-        ``(plane, modality, y, x)`` float32 on the CPU.
+        ``(plane,)`` int64.
 
     Raises
     ------
     ValueError
-        If there is no series, or they differ in their number of modalities.
+        If there is not one entry a series, or one does not fit its series.
     """
+    if labels is None or len(labels) != len(stacks):
+        raise ValueError(
+            f"labels: got {'none' if labels is None else len(labels)} for {len(stacks)} series; "
+            "give one entry a series: a number, one a visit, or (visit, z)"
+        )
+    found = []
+    for stack, entry in zip(stacks, labels, strict=True):
+        given, shape = np.asarray(entry, dtype=np.int64), (stack.n_visits, stack.shape[2])
+        if given.shape not in ((), shape[:1], shape):
+            raise ValueError(
+                f"labels of {stack.subject!r}: got shape {given.shape}; give a number, "
+                f"{shape[:1]} or {shape}"
+            )
+        whole = np.broadcast_to(given[:, None] if given.ndim == 1 else given, shape)
+        found.append(torch.from_numpy(whole[stack.is_observed].ravel().copy()))
+    return torch.cat(found)
+
+
+def _check(form: Form, stacks: Sequence[VisitStack]) -> None:
     if not stacks:
         raise ValueError("training needs at least one healthy series, got none")
-    _check_modalities(stacks)
-    return torch.cat([_planes_of(stack, image_size, value_range) for stack in stacks])
-
-
-def healthy_series(
-    stacks: Sequence[VisitStack],
-    image_size: tuple[int, int],
-    value_range: tuple[float, float] = (0.0, 1.0),
-) -> tuple[Tensor, Tensor]:
-    """Every plane of every series with two observed visits or more, scaled and resampled alike.
-
-    Parameters
-    ----------
-    stacks
-        Healthy series; those of one training agree in their modalities.
-    image_size
-        ``(y, x)`` in pixels.
-    value_range
-        What the series' low and high percentiles are mapped to.
-
-    Returns
-    -------
-    tuple of Tensor
-        Images ``(series, visit, modality, y, x)`` float32 and ages ``(series, visit)`` float64,
-        NaN in the place of visits that a series does not have; on the CPU. Of series with very
-        many visits, evenly spread ones are kept.
-
-    Raises
-    ------
-    ValueError
-        If no series has two observed visits, or they differ in their number of modalities.
-    """
-    long = seen_twice(stacks)
-    _check_modalities(long)
-    most = min(MOST_VISITS, max(int(stack.is_observed.sum()) for stack in long))
-    images, ages = [], []
-    for stack in long:
-        planes = _planes_of(stack, image_size, value_range)
-        series = planes.unflatten(0, (-1, stack.shape[2])).transpose(0, 1)  # (z, visit, ...)
-        years = torch.from_numpy(stack.ages[stack.is_observed])
-        kept = torch.linspace(0, len(years) - 1, min(most, len(years))).round().long()
-        missing = most - len(kept)
-        images.append(F.pad(series[:, kept], (0, 0, 0, 0, 0, 0, 0, missing)))
-        ages.append(F.pad(years[kept], (0, missing), value=torch.nan).expand(len(series), -1))
-    return torch.cat(images), torch.cat(ages)
-
-
-def seen_twice(stacks: Sequence[VisitStack]) -> list[VisitStack]:
-    """Series with two observed visits or more: those that show a change.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    found = [stack for stack in stacks if stack.is_observed.sum() > 1]
-    if not found:
-        raise ValueError(
-            f"none of {len(stacks)} series has two observed visits: change over time is learned "
-            "from subjects seen at least twice"
-        )
-    return found
-
-
-def _check_modalities(stacks: Sequence[VisitStack]) -> None:
     counts = {stack.shape[1] for stack in stacks}
     if len(counts) > 1:
         raise ValueError(
             f"series differ in their number of modalities: {sorted(counts)}; train on one kind"
         )
-
-
-def _planes_of(
-    stack: VisitStack, image_size: tuple[int, int], value_range: tuple[float, float]
-) -> Tensor:
-    """(visit · z, modality, y, x) of the observed visits."""
-    observed = np.asarray(stack.images[np.flatnonzero(stack.is_observed)])
-    scaled = [
-        fit_scaling(stack, value_range, modality=m).apply(observed[:, m])
-        for m in range(observed.shape[1])
-    ]
-    images = torch.from_numpy(np.stack(scaled, axis=2))  # (visit, z, modality, y, x)
-    return resize_planes(images.flatten(0, 1), image_size)
-
-
-def split_subjects(
-    stacks: Sequence[VisitStack], held_out: float, seed: int
-) -> tuple[list[VisitStack], list[VisitStack]]:
-    """Subjects to train on, and those kept aside for validation and the healthy score quantiles.
-
-    Parameters
-    ----------
-    stacks
-        One series a subject.
-    held_out
-        Share of the subjects to keep aside; at least one is, and at least one is not.
-    seed
-        Source of the random choice.
-
-    Returns
-    -------
-    tuple of list
-        Training and held-out series, each in the order given.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two subjects are given.
-    """
-    if len(stacks) < 2:
+    depths = {stack.shape[2] for stack in stacks}
+    if form.kind == "volumes" and form.depth is None and len(depths) > 1:
         raise ValueError(
-            f"training needs at least 2 subjects, one of them to validate on; got {len(stacks)}"
+            f"series differ in their number of planes: {sorted(depths)}; cut them alike "
+            "(nf.cropped, nf.regridded), or give the model a depth"
         )
-    order = np.random.default_rng(seed).permutation(len(stacks))
-    count = min(max(1, round(held_out * len(stacks))), len(stacks) - 1)
-    return [stacks[i] for i in sorted(order[count:])], [stacks[i] for i in sorted(order[:count])]
 
 
-class RandomBatches(IterableDataset[Samples]):
-    """Endless batches; batch `n` is the same in every run with the same seed.
-
-    So a training resumed at batch `start` sees what it would have seen without the interruption.
-    """
-
-    def __init__(self, samples: Samples, batch: int, seed: int, start: int = 0) -> None:
-        super().__init__()
-        self.samples, self.batch, self.seed, self.start = samples, batch, seed, start
-
-    def __iter__(self) -> Iterator[Samples]:
-        """Yield what `samples` is, ``batch`` of them."""
-        n = self.start
-        while True:
-            rng = np.random.default_rng((self.seed, n))
-            yield picked(
-                self.samples, torch.from_numpy(rng.integers(size_of(self.samples), size=self.batch))
-            )
-            n += 1
+def _shape(form: Form, stacks: Sequence[VisitStack]) -> tuple[int, tuple[int, ...]]:
+    """How many samples there are, and the shape of one."""
+    count = sum(_samples_of(form, stack) for stack in stacks)
+    modalities = stacks[0].shape[1]
+    if form.kind == "volumes":
+        return count, (modalities, form.depth or stacks[0].shape[2], *form.image_size)
+    if form.kind == "series":
+        most = max(len(_taken(form, stack)) for stack in stacks)
+        return count, (most, modalities, *form.image_size)
+    return count, (modalities, *form.image_size)
 
 
-def size_of(samples: Samples) -> int:
-    """How many samples there are."""
-    return len(samples if isinstance(samples, Tensor) else samples[0])
+def _samples_of(form: Form, stack: VisitStack) -> int:
+    visits = 1 if form.kind == "series" else int(stack.is_observed.sum())
+    return visits * _samples_a_visit(form, stack)
 
 
-def picked(samples: Samples, which: Tensor | slice) -> Samples:
-    """Take some of the samples, in the form they come in."""
-    if isinstance(samples, Tensor):
-        return samples[which]
-    return samples[0][which], samples[1][which]
+def _samples_a_visit(form: Form, stack: VisitStack) -> int:
+    return 1 if form.kind == "volumes" else int(stack.shape[2])
+
+
+def _taken(form: Form, stack: VisitStack) -> NDArray[np.intp]:
+    """Positions of the visits that samples are made of."""
+    observed = np.flatnonzero(stack.is_observed)
+    if form.kind != "series" or len(observed) <= MOST_VISITS:
+        return observed
+    return np.asarray(observed[np.linspace(0, len(observed) - 1, MOST_VISITS).round().astype(int)])
+
+
+def _pieces(stack: VisitStack, form: Form) -> Iterator[tuple[int, int, Tensor]]:
+    """Place among the visits taken, first z, and planes (z, modality, y, x) in range and size."""
+    scalings = [fit_scaling(stack, form.value_range, modality=m) for m in range(stack.shape[1])]
+    pixels = int(np.prod(stack.shape[-2:])) * stack.shape[1]
+    step = max(1, AT_ONCE // pixels)
+    for place, visit in enumerate(_taken(form, stack)):
+        whole = []
+        for z in range(0, stack.shape[2], step):
+            piece = np.asarray(stack.images[visit, :, z : z + step])
+            scaled = [scaling.apply(piece[m]) for m, scaling in enumerate(scalings)]
+            planes = resize_planes(torch.from_numpy(np.stack(scaled, axis=1)), form.image_size)
+            if form.depth is None:
+                yield place, z, planes
+            whole.append(planes)
+        if form.depth is not None:
+            yield place, 0, _resized(torch.cat(whole), form.depth)
+
+
+def _resized(planes: Tensor, depth: int) -> Tensor:
+    """(z, modality, y, x) with `depth` planes, which are means or mixtures of those there are."""
+    columns = planes.movedim(0, -1).flatten(0, -2)[None]
+    if depth < len(planes):
+        found = F.adaptive_avg_pool1d(columns, depth)
+    else:
+        found = F.interpolate(columns, size=depth, mode="linear", align_corners=False)
+    resized: Tensor = found[0].unflatten(0, planes.shape[1:]).movedim(-1, 0)
+    return resized
+
+
+def _put(array: NDArray[Any], first: int, z: int, planes: Tensor, form: Form) -> None:
+    """Write planes from `z` on into the samples of their visit, the first of which is `first`."""
+    found = planes.numpy()
+    if form.kind == "volumes":
+        array[first, :, z : z + len(found)] = found.swapaxes(0, 1)
+    else:
+        array[first + z : first + z + len(found)] = found
+
+
+def _ages(stack: VisitStack, most: int, form: Form) -> Tensor:
+    """(z, visit) years of a series, NaN beyond its visits."""
+    years = torch.from_numpy(stack.ages[_taken(form, stack)])
+    filled_up = F.pad(years, (0, most - len(years)), value=torch.nan)
+    return filled_up.expand(stack.shape[2], -1)

@@ -1,46 +1,85 @@
-"""Train a model from healthy series to a finished bundle: for the command line and the widget."""
+"""Train a model from healthy series to a finished bundle: for scripts, command line and widget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.methods import method_class, method_presets, method_recipe
+from napari_followup.device import choose_device
+from napari_followup.methods import method_class, method_recipe
+from napari_followup.methods.method import main_stage
+from napari_followup.reading.replacing import replacing
 from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.training.batches import Samples
 from napari_followup.training.calibrate import healthy_scores
-from napari_followup.training.checkpoint import refresh_norms
+from napari_followup.training.card import About, data_summary, loss_curves, model_card
+from napari_followup.training.checkpoint import read_checkpoint, refresh_norms
+from napari_followup.training.checks import check_series, listed
+from napari_followup.training.data import Cohort, cohort_of, drop_files, samples_of
+from napari_followup.training.devices import check_devices, companions
+from napari_followup.training.examples import example_maker
 from napari_followup.training.fit import fit_stage
-from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.samples import Samples, healthy_samples, seen_twice, split_subjects
+from napari_followup.training.plan import FREE, TrainingPlan
+from napari_followup.training.resume import check_out, go_on
+from napari_followup.training.sanity import outlying, what_it_sees
+from napari_followup.training.settings import chosen_config, form_of, placed_well
+from napari_followup.training.state import OnState, TrainingState
+from napari_followup.training.subjects import Given, given_series
+from napari_followup.training.timing import duration_note, seconds_a_batch
 
 __all__ = ["train"]
 
-MULTIPLE, LARGEST = 16, 128  # pixels; every preset's U-Net can halve multiples of 16
-OnLoss = Callable[[str, int, float, float], "bool | None"]
-"""Called with stage, batch number, progress in [0, 1] and loss; returns False to stop."""
+FINISHED = "finished.safetensors"
+OUTLYING = (
+    "the model explains these subjects far worse than the others: {}; see whether they are "
+    "healthy, and train without them if not"
+)
+WORTH_TIMING = 50  # batches; a shorter stage is over before one could say how long it takes
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Run:
+    """One training, as its parts need to know it."""
+
+    method: str
+    plan: TrainingPlan
+    out: Path
+    device: torch.device
+    on_state: OnState | None
+
+    def tell(self, stage: str, *notes: str) -> None:
+        """Say what is not about a batch."""
+        if not (notes and self.on_state):
+            return
+        state = TrainingState(stage=stage, batch=0, progress=0.0, notes=notes)
+        if self.on_state(state) is False:
+            raise Cancelled(f"training was stopped before {stage!r}")
+
+    def finished(self, stage: str) -> Path:
+        """Where the weights of a finished stage lie."""
+        return self.out / stage / FINISHED
 
 
 def train(
     method: str,
-    stacks: Sequence[VisitStack],
+    stacks: Given,
     out: str | Path,
-    plan: TrainingPlan,
+    plan: TrainingPlan | None = None,
     *,
     preset: str = "compact",
-    image_size: tuple[int, int] | None = None,
-    name: str | None = None,
-    about: str = "",
-    device: str = "cpu",
-    on_loss: OnLoss | None = None,
+    settings: Mapping[str, Any] | None = None,
+    about: About | None = None,
+    labels: Sequence[ArrayLike] | None = None,
+    device: str = "auto",
+    on_state: OnState | None = None,
 ) -> ModelBundle:
     """Train `method` on healthy series, stage by stage, and write the bundle.
 
@@ -49,24 +88,26 @@ def train(
     method
         A name of the methods table, such as ``"sdm"``.
     stacks
-        Healthy series, one a subject; some are kept aside for validation and for the healthy
-        scores.
+        Healthy series, one a subject, or a table, folder or file of them; some subjects are kept
+        aside for validation and for the healthy scores.
     out
         Folder for checkpoints, loss tables and the finished ``<name>.safetensors``. Where it holds
         a checkpoint, training goes on from there.
     plan
-        Length, batch, learning rate, seed.
+        Length, batch, learning rate, devices, augmentation, seed; an hour if not given.
     preset
         One of the method's presets; the number of modalities follows the series.
-    image_size
-        ``(y, x)`` in pixels that planes are resampled to; when none is given, the size of the
-        series, brought to a multiple of 16 and to at most 128 pixels a side.
-    name, about
-        What the bundle is called, and a line on where the data come from.
+    settings
+        Fields of the preset to change, such as ``{"image_size": (96, 96)}``; without it planes keep
+        the size of the series, brought to a multiple of 16 and to at most 128 pixels a side.
+    about
+        Name of the model, author, licences, and a line on where the data come from.
+    labels
+        One entry a series, for methods that learn from labels: see `samples.labels_of`.
     device
-        ``"cpu"`` or ``"cuda"``.
-    on_loss
-        Called after every batch; return False to stop.
+        ``"auto"``, ``"cpu"`` or ``"cuda"``; ``plan.devices`` says how many.
+    on_state
+        Told how it stands after every batch; returns False to stop.
 
     Returns
     -------
@@ -76,102 +117,141 @@ def train(
     Raises
     ------
     ValueError
-        If the preset is not known or the series do not go together.
+        If something is not known, the series do not go together, or `out` holds a training with
+        other settings.
+    FloatingPointError
+        If the loss is no number any more.
+    OSError
+        If nothing can be written into `out`; the last checkpoint stays there.
     Cancelled
-        If `on_loss` returned False; the last checkpoint stays in `out`.
+        If `on_state` returned False; the last checkpoint stays in `out`.
     """
-    out = Path(out)
-    torch.manual_seed(plan.seed)
-    kind = method_class(method)
-    if kind.samples == "series":
-        stacks = seen_twice(stacks)
-    training, validation = split_subjects(stacks, plan.held_out, plan.seed)
-    config = _config(method, preset, stacks[0], image_size)
-    learned, held_out = (
-        healthy_samples(kind.samples, part, config.image_size, config.value_range)
-        for part in (training, validation)
+    run = _Run(
+        method=method,
+        plan=plan or TrainingPlan(minutes=60),
+        out=Path(out),
+        device=choose_device(device),
+        on_state=on_state,
     )
-    model = kind(kind.fitted(config, learned)).to(memory_format=torch.channels_last)
-    for index, stage in enumerate(model.stages):
-        _run_stage(
-            model, stage, (learned, held_out), plan, out / stage, index == 0, device, on_loss
-        )
-    model.to("cpu").eval()
+    check_devices(run.plan.devices, run.device)
+    check_out(run.out)
+    given = given_series(stacks)
+    notes = check_series(given)
+    config = chosen_config(method, preset, settings or {}, given[0].shape)
+    plain = method_class(method)(config)
+    cohort = cohort_of(given, plain, run.plan, labels)
+    go_on(run.out, _settings(run, preset, config, cohort))
+    run.tell("data", *notes)
+    model = _learned(run, plain, cohort)
     bundle = ModelBundle(
-        name=name or method,
+        name=(about or About()).name or method,
         method=method,
         config=asdict(model.config),
         weights=model.state_dict(),
-        card=_card(training, validation, plan, preset, about),
     )
-    bundle = healthy_scores(bundle, validation, method_recipe(method), device=device)
-    return load_bundle(save_bundle(bundle, out / f"{bundle.name}.safetensors"))
+    losses = loss_curves(run.out, model.stages)
+    return _judged(
+        run, bundle, cohort, about or About(), {"preset": preset, "losses": losses, "notes": notes}
+    )
 
 
-def _config(
-    method: str, preset: str, example: VisitStack, image_size: tuple[int, int] | None
-) -> Any:
-    presets = method_presets(method)
-    if preset not in presets:
-        raise ValueError(f"method {method!r} has no preset {preset!r}; it has {', '.join(presets)}")
-    size = image_size or _size_like(example.shape[-2:])
-    return replace(presets[preset], modalities=example.shape[1], image_size=size)
+def _settings(run: _Run, preset: str, config: Any, cohort: Cohort) -> dict[str, Any]:
+    """All that decides what is learned."""
+    plan = {name: value for name, value in asdict(run.plan).items() if name not in FREE}
+    return {
+        "method": run.method,
+        "preset": preset,
+        "config": asdict(config),
+        "plan": plan,
+        "data": cohort.fingerprint,
+    }
 
 
-def _size_like(plane: tuple[int, ...]) -> tuple[int, int]:
-    """Shape of `plane` with its longer side at most `LARGEST` and both multiples of `MULTIPLE`."""
-    shrink = min(1.0, LARGEST / max(plane))
-    height, width = (max(1, round(side * shrink / MULTIPLE)) * MULTIPLE for side in plane)
-    return height, width
+def _learned(run: _Run, plain: Any, cohort: Cohort) -> Any:
+    """Model on the CPU, fitted to its samples, all its stages trained."""
+    plan = run.plan
+    form = form_of(plain, labelled=cohort.labels is not None)
+    samples, files = samples_of(cohort, form, run.out, shared=plan.devices > 1)
+    config = plain.fitted(plain.config, samples[0])
+    torch.manual_seed(plan.seed)
+    model: Any = placed_well(method_class(run.method)(config))
+    missing = [stage for stage in model.stages if not run.finished(stage).exists()]
+    task = {
+        "method": run.method,
+        "config": asdict(config),
+        "plan": asdict(plan),
+        "stages": missing,
+        "out": str(run.out),
+        "device": str(run.device),
+        "training": files[0],
+        "validation": files[1],
+    }
+    with companions(plan.devices if missing else 1, task):
+        for stage in model.stages:
+            _run_stage(run, model, stage, samples, cohort)
+    drop_files(run.out)
+    return model.to("cpu").eval()
 
 
 def _run_stage(
-    model: Any,
-    stage: str,
-    samples: tuple[Samples, Samples],
-    plan: TrainingPlan,
-    folder: Path,
-    first: bool,
-    device: str,
-    on_loss: OnLoss | None,
+    run: _Run, model: Any, stage: str, samples: tuple[Samples, Samples], cohort: Cohort
 ) -> None:
     """Train one stage, or take its weights where it is finished already."""
-    finished = folder / "finished.safetensors"
+    finished, first = run.finished(stage), stage == main_stage(model)
     model.begin(stage)
     if finished.exists():
         model.load_state_dict(load_file(finished))
         return
-    tell = None if on_loss is None else lambda n, progress, loss: on_loss(stage, n, progress, loss)
-    if not fit_stage(model, stage, samples, plan, folder, first=first, device=device, on_loss=tell):
-        raise Cancelled(
-            f"training was stopped; {folder} holds the last checkpoint, from which training again "
-            "goes on"
-        )
-    if isinstance(samples[0], Tensor):
-        refresh_norms(model, samples[0])
-    partial = finished.with_suffix(".partial")
-    save_file(
-        {name: value.contiguous().cpu() for name, value in model.state_dict().items()}, partial
+    _tell_duration(run, model, stage, samples[0])
+    ended = fit_stage(
+        model,
+        stage,
+        samples,
+        run.plan,
+        finished.parent,
+        first=first,
+        device=str(run.device),
+        on_state=run.on_state,
+        example=example_maker(run.method, model, cohort.healthy[0]),
     )
-    partial.replace(finished)
+    if not ended:
+        raise Cancelled(
+            f"training was stopped; {finished.parent} holds the last checkpoint, from which "
+            "training again goes on"
+        )
+    if model.samples != "series":
+        refresh_norms(model, samples[0] if isinstance(samples[0], Tensor) else samples[0][0])
+    with replacing(finished) as draft:
+        weights = model.state_dict().items()
+        save_file({name: value.contiguous().cpu() for name, value in weights}, draft)
 
 
-def _card(
-    training: Sequence[VisitStack],
-    validation: Sequence[VisitStack],
-    plan: TrainingPlan,
-    preset: str,
-    about: str,
-) -> dict[str, Any]:
-    return {
-        "about": about,
-        "preset": preset,
-        "subjects": len(training),
-        "held_out_subjects": len(validation),
-        "visits": int(sum(stack.is_observed.sum() for stack in training)),
-        "plan": asdict(plan),
-        "trained_with": f"napari-followup {version('napari-followup')}, torch {torch.__version__}",
-        "licence": "BSD-3-Clause",
-        "limits": "A research tool, not a medical device: it marks what differs from the subjects "
-        "it was trained on.",
-    }
+def _tell_duration(run: _Run, model: Any, stage: str, samples: Samples) -> None:
+    """Say how long it will take where it takes long: without a GPU."""
+    first = stage == main_stage(model)
+    length = run.plan.length(first=first)
+    is_short = (run.plan.minutes or 60) < 1 or (length or WORTH_TIMING) < WORTH_TIMING
+    if run.device.type != "cpu" or run.on_state is None or is_short:
+        return
+    saved = read_checkpoint(run.out / stage)
+    taken = seconds_a_batch(model, stage, samples, run.plan, run.device)
+    done = saved.step if saved else 0
+    run.tell(stage, duration_note(stage, taken, run.plan, first=first, done=done))
+
+
+def _judged(
+    run: _Run, bundle: ModelBundle, cohort: Cohort, about: About, said: dict[str, Any]
+) -> ModelBundle:
+    """Bundle with healthy scores and a card that says what it can see; also written to disk."""
+    recipe, device = method_recipe(run.method), str(run.device)
+    bundle = healthy_scores(bundle, cohort.healthy, recipe, device=device)
+    seen = what_it_sees(bundle, cohort.healthy, recipe, device=device, seed=run.plan.seed)
+    subjects = [*cohort.training, *cohort.healthy] if cohort.labels is None else cohort.healthy
+    strange = outlying(bundle, subjects, recipe, device=device, seed=run.plan.seed)
+    notes = [*said["notes"], *([OUTLYING.format(listed(strange))] if strange else [])]
+    run.tell("check", *notes[len(said["notes"]) :])
+    data = data_summary(cohort.training, cohort.validation)
+    found = {**said, "sees": seen, "outlying_subjects": strange, "notes": notes}
+    card = model_card(about, run.plan, data, found)
+    file = run.out / f"{bundle.name}.safetensors"
+    return load_bundle(save_bundle(replace(bundle, card=card), file))

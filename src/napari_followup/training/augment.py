@@ -1,0 +1,85 @@
+"""Vary training images: mirrored, moved, brighter, under a smooth field; the same for one seed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_followup.training.plan import Augmentation
+
+__all__ = ["augmented"]
+
+KNOTS = 3  # of the smooth field, each way
+
+
+def augmented(
+    images: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> Tensor:
+    """Vary each sample by a draw of its own, all planes of a sample alike.
+
+    Parameters
+    ----------
+    images
+        ``(b, ..., y, x)``; what stands between, visits, modalities or z, is varied alike.
+    settings
+        How far.
+    generator
+        Source of the draws, on the CPU: they do not depend on the device of `images`.
+    value_range
+        Of the model, which intensities are measured by.
+
+    Returns
+    -------
+    Tensor
+        Shape, dtype and device of `images`.
+    """
+    if settings == Augmentation():
+        return images
+    varied = images.flatten(1, -3) if images.ndim > 3 else images[:, None]
+    for axis in ("y", "x"):
+        if axis in settings.flip:
+            chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+            varied = torch.where(
+                chosen.to(images.device), varied.flip(-2 if axis == "y" else -1), varied
+            )
+    if settings.moves:
+        varied = _moved(varied, settings, generator)
+    low, high = value_range
+    part = (varied - low) / (high - low)
+    if settings.bias:
+        part = part * torch.exp(settings.bias * _field(part, generator))
+    if settings.intensity:
+        gain, offset = (settings.intensity * _draw(len(part), generator).to(part) for _ in range(2))
+        part = part * (1 + gain[:, None, None, None]) + offset[:, None, None, None]
+    return (low + (high - low) * part).reshape(images.shape)
+
+
+def _draw(count: int, generator: torch.Generator) -> Tensor:
+    """Evenly between -1 and 1."""
+    return 2 * torch.rand(count, generator=generator) - 1
+
+
+def _moved(images: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """(b, c, y, x), turned, scaled and shifted; the edge is repeated beyond the edge."""
+    count, height, width = len(images), *images.shape[-2:]
+    angle = torch.deg2rad(settings.rotation * _draw(count, generator))
+    size = 1 + settings.scale * _draw(count, generator)
+    across, down = (2 * settings.shift * _draw(count, generator) for _ in range(2))
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    # affine_grid measures both sides from -1 to 1, whatever their lengths in pixels.
+    rows = [
+        torch.stack([cos, -sin * height / width, across], dim=1),
+        torch.stack([sin * width / height, cos, down], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1).to(images), [*images.shape], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _field(images: Tensor, generator: torch.Generator) -> Tensor:
+    """(b, 1, y, x): smooth, between about -1 and 1."""
+    knots = _draw(len(images) * KNOTS**2, generator).reshape(-1, 1, KNOTS, KNOTS).to(images)
+    return F.interpolate(knots, size=images.shape[-2:], mode="bicubic", align_corners=True)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from napari_followup.training.augment import augmented
+from napari_followup.training.plan import Augmentation
+
+
+def varied(images: Tensor, seed: int = 0, **settings: object) -> Tensor:
+    return augmented(images, Augmentation(**settings), torch.Generator().manual_seed(seed))
+
+
+def smooth(*shape: int) -> Tensor:
+    return torch.nn.functional.interpolate(torch.rand(*shape, 4, 4), size=(16, 12), mode="bicubic")
+
+
+def test_nothing_is_varied_by_default() -> None:
+    images = torch.rand(3, 1, 8, 8)
+
+    assert varied(images) is images
+
+
+def test_a_mirrored_image_is_the_image_or_its_mirror() -> None:
+    images = torch.rand(32, 2, 4, 6)
+
+    found = varied(images, flip=("x",))
+
+    same = (found == images).flatten(1).all(dim=1)
+    mirrored = (found == images.flip(-1)).flatten(1).all(dim=1)
+    assert (same ^ mirrored).all()
+    assert 5 < same.sum() < 27
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rotation": 10.0},
+        {"scale": 0.1},
+        {"shift": 0.2},
+        {"intensity": 0.2},
+        {"bias": 0.3},
+        {"flip": ("y",)},
+    ],
+)
+def test_the_same_seed_varies_alike_and_another_one_otherwise(settings: dict[str, object]) -> None:
+    images = smooth(8, 1)
+
+    first, again, other = (varied(images, seed, **settings) for seed in (1, 1, 2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, images)
+    assert first.shape == images.shape
+
+
+def test_all_visits_and_modalities_of_a_series_are_varied_alike() -> None:
+    one = smooth(5, 1)
+    series = one[:, None].expand(5, 4, 3, 16, 12)
+
+    found = varied(
+        series, flip=("x", "y"), rotation=20.0, scale=0.2, shift=0.1, intensity=0.2, bias=0.5
+    )
+
+    torch.testing.assert_close(found, found[:, :1, :1].expand_as(found))
+    assert found.shape == series.shape
+    assert not torch.allclose(found[0, 0, 0], found[1, 0, 0])
+
+
+def test_volumes_are_varied_in_the_plane_only() -> None:
+    volume = torch.zeros(1, 1, 5, 16, 16)
+    volume[:, :, 2] = 1.0
+
+    found = varied(volume, rotation=45.0, scale=0.3, shift=0.2)
+
+    torch.testing.assert_close(found, volume)
+
+
+def test_a_quarter_turn_is_a_quarter_turn_on_oblong_planes_too() -> None:
+    """At 90 degrees either way the middle of the upper edge comes to a side."""
+    images = torch.zeros(64, 1, 33, 17)
+    images[:, :, 13, 8] = 1.0  # three pixels above the middle
+    angles = torch.linspace(0, 1, 64)
+
+    found = varied(images, rotation=180.0).flatten(1)
+
+    place = found.argmax(dim=1)
+    distance = ((place // 17 - 16).square() + (place % 17 - 8).square()).float().sqrt()
+    torch.testing.assert_close(distance, torch.full_like(angles, 3.0), atol=0.9, rtol=0)
+
+
+def test_a_shift_moves_by_its_share_of_the_side_at_most() -> None:
+    images = torch.zeros(64, 1, 40, 20)
+    images[:, :, 20, 10] = 1.0
+
+    place = varied(images, shift=0.1).flatten(1).argmax(dim=1)
+
+    down, across = (place // 20 - 20).abs(), (place % 20 - 10).abs()
+    assert 2 <= down.max() <= 4
+    assert 1 <= across.max() <= 2
+
+
+def test_intensities_change_about_the_low_end_of_the_range() -> None:
+    images = torch.full((100, 1, 4, 4), -1.0)
+
+    found = augmented(
+        images, Augmentation(intensity=0.1), torch.Generator().manual_seed(0), (-1.0, 1.0)
+    )
+
+    assert found.min() >= -1.2 - 1e-6
+    assert found.max() <= -0.8 + 1e-6
+    assert found.max() > -0.9

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import napari_followup as nf
+from napari_followup.stack import VisitStack
+from napari_followup.training import devices
+from napari_followup.training.devices import VARIABLES, check_devices, companions
+from napari_followup.training.plan import TrainingPlan
+from napari_followup.training.state import TrainingState
+
+PLAN = TrainingPlan(steps=8, batch=4, at_once=2, checkpoint_every=4)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does_from_the_same_batches(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    """A batch of 4: two parts of 2 in one process, or one part in each of two."""
+    losses: dict[int, list[float]] = {1: [], 2: []}
+    bundles = []
+
+    for count, found in losses.items():
+
+        def note(state: TrainingState, to: list[float] = found) -> None:
+            if state.loss is not None:
+                to.append(state.loss)
+
+        plan = replace(PLAN, devices=count)
+        out = tmp_path / str(count)
+        bundles.append(
+            nf.train("sdm", cohort, out, plan, settings=tiny_settings, device="cpu", on_state=note)
+        )
+
+    assert len(losses[1]) == 8 + 1
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+    for name, weights in bundles[0].weights.items():
+        torch.testing.assert_close(weights, bundles[1].weights[name], rtol=1e-2, atol=1e-4)
+    assert not any(name in os.environ for name in VARIABLES)
+    assert not list((tmp_path / "2").glob("device-*.log"))
+    assert not (tmp_path / "2" / "samples").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_and_one_goes_on(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    whole = nf.train("sdm", cohort, tmp_path / "whole", PLAN, settings=tiny_settings)
+    with pytest.raises(nf.Cancelled):
+        nf.train(
+            "sdm",
+            cohort,
+            tmp_path / "cut",
+            replace(PLAN, devices=2),
+            settings=tiny_settings,
+            device="cpu",
+            on_state=lambda state: state.batch < 3,
+        )
+
+    resumed = nf.train("sdm", cohort, tmp_path / "cut", PLAN, settings=tiny_settings)
+
+    for name, weights in whole.weights.items():
+        torch.testing.assert_close(weights, resumed.weights[name], rtol=1e-2, atol=1e-4)
+
+
+def test_one_device_needs_no_companions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.subprocess, "Popen", lambda *a, **m: pytest.fail("started"))
+
+    with companions(1, {}):
+        assert "LOCAL_RANK" not in os.environ
+
+
+@pytest.mark.slow
+def test_what_a_companion_died_of_is_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RuntimeError, match="training on 2 devices failed: KeyError: 'plan'"),
+        companions(2, {"out": str(tmp_path)}),
+    ):
+        raise RuntimeError("Connection closed by peer")
+
+    assert not any(name in os.environ for name in VARIABLES)
+
+
+def test_more_gpus_than_there_are_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    check_devices(2, torch.device("cuda"))
+    check_devices(9, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"devices: got 2 from cuda:1 on, torch sees 2 GPU"):
+        check_devices(2, torch.device("cuda:1"))

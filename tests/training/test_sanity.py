@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.recipe import HealthyHysteresis, Recipe
+from napari_followup.stack import VisitStack
+from napari_followup.synthetic.generic import GENERIC_ANOMALIES
+from napari_followup.training import sanity
+from napari_followup.training.calibrate import healthy_scores
+from napari_followup.training.sanity import outlying, what_it_sees
+
+
+class Seen:
+    """Stands in for the scores of a model that sees what differs from `usual`, and how far."""
+
+    def __init__(self, usual: np.ndarray, *, blind: bool = False) -> None:
+        self.usual, self.blind = usual, blind
+
+    def __call__(self, bundle: object, stack: VisitStack, *args: object, **more: object) -> object:
+        found = np.abs(np.asarray(stack.images)[:, 0] - self.usual)
+        score = (0 * found if self.blind else found).astype(np.float32)
+        return type("Scored", (), {"maps": {"pixel": score, "final": score}})()
+
+
+@pytest.fixture
+def healthy() -> list[VisitStack]:
+    """Three subjects with a bright square."""
+    images = np.zeros((3, 4, 32, 32), np.float32)
+    images[:, :, 8:24, 8:24] = 0.5
+    images += np.random.default_rng(0).normal(0, 0.001, images.shape)
+    return VisitStack.from_cohort(images)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_figures_tell_a_model_that_sees_from_one_that_does_not(
+    tiny_bundle: ModelBundle,
+    healthy: list[VisitStack],
+    monkeypatch: pytest.MonkeyPatch,
+    blind: bool,
+) -> None:
+    usual = np.zeros((32, 32), np.float32)
+    usual[8:24, 8:24] = 0.5
+    monkeypatch.setattr(sanity, "scored", Seen(usual, blind=blind))
+    recipe = Recipe(threshold=HealthyHysteresis())
+    from napari_followup.bundle import HealthyScores
+
+    noise = [np.abs(np.random.default_rng(n).normal(0, 0.001, (4, 1, 32, 32))) for n in range(3)]
+    known = tiny_bundle.with_healthy(recipe.score_key, HealthyScores.of(noise))
+
+    found = what_it_sees(known, healthy, recipe)
+
+    assert json.loads(json.dumps(found)) == found
+    assert found["subjects"] == 3
+    assert found["false_positives_percent"] < 1
+    assert set(found["mdice_percent"]) == set(GENERIC_ANOMALIES)
+    for value in found["mdice_percent"].values():
+        assert value == 0.0 if blind else value > 60
+
+
+def test_a_trained_model_is_measured_from_end_to_end(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe, tiny_series: VisitStack
+) -> None:
+    known = healthy_scores(tiny_bundle, [tiny_series], tiny_recipe)
+
+    found = what_it_sees(known, [tiny_series], tiny_recipe)
+
+    assert 0 <= found["false_positives_percent"] <= 100
+    assert all(0 <= value <= 100 for value in found["mdice_percent"].values())
+
+
+def test_subjects_far_from_the_others_are_named_the_worst_first(
+    tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).normal(0, 1, (30, 2, 16, 16)).astype(np.float32)
+    images[7] *= 5
+    images[20] *= 9
+    stacks = VisitStack.from_cohort(images)
+    monkeypatch.setattr(sanity, "scored", Seen(np.zeros((16, 16), np.float32)))
+
+    assert outlying(tiny_bundle, stacks, Recipe()) == ["subject-0020", "subject-0007"]
+    assert outlying(tiny_bundle, stacks[8:19], Recipe()) == []
