@@ -241,3 +241,18 @@ def test_maps_without_holes_are_not_copied() -> None:
 
     assert without_holes(score) is score
     assert without_holes(mask) is mask
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_saved_maps_in_the_folder_of_a_series_are_no_series(tmp_path: Path, format: str) -> None:
+    found = detection()
+    source = write_nifti(tmp_path / "anna.nii.gz", found.stack)
+    save_results(found, tmp_path, format=format)
+
+    np.testing.assert_array_equal(read_stack(tmp_path).images, read_stack(source).images)
+
+
+def test_a_series_whose_name_looks_like_a_map_is_read(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "anna_score.nii.gz", detection().stack)
+
+    assert read_stack(tmp_path).n_visits == 3

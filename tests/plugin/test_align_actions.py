@@ -104,6 +104,15 @@ def test_layers_on_different_grids_become_one_series_on_the_first_visit_s() -> N
     assert any("visit 2 (age 62)" in note and "moved by 5" in note for note in provenance["notes"])
 
 
+def test_a_reference_that_lay_further_on_the_visit_slider_gives_a_series_from_its_start() -> None:
+    layers = visit(section(), 60.0), visit(section(), 61.0)
+    layers[1].translate = (1.0, 0.0, 0.0)
+
+    [(_, attributes, _)] = align_layers(of(*layers), AlignPlan(reference=1, **RESTING))
+
+    assert attributes["translate"] == (0.0, 0.0, 0.0)
+
+
 @pytest.mark.usefixtures("itk")
 def test_one_layer_keeps_the_order_of_its_visits() -> None:
     layer = series(section(shift=4.0), section(), ages=[63.0, 60.0])

@@ -237,6 +237,21 @@ def test_a_layer_removed_in_mid_run_ends_it(
     assert "'scan' was removed" in widget.step.error
 
 
+def test_another_layer_may_go_in_mid_run(
+    open_widget: Open, doors: Any, gappy: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, scan(gappy))
+    other = viewer.add_image(np.zeros((8, 8)), name="other")
+    widget.series.layers.layer = viewer.layers["scan"]
+    doors.steps, doors.pause = 10_000, 0.01
+    widget.step.run()
+    qtbot.waitUntil(lambda: widget.step.job.bar.value() > 0)
+    viewer.layers.remove(other)
+
+    assert widget.step.job.is_running
+    finish(qtbot, widget, widget.step.stop)
+
+
 def test_a_model_without_a_tdm_is_named(
     open_widget: Open,
     kept: SimpleNamespace,

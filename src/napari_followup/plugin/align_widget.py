@@ -39,14 +39,15 @@ class AlignWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(napari_viewer))
-        self._used: list[Any] = []  # references to the layers of the run that goes on
         self.visits = VisitsInput(napari_viewer)
         self.form = AlignForm(napari_viewer)
-        self.step = StepPanel(napari_viewer, "Align visits", self._work)
+        self.step = StepPanel(
+            napari_viewer, "Align visits", self._work, uses=lambda: self.visits.layers
+        )
         self._visit_text = VisitText(napari_viewer)
         scrolled_column_of(self, self.visits, self.form, self.step)
         self.visits.changed.connect(self._on_visits)
-        self.visits.layer_removed.connect(self._on_removed)
+        self.visits.layer_removed.connect(self.step.stop_without)
         self.step.finished.connect(self._on_finished)
         self.destroyed.connect(self._visit_text.end)
         self._on_visits()
@@ -56,7 +57,6 @@ class AlignWidget(QWidget):
         if plan.needs_simpleitk and not has_simpleitk():
             raise ValueError(MISSING)
         self.step.update_existing = self.form.update_existing
-        self._used = [weakref.ref(layer) for layer in self.visits.layers]
 
         def work(report: Report) -> list[LayerTuple]:
             return align_layers(visits, plan, given, report=report)
@@ -72,16 +72,12 @@ class AlignWidget(QWidget):
             self.form.show_visits(None)
         self._visit_text.know(self.visits.series.layers.layer, self.visits.series.visits)
 
-    def _on_removed(self, layer: Any) -> None:
-        if any(layer is used() for used in self._used):
-            self.step.stop_without(layer)
-
     def _on_finished(self) -> None:
         """Show the result alone: the visits it came of lie elsewhere."""
         viewer = self._viewer()
         if viewer is None or not self.step.layers:
             return
-        for used in self._used:
-            if (layer := used()) is not None and layer in viewer.layers:
+        for layer in self.step.used:
+            if layer in viewer.layers:
                 layer.visible = False
         viewer.layers.selection.active = self.step.layers[0]

@@ -85,9 +85,16 @@ def _target(source: Source, visits: Gathered, grid: VisitStack, series: Series) 
         name=source.name if len(visits.groups) == 1 else _shared_name(source, stack),
         data=np.broadcast_to(np.float32(0), tuple(sizes[letter] for letter in source.axes)),
         ages=np.asarray(said["ages"]) if stack.ages_known else None,
-        geometry=on_voxels(source.geometry, source.axes, voxels),
+        geometry=_from_first_visit(on_voxels(source.geometry, source.axes, voxels), source.axes),
         about={**source.about, **said, "affine": stack.affine.tolist()},
     )
+
+
+def _from_first_visit(geometry: dict[str, Any], axes: str) -> dict[str, Any]:
+    """Begin at the visit slider's zero: a layer that held one visit may lie at its own place."""
+    translate = np.array(geometry["translate"], dtype=float)
+    translate[axes.index("v")] = 0.0
+    return {**geometry, "translate": tuple(translate.tolist())}
 
 
 def _shared_name(source: Source, stack: VisitStack) -> str:

@@ -10,7 +10,6 @@ In a script::
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker
@@ -44,7 +43,6 @@ class CompareWidget(QWidget):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
-        self._used: Any = lambda: None  # layer of the run that goes on
         self.series = SeriesInput(napari_viewer, results=("aligned", ""))
         self.earlier, self.later, self.modality = QComboBox(), QComboBox(), QComboBox()
         self.mask_combo = MaskCombo(napari_viewer, *MASKS)
@@ -52,7 +50,12 @@ class CompareWidget(QWidget):
         self.smallest, self.regions = NumberBox(0, 1e6), QCheckBox("regions as labels")
         self.mode, self.rows = QComboBox(), new_form()
         self.legend = ChangeLegend()
-        self.step = StepPanel(napari_viewer, "Compare visits", self._work)
+        self.step = StepPanel(
+            napari_viewer,
+            "Compare visits",
+            self._work,
+            uses=lambda: [self.series.layers.layer],
+        )
         self._visit_text = VisitText(napari_viewer)
         _set_defaults(self)
         _lay_out(self)
@@ -91,7 +94,6 @@ class CompareWidget(QWidget):
                 "and compare in its result"
             )
         self.step.update_existing = MODES[self.mode.currentText()]
-        self._used = weakref.ref(self.series.layers.layer)
 
         def work(report: Report) -> list[LayerTuple]:
             return compare_layers(source, plan, given, report=report)
@@ -123,13 +125,9 @@ class CompareWidget(QWidget):
                     combo.setCurrentIndex(len(texts) - 1 if combo is self.later else 0)
         self.rows.setRowVisible(self.modality, len(modalities) > 1)
 
-    def _on_removed(self, layer: Any) -> None:
-        if layer is self._used():
-            self.step.stop_without(layer)
-
     def _connect(self) -> None:
         self.series.changed.connect(self._on_series)
-        self.series.layer_removed.connect(self._on_removed)
+        self.series.layer_removed.connect(self.step.stop_without)
         self.threshold.valueChanged.connect(self.legend.show_threshold)
         self.destroyed.connect(self._visit_text.end)
         self.legend.show_threshold(self.threshold.value())

@@ -28,7 +28,9 @@ class FuseWidget(QWidget):
             napari_viewer, label="scores", results=("fam", "score", "feature", "pixel")
         )
         self.fusion = ChoiceForm("fusion", [kind for kind in kinds_of(Fusion) if kind])
-        self.step = StepPanel(napari_viewer, "Fuse", self._work)
+        self.step = StepPanel(
+            napari_viewer, "Fuse", self._work, uses=lambda: [self.series.layers.layer]
+        )
         self.series.layer_removed.connect(self.step.stop_without)
         column_of(self, self.series, self.fusion, self.step)
 

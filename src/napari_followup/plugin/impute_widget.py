@@ -78,7 +78,13 @@ class ImputeWidget(QWidget):
         self.residual.setToolTip("How far each observed visit is from what the others predict")
         self.settings = RunForm()
         self.settings.device, self.settings.seed = kept.device, kept.seed
-        self.step = StepPanel(napari_viewer, "Impute visits", self._work, keeps_partial=True)
+        self.step = StepPanel(
+            napari_viewer,
+            "Impute visits",
+            self._work,
+            uses=lambda: [self.series.layers.layer],
+            keeps_partial=True,
+        )
         self._visit_text = VisitText(napari_viewer)
         self._lay_out()
         self._connect()

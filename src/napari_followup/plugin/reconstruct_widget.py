@@ -36,7 +36,9 @@ class ReconstructWidget(QWidget):
         self.options.options = dict(Recipe.default().options)
         self.settings = RunForm()
         self.settings.device, self.settings.seed = kept.device, kept.seed
-        self.step = StepPanel(napari_viewer, "Reconstruct", self._work)
+        self.step = StepPanel(
+            napari_viewer, "Reconstruct", self._work, uses=lambda: [self.series.layers.layer]
+        )
         self.series.layer_removed.connect(self.step.stop_without)
         model = new_form()
         add_row(model, "model", self.model_combo)

@@ -36,13 +36,16 @@ class ScoresWidget(QWidget):
         self.score = ChoiceForm("score", [Fam])
         self.settings = RunForm(seeded=False)
         self.settings.device = kept.device
-        self.step = StepPanel(napari_viewer, "Score", self._work)
+        self.step = StepPanel(napari_viewer, "Score", self._work, uses=self._layers)
         for each in (self.series, self.healthy):
             each.layer_removed.connect(self.step.stop_without)
         form = new_form()
         add_row(form, "healthy", self.healthy)
         add_row(form, "model", self.model_combo)
         column_of(self, self.series, form, self.score, self.settings, self.step)
+
+    def _layers(self) -> list[Any]:
+        return [self.series.layers.layer, self.healthy.layer]
 
     def _work(self) -> Work:
         source, score, model = self.series.source(), self.score.value, self.model_combo.chosen

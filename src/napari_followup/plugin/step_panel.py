@@ -41,12 +41,16 @@ class StepPanel(QWidget):
         title: str,
         prepare: Callable[[], Work],
         *,
+        uses: Callable[[], Sequence[Any]] = tuple,
         keeps_partial: bool = False,
     ) -> None:
+        """Show a button `title`; `uses` gives the layers that a run needs until its end."""
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
         self._title = title
         self._prepare = prepare
+        self._uses = uses
+        self._used: list[weakref.ref[Any]] = []
         self._keeps_partial = keeps_partial
         self.layers: list[Any] = []
         self.error = ""
@@ -77,15 +81,21 @@ class StepPanel(QWidget):
             self.finished.emit()
             return
         self.layers = []
+        self._used = [weakref.ref(layer) for layer in self._uses()]
         self.job.start(self._title, work, keeps_partial=self._keeps_partial)
 
     def stop(self) -> None:
         """End the run; nothing is added, but for visits that are finished where that is kept."""
         self.job.stop()
 
+    @property
+    def used(self) -> list[Any]:
+        """Layers that the last run came from, as far as they are still there."""
+        return [layer for layer in (reference() for reference in self._used) if layer is not None]
+
     def stop_without(self, layer: Any) -> None:
-        """End the run because a layer was removed."""
-        if self.job.is_running:
+        """End the run if it came from this layer, which was removed."""
+        if self.job.is_running and any(layer is each for each in self.used):
             self.job.stop(
                 reason=f"{layer.name!r} was removed, so the run was stopped; nothing was added."
             )

@@ -20,6 +20,7 @@ from napari_followup.reading.kinds import (
     TABLES,
     is_bids,
     is_dicom,
+    is_saved_map,
     is_zarr,
     suffix_of,
 )
@@ -228,7 +229,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def _may_be_series(file: Path) -> bool:
     suffix = suffix_of(file)
-    if suffix not in READERS or file.name.startswith("."):
+    if suffix not in READERS or file.name.startswith(".") or is_saved_map(file):
         return False
     if file.is_dir():
         return is_zarr(file)

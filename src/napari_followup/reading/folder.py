@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_followup.reading.dates import date_in_name
 from napari_followup.reading.errors import ReadError
-from napari_followup.reading.kinds import IMAGES, suffix_of
+from napari_followup.reading.kinds import IMAGES, is_saved_map, suffix_of
 from napari_followup.reading.nifti import count_visits
 from napari_followup.reading.tiff import is_one_visit
 from napari_followup.reading.visits import VisitFile
@@ -59,8 +59,9 @@ def folder_files(folder: Path) -> list[VisitFile]:
 
 
 def _images(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.is_file() and suffix_of(path) in KINDS)
-    return sorted((path for path in found if not path.name.startswith(".")), key=by_number)
+    files = (path for path in folder.iterdir() if path.is_file() and suffix_of(path) in KINDS)
+    found = (path for path in files if not (path.name.startswith(".") or is_saved_map(path)))
+    return sorted(found, key=by_number)
 
 
 def by_number(path: Path) -> list[tuple[int, str]]:

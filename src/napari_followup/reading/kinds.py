@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["IMAGES", "TABLES", "is_bids", "is_dicom", "is_zarr", "suffix_of"]
+__all__ = ["IMAGES", "TABLES", "is_bids", "is_dicom", "is_saved_map", "is_zarr", "suffix_of"]
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png")  # one plane a file
 TABLES = (".csv", ".tsv")
+MAP = re.compile(r"(.+)_(?:mask|healthy|score(?:-\w+)?)$")  # as `saving` names them
 LOOKED_AT = 1000  # entries of a folder, and of those in it, to find DICOM among
 
 
 def suffix_of(path: Path) -> str:
     """Give the ending of a name in lower case, ``.nii.gz`` as a whole."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def is_saved_map(path: Path) -> bool:
+    """Whether a file is a map of a detection, whose provenance lies beside it: no series."""
+    found = MAP.match(path.name.split(".ome.")[0].removesuffix(suffix_of(path)))
+    return found is not None and path.with_name(f"{found[1]}_provenance.json").is_file()
 
 
 def is_zarr(folder: Path) -> bool:

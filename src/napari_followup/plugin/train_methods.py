@@ -1,0 +1,84 @@
+"""The methods that can be trained, in words; plain text, so that a widget opens without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["METHODS", "NEEDS_CHANGE", "STAGES", "Described"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """A method for the person who chooses it."""
+
+    title: str
+    text: str
+    presets: tuple[str, ...]
+
+
+METHODS = {
+    "sdm": Described(
+        title="SDM, spatial diffusion",
+        text="Makes each image healthy and compares it with the original; finds anomalies of any "
+        "kind. The one to begin with.",
+        presets=("compact", "thesis"),
+    ),
+    "tdm": Described(
+        title="TDM, temporal diffusion",
+        text="Learns how subjects change with age, and imputes missing or future visits. Needs "
+        "subjects with two visits or more.",
+        presets=("compact", "thesis"),
+    ),
+    "anoddpm": Described(
+        title="AnoDDPM",
+        text="Diffusion from simplex noise, which also hides large anomalies.",
+        presets=("compact", "thesis", "gaussian"),
+    ),
+    "pddpm": Described(
+        title="pDDPM",
+        text="Diffusion patch by patch: each patch is made anew from what surrounds it.",
+        presets=("compact", "thesis"),
+    ),
+    "cddpm": Described(
+        title="cDDPM",
+        text="Diffusion that is told the image's contrast by a code of it.",
+        presets=("compact", "thesis", "pretrained"),
+    ),
+    "andi": Described(
+        title="ANDi",
+        text="Adds up the errors of single denoising steps; gives a score map, but no healthy "
+        "image.",
+        presets=("compact", "published"),
+    ),
+    "anofpdm": Described(
+        title="AnoFPDM",
+        text="Forward process guided by what is healthy; stops where guidance no longer helps.",
+        presets=("compact", "published"),
+    ),
+    "disyre": Described(
+        title="DISYRE",
+        text="Learns to take made-up anomalies out of healthy images again.",
+        presets=("compact", "published"),
+    ),
+    "sadm": Described(
+        title="SADM",
+        text="Reconstructs, and learns from made-up anomalies which residuals matter.",
+        presets=("compact", "published"),
+    ),
+    "vae3d": Described(
+        title="VAE, of planes or volumes",
+        text="Variational autoencoder: quick to train, coarse, and can look at whole volumes.",
+        presets=("compact", "published", "published 2d"),
+    ),
+}
+NEEDS_CHANGE = ("tdm",)  # learn from subjects that were seen at least twice
+
+STAGES = {
+    "change": "learning how images change with age",
+    "denoise": "learning to give back healthy images",
+    "features": "learning the features that images are compared by",
+    "pretrain": "learning to tell images apart",
+    "reconstruct": "learning to give back healthy images",
+    "restore": "learning to take made-up anomalies out",
+    "segment": "learning to find made-up anomalies",
+}
