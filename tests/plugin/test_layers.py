@@ -145,6 +145,13 @@ def test_maps_of_a_series_with_modalities_lie_under_each_of_them() -> None:
     np.testing.assert_array_equal(back[:, 2], score)
 
 
+def test_results_of_a_series_in_order_of_age_are_not_copied() -> None:
+    source = source_of(Image(np.zeros((2, 3, 8, 8))), axes="vzyx")
+    score = np.ones((2, 3, 8, 8), np.float32)
+
+    assert np.shares_memory(to_layer_axes(source, [series_of(source)], [score]), score)
+
+
 def test_a_subject_that_was_left_out_is_nan_or_nothing() -> None:
     source = source_of(Image(np.zeros((2, 3, 8, 8))), axes="svyx")
     first = series_of(source, 0)

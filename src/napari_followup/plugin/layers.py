@@ -252,18 +252,35 @@ def to_layer_axes(
     Returns
     -------
     ndarray
-        Shape of ``source.data``; NaN, or False, for subjects that were left out.
+        Shape of ``source.data``; NaN, or False, for subjects that were left out. A view of a single
+        subject's values where its visits stand by age already: volumes are large.
     """
-    given = next(value for value in values if value is not None)
     sizes = dict(zip(source.axes, source.data.shape, strict=True))
     shape = [sizes.get(letter, 1) for letter in AXES]
-    whole = np.full(shape, np.nan if given.dtype.kind == "f" else 0, dtype=given.dtype)
-    for number, (each, value) in enumerate(zip(series, values, strict=True)):
-        if each is not None and value is not None:
-            whole[number, each.order] = value[:, None] if value.ndim == 4 else value
+    both = list(zip(series, values, strict=True))
+    whole = _as_they_are(*both[0]) if len(both) == 1 else None
+    whole = _in_layer_order(shape, both) if whole is None else np.broadcast_to(whole, shape)
     kept = whole[tuple(slice(None) if letter in sizes else 0 for letter in AXES)]
     letters = [letter for letter in AXES if letter in sizes]
     return kept.transpose([letters.index(letter) for letter in source.axes])
+
+
+def _as_they_are(series: Series | None, values: NDArray[Any] | None) -> NDArray[Any] | None:
+    """All axes of one subject's values, none where they must be put into another order."""
+    if series is None or values is None or (np.diff(series.order) != 1).any():
+        return None
+    return values[None, :, None] if values.ndim == 4 else values[None]
+
+
+def _in_layer_order(
+    shape: list[int], both: Sequence[tuple[Series | None, NDArray[Any] | None]]
+) -> NDArray[Any]:
+    given = next(values for _, values in both if values is not None)
+    whole = np.full(shape, np.nan if given.dtype.kind == "f" else 0, dtype=given.dtype)
+    for number, (series, values) in enumerate(both):
+        if series is not None and values is not None:
+            whole[number, series.order] = values[:, None] if values.ndim == 4 else values
+    return whole
 
 
 def result_layer(
