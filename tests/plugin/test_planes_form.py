@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from napari_followup.plugin.forms import WIDTH
 from napari_followup.plugin.planes_form import PlanesForm
 from napari_followup.slicing import Slicing
 
@@ -62,3 +63,9 @@ def test_planes_can_be_set_by_a_script_and_stay_for_a_layer_of_the_same_grid(
     assert form.slicing == Slicing("y", 10, 20, 2)
     form.show_grid((30, 64, 48))
     assert form.slicing is None
+
+
+def test_all_boxes_fit_into_the_width_of_a_widget(form: PlanesForm) -> None:
+    form.show_grid((2000, 64, 48))
+
+    assert form.minimumSizeHint().width() < WIDTH

@@ -186,13 +186,29 @@ def test_niftis_opened_as_one_stack_are_its_visits(tmp_path: Path) -> None:
     assert reader(paths)[0][0].shape == (2, 8, 8)
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_a_folder_of_images_is_a_series_of_them(tmp_path: Path, ending: str) -> None:
+    from skimage.io import imsave
+
+    for year in (2019, 2020):
+        image = np.full((8, 8), year - 2000, np.uint8)
+        imsave(tmp_path / f"scan-{year}-06-01{ending}", image, check_contrast=False)
+
+    reader = get_reader(tmp_path)
+
+    assert reader is not None
+    ((data, attributes, _),) = reader(tmp_path)
+    assert np.unique(data[1]).tolist() == [20]
+    assert attributes["metadata"]["followup"]["ages"] == pytest.approx([0, 1], abs=0.01)
+
+
 def test_folders_of_others_are_left_to_them(tmp_path: Path) -> None:
     import zarr
 
     zarr.open_group(tmp_path / "a.zarr", mode="w").create_array("0", data=IMAGES)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"")
-    (tmp_path / "photos" / "b.tif").write_bytes(b"")
+    (tmp_path / "photos" / "notes.txt").write_text("one picture is no series")
 
     for name in ("a.zarr", "photos"):
         assert get_reader(tmp_path / name) is None

@@ -29,6 +29,17 @@ def test_parts_of_a_batch_count_together(toy: type) -> None:
     assert not method.sizes  # of a copy, which is gone
 
 
+def test_a_stage_whose_parts_another_stage_froze_is_timed(toy: type) -> None:
+    method = toy()
+    method.requires_grad_(False)  # as a stage leaves what it does not train
+    plan = TrainingPlan(minutes=1, batch=2)
+
+    seconds = seconds_a_batch(method, "second", torch.rand(9, 1, 8, 8), plan, torch.device("cpu"))
+
+    assert seconds > 0
+    assert not any(each.requires_grad for each in method.parameters())
+
+
 @pytest.mark.parametrize(
     ("settings", "more", "told"),
     [

@@ -61,7 +61,6 @@ def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setWidget(inner)
     area.setMinimumWidth(WIDTH)
     outer = QVBoxLayout(widget)

@@ -28,15 +28,16 @@ class PlanesForm(QWidget):
         self.first, self.last, self.step = QSpinBox(), QSpinBox(), QSpinBox()
         self.step.setRange(1, 1000)
         row = QHBoxLayout()
-        for text, box in (("", self.first), ("to", self.last), ("every", self.step)):
+        row.addWidget(self.first, stretch=1)
+        row.addWidget(QLabel("to"))
+        row.addWidget(self.last, stretch=1)
+        for box in (self.first, self.last, self.step):
             box.setToolTip(RANGE)
-            if text:
-                row.addWidget(QLabel(text))
-            row.addWidget(box, stretch=1)
             box.valueChanged.connect(self.changed)
         form = new_form(self)
         add_row(form, "planes across", self.axis)
         add_row(form, "planes", row)
+        add_row(form, "every", self.step)
         self.axis.currentIndexChanged.connect(self._on_axis)
         self.first.valueChanged.connect(self.last.setMinimum)
         self.last.valueChanged.connect(self.first.setMaximum)

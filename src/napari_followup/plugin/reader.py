@@ -1,8 +1,9 @@
 """Open series and cohorts in napari: the files and folders that say they are one.
 
 Tables of visits, NIfTI and ``.npz`` files are ours, which napari itself does not read, and folders
-in BIDS, of DICOM or with such files; TIFF and OME-Zarr only with an axis of time. What a file says
-is found without reading its pixels, for napari asks about every file that is opened. The error
+in BIDS, of DICOM or with such files; folders of several images, one a visit, which napari reads
+too, so that it asks who shall; TIFF and OME-Zarr only with an axis of time. What a file says is
+found without reading its pixels, for napari asks about every file that is opened. The error
 about one of ours that is cut short or foreign says what is wrong with it.
 """
 
@@ -93,12 +94,14 @@ def _is_ours(file: Path) -> bool:
 
 def _is_folder_of_ours(folder: Path) -> bool:
     """Whether a folder is a series, or holds files that napari does not read by itself."""
+    from napari_followup.reading.folder import holds_visits
     from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr
 
     if is_zarr(folder):
         return _zarr_has_visits(folder)
-    files = [file for file in folder.iterdir() if _suffix(file) not in TIFFS and file.is_file()]
-    return any(map(_is_ours, files)) or is_bids(folder) or is_dicom(folder)
+    files = [file for file in folder.iterdir() if file.is_file()]
+    ours = any(_is_ours(file) for file in files if _suffix(file) not in TIFFS)
+    return ours or is_bids(folder) or is_dicom(folder) or holds_visits(folder, least=2)
 
 
 def _zarr_has_visits(folder: Path) -> bool:

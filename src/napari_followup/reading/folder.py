@@ -17,10 +17,10 @@ __all__ = ["by_number", "folder_files", "holds_visits"]
 KINDS = (*IMAGES, ".nii", ".nii.gz", ".tif", ".tiff", ".npz")
 
 
-def holds_visits(folder: Path) -> bool:
-    """Whether each image of a folder is a single visit, so that the folder is the series."""
+def holds_visits(folder: Path, least: int = 1) -> bool:
+    """Whether a folder is the series: `least` images, each of them a single visit."""
     files = _images(folder)
-    return bool(files) and all(_is_one_visit(path) for path in files)
+    return len(files) >= least and all(_is_one_visit(path) for path in files)
 
 
 def folder_files(folder: Path) -> list[VisitFile]:

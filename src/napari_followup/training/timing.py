@@ -42,6 +42,8 @@ def seconds_a_batch(
     """
     copy = deepcopy(method).to(device)
     trained = [each for part in copy.parts_of(stage) for each in part.parameters()]
+    for each in trained:
+        each.requires_grad_(True)  # the stage before froze what it did not train
     optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate)
     batches = iter(RandomBatches(samples, plan.share, plan.seed))
 
