@@ -50,6 +50,16 @@ def test_every_modality_gets_its_layer() -> None:
     assert [layer.name for layer in made(stack_layers(stack))] == ["anna t1", "anna t2"]
 
 
+def test_a_few_very_bright_voxels_do_not_darken_a_volume() -> None:
+    images = np.random.default_rng(0).random((2, 10, 100, 100), np.float32)
+    images[:, 0, 0, :10] = 50.0
+
+    low, high = stack_layers(VisitStack.from_array(images))[0][1]["contrast_limits"]
+
+    assert 0 <= low < 0.02
+    assert 0.95 < high < 1.01
+
+
 def test_a_series_that_begins_with_a_missing_visit_gets_contrast() -> None:
     images = np.tile(np.linspace(0, 5, 8), (3, 8, 1))
     images[0] = np.nan

@@ -12,8 +12,9 @@ from napari_followup.plugin.layers import KEY, NAMES, LayerTuple
 from napari_followup.plugin.result_layers import MASK_COLORS
 from napari_followup.stack import VisitStack
 
-__all__ = ["cohort_layers", "stack_layers", "truth_layer"]
+__all__ = ["cohort_layers", "contrast_of", "stack_layers", "truth_layer"]
 
+SAMPLE, MANY = 1_000_000, 100_000  # voxels that are looked at, and from which on they are many
 TRUTH_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
 
 
@@ -68,7 +69,7 @@ def _image_layer(
     if isinstance(said := first.provenance.get("layer"), dict):
         return _saved_layer(data, attributes, said)
     if isinstance(data, np.ndarray):
-        attributes["contrast_limits"] = _contrast(data)
+        attributes["contrast_limits"] = contrast_of(data)
     return data, attributes, "image"
 
 
@@ -85,7 +86,7 @@ def _saved_layer(data: Any, attributes: dict[str, Any], said: dict[str, Any]) ->
     if said.get("kind") == "labels" and data.dtype.kind in "ui":
         return data, attributes | {"colormap": MASK_COLORS, "opacity": 0.6}, "labels"
     if isinstance(data, np.ndarray):
-        attributes["contrast_limits"] = _contrast(data)
+        attributes["contrast_limits"] = contrast_of(data)
     return data, attributes, "image"
 
 
@@ -121,7 +122,13 @@ def _name(name: str, stack: VisitStack, modality: int) -> str:
     return name if stack.shape[1] == 1 else f"{name} {stack.modalities[modality]}"
 
 
-def _contrast(data: NDArray[Any]) -> tuple[float, float]:
-    """Darkest and brightest value; napari looks at the first visit alone, which may be missing."""
-    low, high = float(np.nanmin(data)), float(np.nanmax(data))
+def contrast_of(data: NDArray[Any]) -> tuple[float, float]:
+    """Darkest and brightest value; of many, a few very bright ones must not darken the rest.
+
+    napari looks at the first visit alone, which may be missing.
+    """
+    seen = data.ravel()[:: max(1, data.size // SAMPLE)]
+    seen = seen[np.isfinite(seen)]
+    shares = (0.5, 99.8) if seen.size >= MANY else (0.0, 100.0)
+    low, high = np.percentile(seen, shares).tolist() if seen.size else (0.0, 1.0)
     return low, high if low < high else low + 1.0
