@@ -22,6 +22,7 @@ WIDGETS = [
     "Compare visits",
     "Timeline",
     "Longitudinal stack",
+    "Train a model",
 ]
 
 

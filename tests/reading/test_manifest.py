@@ -12,6 +12,8 @@ from napari_followup.reading.errors import ReadError
 from napari_followup.reading.manifest import is_manifest, manifest_files
 from napari_followup.stack import VisitStack
 
+A, B, MOVED = (f"images/{name}.nii.gz" for name in ("a", "b", "moved"))
+
 
 def save(path: Path, value: int = 0, shape: tuple[int, ...] = (3, 4, 5), move: float = 0.0) -> Path:
     affine = np.diag([2.0, 3.0, 4.0, 1.0])
@@ -144,6 +146,38 @@ def test_a_row_without_a_path_is_a_missing_visit(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        (["path,age", f"{A},61", ",62", f"{MOVED},63", ",64"], [[False, True], [False, True]]),
+        (["path,age", ",60", f"{A},61", f"{MOVED},63"], [[True, False], [False]]),
+        (["visit,path", "1,", f"2,{MOVED}", f"3,{A}", "4,"], [[True, False], [False, True]]),
+    ],
+)
+def test_missing_visits_can_be_kept_on_the_grid_of_a_neighbour(
+    folder: Path, lines: list[str], missing: list[list[bool]]
+) -> None:
+    stacks = read_visits(table(folder, *lines), keep_missing=True)
+
+    assert [stack.is_missing.tolist() for stack in stacks] == missing
+    assert stacks[1].affine[0, 3] != stacks[0].affine[0, 3]
+    if stacks[0].ages_known:
+        ages = np.concatenate([stack.ages for stack in stacks]).tolist()
+        assert ages == sorted(float(line.split(",")[1]) for line in lines[1:])
+
+
+def test_a_subject_without_any_image_has_no_grid_for_missing_visits(folder: Path) -> None:
+    with pytest.raises(ReadError, match="row 2: no visit has an image; give at least one"):
+        read_visits(table(folder, "path,age", ",61"), keep_missing=True)
+
+
+def test_advice_is_for_the_command_line_and_for_python(folder: Path) -> None:
+    with pytest.raises(ReadError, match=r"name it 'path' \(in Python: columns=\{'path': "):
+        read_visits(table(folder, "picture", A))
+    with pytest.raises(ReadError, match=r"onto one grid with align \(in Python: nf\.align\("):
+        read_stack(table(folder, "path", A, MOVED))
+
+
+@pytest.mark.parametrize(
     ("more", "ages"),
     [
         (["2020-01-31", "2021-01-31"], [0, 1]),
@@ -182,9 +216,6 @@ def test_subjects_of_a_table_become_a_stack_each(folder: Path) -> None:
     assert [stack.subject for stack in read_stacks(path)] == ["anna", "bob"]
     with pytest.raises(ReadError, match=r"2 subjects; read_stacks reads them all \(anna, bob\)"):
         read_stack(path)
-
-
-A, B = "images/a.nii.gz", "images/b.nii.gz"
 
 
 @pytest.mark.parametrize(

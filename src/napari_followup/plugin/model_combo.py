@@ -62,11 +62,15 @@ class ModelCombo(ElidingCombo):
         if model and (self.findData(_known_as(model)) >= 0 or Path(model).is_file()):
             self.chosen = model
 
-    def showPopup(self) -> None:
-        """Look at the folders again before they are shown."""
+    def refresh(self) -> None:
+        """Look at the folders again; the choice stays."""
         folder = Preferences.load().model_folder or self._folder
         if _listed(_entries(folder)) != self._listed:
             self.fill(folder, self.chosen)
+
+    def showPopup(self) -> None:
+        """Look at the folders again before they are shown."""
+        self.refresh()
         super().showPopup()
 
     def _insert(self, index: int, entry: Entry) -> None:

@@ -126,9 +126,7 @@ def unlike(noted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     return [f"{name} {_shown(was)} there, {_shown(now)} here" for name, was, now in pairs]
 
 
-def _pairs(
-    there: Mapping[str, Any], here: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
+def _pairs(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     for name, now in here.items():
         was = there.get(name)
         if isinstance(was, dict) and isinstance(now, dict):

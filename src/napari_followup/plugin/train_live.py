@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ class Teller:
     stage: str = ""
     batch: int = 0
     _last: float = -INTERVAL
+    _told_stage: str = ""
 
     def __call__(self, state: TrainingState) -> bool:
         """Note a state and pass it on if it is time; False to stop."""
@@ -70,6 +72,10 @@ class Teller:
         return self._goes_on()
 
     def _tell(self, state: TrainingState) -> None:
+        if state.loss is not None and state.stage != self._told_stage:
+            self._told_stage = state.stage
+            with suppress(Cancelled):  # the training stops at its checkpoint, not here
+                self.report.phase(STAGES.get(state.stage, state.stage))
         self.report.detail(_line(state))
         self.report(round(100 * state.progress), 100)
         curve, shown = self.curves.get(state.stage), state.example
@@ -102,14 +108,13 @@ def _is_new(curve: LossCurve, state: TrainingState) -> bool:
 def _line(state: TrainingState) -> str:
     """One line: what is learned, how far, how long still."""
     if state.loss is None:
-        return "getting ready"
+        return ""
     if state.progress >= 1:
         return (
-            f"{state.stage} is finished; measuring what the model sees, or beginning what comes "
-            "next, can take a minute"
+            "finished; measuring what the model sees, or beginning what comes next, can take a "
+            "minute"
         )
-    parts = [f"{STAGES.get(state.stage, state.stage)}, batch {state.batch}"]
-    parts.append(f"{state.progress:.0%}")
+    parts = [f"batch {state.batch}", f"{state.progress:.0%}"]
     if state.seconds_left is not None:
         parts.append(f"{clock_time(state.seconds_left)} left")
     if state.memory is not None:
@@ -125,4 +130,3 @@ def clock_time(seconds: float) -> str:
     if minutes < 90:
         return f"{round(minutes)} min"
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
-

@@ -74,11 +74,11 @@ METHODS = {
 NEEDS_CHANGE = ("tdm",)  # learn from subjects that were seen at least twice
 
 STAGES = {
-    "change": "learning how images change with age",
-    "denoise": "learning to give back healthy images",
-    "features": "learning the features that images are compared by",
-    "pretrain": "learning to tell images apart",
-    "reconstruct": "learning to give back healthy images",
-    "restore": "learning to take made-up anomalies out",
-    "segment": "learning to find made-up anomalies",
+    "change": "Learning how images change with age",
+    "denoise": "Learning to give back healthy images",
+    "features": "Learning the features that images are compared by",
+    "pretrain": "Learning to tell images apart",
+    "reconstruct": "Learning to give back healthy images",
+    "restore": "Learning to take made-up anomalies out",
+    "segment": "Learning to find made-up anomalies",
 }

@@ -1,0 +1,181 @@
+"""Losses by batch: each one faintly, their course, and those of the held-out subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QPointF, QRectF, QSize, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
+from qtpy.QtWidgets import QSizePolicy, QWidget
+
+__all__ = ["Curves", "LossPlot"]
+
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 24, 22  # margins in pixels
+SHARE = 40  # of the points are averaged on either side
+TICKS = 4  # on either axis, about
+TRAINING, VALIDATION = QColor("#4aa8ff"), QColor("#ff9f0a")
+Points = Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Curves:
+    """What is drawn, and where."""
+
+    losses: Points = ()
+    validations: Points = ()
+    is_log: bool = False
+
+    @property
+    def course(self) -> list[tuple[int, float]]:
+        """The losses without their scatter: means of each and its neighbours."""
+        count = len(self.losses)
+        half = -(-count // SHARE)
+        sums = np.cumsum([0.0, *(loss for _, loss in self.losses)])
+        ends = [(max(0, n - half), min(count, n + half + 1)) for n in range(count)]
+        means = [float(sums[stop] - sums[start]) / (stop - start) for start, stop in ends]
+        return [(batch, mean) for (batch, _), mean in zip(self.losses, means, strict=True)]
+
+    @property
+    def last_batch(self) -> int:
+        """Right end of the axis."""
+        return max([1, *(batch for batch, _ in (*self.losses, *self.validations))])
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Lower and upper end of the axis of losses; a few high ones at the start are cut off."""
+        course = [loss for _, loss in self.course] or [1.0]
+        values = np.array([*course, *(loss for _, loss in self.validations)])
+        top = 1.05 * max([float(np.quantile(values, 0.98)), *self._last()])
+        if not self.is_log:
+            return 0.0, top if top > 0 else 1.0
+        low = float(values[values > 0].min()) if (values > 0).any() else 0.1
+        return (0.9 * low, top) if top > low else (0.5 * low, 2 * low)
+
+    def place(self, points: Points, width: float, height: float) -> NDArray[np.float64]:
+        """Pixel (x, y) of each point, those beyond the span at its end."""
+        low, high = self.span
+        batches = np.array([batch for batch, _ in points], float)
+        values = np.clip(np.array([loss for _, loss in points], float), low, high)
+        if self.is_log:
+            share = (np.log(values) - np.log(low)) / (np.log(high) - np.log(low))
+        else:
+            share = (values - low) / (high - low)
+        x = LEFT + batches / self.last_batch * (width - LEFT - RIGHT)
+        return np.stack([x, TOP + (1 - share) * (height - TOP - BOTTOM)], axis=1)
+
+    def heights(self) -> list[float]:
+        """Round losses to label the axis with."""
+        low, high = self.span
+        if self.is_log:
+            marks = [m * 10.0**e for e in range(-12, 7) for m in (1, 2, 5)]
+            found = [mark for mark in marks if low <= mark <= high]
+            decades = [mark for mark in found if f"{mark:e}".startswith("1")]
+            return decades if len(decades) > 2 else found
+        return _round_steps(high)
+
+    def batches(self) -> list[int]:
+        """Round batches to label the axis with."""
+        return [round(step) for step in _round_steps(self.last_batch) if step == round(step)]
+
+    def _last(self) -> list[float]:
+        """Give the newest losses, which are never cut off."""
+        return [points[-1][1] for points in (self.course, self.validations) if points]
+
+
+class LossPlot(QWidget):
+    """Blue: loss of the training; orange: of held-out subjects, with the averaged weights."""
+
+    def __init__(self, height: int = 190) -> None:
+        super().__init__()
+        self._height = height
+        self.curves = Curves()
+        self.setMinimumHeight(height)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Size that the layout starts from."""
+        return QSize(280, self._height)
+
+    def show_losses(self, losses: Points, validations: Points) -> None:
+        """Draw other losses."""
+        is_log = self.curves.is_log
+        self.curves = Curves(losses=losses, validations=validations, is_log=is_log)
+        self.update()
+
+    def set_log(self, is_log: bool) -> None:
+        """Choose the scale of the losses."""
+        shown = self.curves
+        self.curves = Curves(losses=shown.losses, validations=shown.validations, is_log=is_log)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw axes and curves."""
+        if not self.curves.losses:
+            return
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._draw_axes(painter)
+        self._draw(painter, self.curves.losses, _pen(TRAINING, 1.0, 70))
+        self._draw(painter, self.curves.course, _pen(TRAINING, 2.0))
+        self._draw(painter, self.curves.validations, _pen(VALIDATION, 2.0))
+        painter.setBrush(VALIDATION)
+        for x, y in self.curves.place(self.curves.validations, self.width(), self.height()):
+            painter.drawEllipse(QPointF(x, y), 2.5, 2.5)
+        self._draw_legend(painter)
+        painter.end()
+
+    def _draw(self, painter: QPainter, points: Points, pen: QPen) -> None:
+        painter.setPen(pen)
+        places = self.curves.place(points, self.width(), self.height())
+        painter.drawPolyline(QPolygonF([QPointF(x, y) for x, y in places]))
+
+    def _draw_axes(self, painter: QPainter) -> None:
+        width, height = self.width(), self.height()
+        text, faint = self._color(190), self._color(45)
+        for value in self.curves.heights():
+            y = float(self.curves.place([(0, value)], width, height)[0, 1])
+            painter.setPen(faint)
+            painter.drawLine(QPointF(LEFT, y), QPointF(width - RIGHT, y))
+            painter.setPen(text)
+            right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            painter.drawText(QRectF(0, y - 9, LEFT - 6, 18), right, f"{value:.3g}")
+        for batch in self.curves.batches():
+            x = float(self.curves.place([(batch, 1.0)], width, height)[0, 0])
+            middle = Qt.AlignmentFlag.AlignCenter
+            painter.drawText(QRectF(x - 40, height - BOTTOM + 3, 80, 18), middle, f"{batch}")
+
+    def _draw_legend(self, painter: QPainter) -> None:
+        x = float(LEFT)
+        for name, points, color in (
+            ("training", self.curves.course, TRAINING),
+            ("held out", self.curves.validations, VALIDATION),
+        ):
+            if not points:
+                continue
+            said = f"{name} {points[-1][1]:.4g}"
+            painter.setPen(QPen(color, 3))
+            painter.drawLine(QPointF(x, 11), QPointF(x + 14, 11))
+            painter.setPen(self._color(220))
+            painter.drawText(QPointF(x + 19, 15), said)
+            x += 40 + painter.fontMetrics().horizontalAdvance(said)
+
+    def _color(self, alpha: int) -> QColor:
+        color = QColor(self.palette().color(self.foregroundRole()))
+        color.setAlpha(alpha)
+        return color
+
+
+def _pen(color: QColor, width: float, alpha: int = 255) -> QPen:
+    shown = QColor(color)
+    shown.setAlpha(alpha)
+    return QPen(shown, width)
+
+
+def _round_steps(high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from 0 up to `high`, about `TICKS`."""
+    size = 10.0 ** np.floor(np.log10(high / TICKS))
+    step = next(m * size for m in (1, 2, 5, 10) if high / (m * size) <= TICKS + 1)
+    return [float(f"{number * step:.6g}") for number in range(int(high / step + 1e-9) + 1)]

@@ -1,0 +1,202 @@
+"""The widget *Train a model*: healthy subjects in, a model for the other widgets out.
+
+In a script::
+
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-followup", "Train a model")
+    widget.form.minutes.setValue(60)
+    widget.finished.connect(lambda: print(widget.error or widget.result.trained))
+    widget.run()
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QWidget
+
+from napari_followup.plugin.example_layer import ExampleLayer
+from napari_followup.plugin.forms import scrolled_column_of
+from napari_followup.plugin.loss_panel import LossPanel
+from napari_followup.plugin.preferences import Preferences
+from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.report import Report
+from napari_followup.plugin.train_actions import MISSING, Trained, has_lightning, train_model
+from napari_followup.plugin.train_data import TrainData
+from napari_followup.plugin.train_form import TrainForm
+from napari_followup.plugin.train_live import Snapshot
+from napari_followup.plugin.train_out import TrainOut
+from napari_followup.plugin.trained_panel import TrainedPanel
+
+__all__ = ["TrainWidget"]
+
+STOPPING = "Stopping: the checkpoint is being written …"
+ERROR = "color: #e5533d;"
+WAIT = 50  # ms until what appears is laid out
+
+
+class _Bridge(QObject):
+    """Snapshots from one run's thread to the widget; the number tells runs apart."""
+
+    told = Signal(int, object)
+
+
+class TrainWidget(QWidget):
+    """Train a model on healthy subjects, watch it learn, save it.
+
+    Attributes
+    ----------
+    form, data, out, job, losses, result
+        The parts: model, length and settings; subjects; folder; progress; losses; the model.
+    error
+        What the last run complained of; empty after a good one, and after a stop.
+    """
+
+    finished = Signal()  # after every run, good, failed or stopped
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__()
+        self.error = ""
+        self._number = 0
+        self._bridge: _Bridge | None = None
+        self._revealed: QWidget | None = None
+        self._example = ExampleLayer(napari_viewer)
+        self.missing = QLabel("" if has_lightning() else MISSING)
+        self.form, self.data, self.out = TrainForm(), TrainData(napari_viewer), TrainOut()
+        self.button, self.job = QPushButton("Train"), JobPanel()
+        self.losses, self.notes, self.result = LossPanel(), QLabel(), TrainedPanel()
+        self.form.device.setCurrentText(Preferences.load().device)
+        _lay_out(self)
+        self._connect()
+        self._on_form()
+
+    def run(self) -> None:
+        """Train, or go on; `finished` says when it is over, `result` and `error` what came."""
+        if self.job.is_running:
+            return
+        try:
+            if not has_lightning():
+                raise ValueError(MISSING)
+            read, choice, folder = self.data.reader(), self.form.choice, self.out.folder
+        except ValueError as error:
+            self._fail(str(error))
+            return
+        self.error, bridge = "", _Bridge()
+        self._number += 1
+        number = self._number
+        bridge.told.connect(self._on_told)
+        self._bridge = bridge  # what is sent while it is there arrives
+
+        def work(report: Report) -> Trained:
+            return train_model(
+                read,
+                choice,
+                folder,
+                report=report,
+                send=lambda snapshot: bridge.told.emit(number, snapshot),
+            )
+
+        self.job.start(f"Train {choice.name}", work, keeps_partial=True)
+
+    def stop(self) -> None:
+        """Stop at a checkpoint, from which the next run goes on."""
+        if self.job.is_running and self.job.stop_button.isEnabled():
+            self.job.stop()
+            self._on_stop()
+
+    def _on_stop(self) -> None:
+        if self.job.is_running:
+            self.job.stop_button.setEnabled(False)  # a second stop would not wait
+            self.job.say(STOPPING)
+
+    def _on_told(self, number: int, snapshot: Snapshot) -> None:
+        if number != self._number or not self.job.is_running:
+            return
+        if snapshot.losses:
+            self.losses.show_losses(snapshot.stage, snapshot.losses, snapshot.validations)
+            self._reveal(self.losses)
+        self.notes.setText("\n".join(f"Note: {note}." for note in snapshot.notes))
+        self.notes.setVisible(bool(snapshot.notes))
+        if snapshot.pair is not None:
+            self._example.show(*snapshot.pair)
+
+    def _on_started(self) -> None:
+        self._example.begin()
+        self._revealed = None
+        self.result.show_trained(None)
+        self.losses.clear()
+        self.losses.hide()
+        self.notes.hide()
+        self.job.bar.setTextVisible(False)  # the line below says the share
+        self.job.stop_button.setEnabled(True)
+        self._enable(False)
+
+    def _on_returned(self, trained: Trained) -> None:
+        self.job.say("" if trained.path else trained.said)
+        if trained.path is not None:
+            self.result.show_trained(trained)
+            self._reveal(self.result)
+            self.notes.hide()  # the figures tell them
+
+    def _on_ended(self) -> None:
+        self._enable(True)
+        self.error = self.job.error
+        self.out.refresh()
+        self.finished.emit()
+
+    def _on_form(self) -> None:
+        try:
+            choice = self.form.choice
+        except ValueError as error:
+            self.job.say(str(error), is_error=True)
+            return
+        if not self.job.is_running:
+            self.job.say("")  # what was said was about what was chosen before
+        self.data.plan_for(choice.method, choice.plan.held_out, choice.plan.seed)
+        self.out.follow(choice)
+
+    def _on_out(self) -> None:
+        self.button.setText("Resume" if self.out.run.can_resume else "Train")
+
+    def _reveal(self, part: QWidget) -> None:
+        """Scroll to what appears for the first time in this run."""
+        if part is not self._revealed:
+            self._revealed = part
+            part.show()
+            QTimer.singleShot(WAIT, self._scroll)
+
+    def _scroll(self) -> None:
+        area = self.findChild(QScrollArea)
+        if area is not None and self._revealed is not None:
+            area.ensureWidgetVisible(self._revealed)
+
+    def _fail(self, text: str) -> None:
+        self.error = text
+        self.job.say(text, is_error=True)
+        self.finished.emit()
+
+    def _enable(self, is_on: bool) -> None:
+        for part in (self.form, self.data, self.out, self.button):
+            part.setEnabled(is_on)
+
+    def _connect(self) -> None:
+        self.form.changed.connect(self._on_form)
+        self.out.changed.connect(self._on_out)
+        self.out.settings_wanted.connect(self.form.take)
+        self.button.clicked.connect(self.run)
+        self.job.stop_button.clicked.connect(self._on_stop)
+        self.job.started.connect(self._on_started)
+        self.job.returned.connect(self._on_returned)
+        self.job.ended.connect(self._on_ended)
+
+
+def _lay_out(widget: TrainWidget) -> None:
+    """One column that scrolls, so that nothing is cut off on a small screen."""
+    widget.missing.setStyleSheet(ERROR)
+    widget.missing.setVisible(bool(widget.missing.text()))
+    for label in (widget.missing, widget.notes):
+        label.setWordWrap(True)
+    for part in (widget.losses, widget.notes):
+        part.hide()
+    below = (widget.button, widget.job, widget.losses, widget.notes, widget.result)
+    scrolled_column_of(widget, widget.missing, widget.data, widget.form, widget.out, *below)

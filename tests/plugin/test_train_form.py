@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from napari_followup.plugin.train_form import TrainForm
+from napari_followup.plugin.train_methods import METHODS
+from napari_followup.training.plan import Augmentation, TrainingPlan
+
+pytestmark = pytest.mark.viewer
+
+
+@pytest.fixture
+def form(qtbot: Any) -> TrainForm:
+    form = TrainForm()
+    qtbot.addWidget(form)
+    return form
+
+
+def test_it_starts_with_half_an_hour_and_else_the_defaults_of_the_plan(form: TrainForm) -> None:
+    choice = form.choice
+
+    assert choice.plan == TrainingPlan(minutes=30, checkpoint_every=100)
+    assert (choice.method, choice.preset, choice.image_size) == ("sdm", "compact", None)
+    assert choice.name == "sdm"
+
+
+def test_every_method_has_its_text_and_presets(form: TrainForm) -> None:
+    for index, (name, about) in enumerate(METHODS.items()):
+        form.method.setCurrentIndex(index)
+
+        assert form.method_name == name
+        assert form.text.text() == about.text
+        presets = [form.preset.itemText(n) for n in range(form.preset.count())]
+        assert presets == list(about.presets)
+
+
+def test_fields_of_one_method_are_not_kept_for_another(form: TrainForm) -> None:
+    form.fields.setText("channels=8,16")
+    form.method.setCurrentIndex(1)
+
+    assert form.choice.fields == ""
+
+
+def test_steps_take_the_place_of_minutes(form: TrainForm) -> None:
+    form.unit.setCurrentText("steps")
+    form.steps.setValue(70)
+
+    assert (form.choice.plan.steps, form.choice.plan.minutes) == (70, None)
+    assert form.minutes.isHidden()
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        TrainingPlan(minutes=7.5, batch=8, held_out=0.25, seed=9),
+        TrainingPlan(
+            steps=40,
+            learning_rate=2.5e-5,
+            precision="bf16",
+            checkpoint_every=7,
+            augmentation=Augmentation(flip=("y", "x"), rotation=4, bias=0.25),
+        ),
+    ],
+)
+def test_noted_settings_are_taken_over(form: TrainForm, plan: TrainingPlan) -> None:
+    noted = {
+        "method": "anoddpm",
+        "preset": "thesis",
+        "config": {"image_size": [48, 64], "modalities": 2, "channels": [8, 16]},
+        "plan": json.loads(json.dumps(asdict(plan))),
+    }
+    form.take(noted)
+    choice = form.choice
+
+    assert choice.plan == plan
+    assert (choice.method, choice.preset, choice.image_size) == ("anoddpm", "thesis", (48, 64))
+    assert choice.fields == "channels=[8, 16]"
+
+
+def test_changes_are_told(form: TrainForm, qtbot: Any) -> None:
+    for change in (
+        lambda: form.batch.setValue(3),
+        lambda: form.minutes.setValue(2),
+        lambda: form.flips["x"].setChecked(True),
+        lambda: form.preset.setCurrentIndex(1),
+    ):
+        with qtbot.waitSignal(form.changed, timeout=1000):
+            change()

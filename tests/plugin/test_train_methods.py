@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from napari_followup.methods import METHODS as TABLE
+from napari_followup.methods import method_class, method_presets
+from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE, STAGES
+
+
+def test_every_method_is_described() -> None:
+    assert set(METHODS) == set(TABLE)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_presets_are_those_of_the_method(name: str) -> None:
+    presets = METHODS[name].presets
+
+    assert set(presets) == set(method_presets(name))
+    assert presets[0] == "compact"
+
+
+def test_the_methods_that_need_change_are_those_that_learn_from_series() -> None:
+    found = [name for name in TABLE if getattr(method_class(name), "samples", "") == "series"]
+
+    assert list(NEEDS_CHANGE) == found
+
+
+def test_the_stages_have_words() -> None:
+    named = {stage for name in TABLE for stage in getattr(method_class(name), "stages", ())}
+
+    assert named - set(STAGES) == set()
