@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.change_regions import BRIGHTER, DARKER, change_regions
+from napari_followup.change_regions import BRIGHTER, DARKER, THRESHOLD, change_regions
 
 
 def drawn() -> np.ndarray:
@@ -61,3 +61,11 @@ def test_no_change_is_said_so() -> None:
 def test_a_threshold_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="threshold: got 0; give one above 0, in units of noise"):
         change_regions(drawn(), threshold=0)
+
+
+def test_without_a_threshold_it_is_the_one_that_all_share() -> None:
+    change = np.array([[[0.0, THRESHOLD]], [[-THRESHOLD + 0.01, 0.0]]])
+
+    found = change_regions(change)
+
+    assert (found.brighter, found.darker) == ((1.0,), ())

@@ -121,7 +121,7 @@ def change_mask(stack: VisitStack, i: int, j: int, *, modality: int = 0) -> NDAr
     first, second = (foreground(_image(stack, index, modality)) for index in (i, j))
     if not (first & second).any():
         raise ValueError(
-            f"change: visits {i} and {j} of {stack.subject!r} show nothing in the same place; "
+            f"change: the two visits of {stack.subject!r} show nothing in the same place; "
             "align them first, or give a mask"
         )
     return np.asarray(first & second)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import generate_binary_structure, label
 
-__all__ = ["BRIGHTER", "DARKER", "ChangeRegions", "change_regions"]
+__all__ = ["BRIGHTER", "DARKER", "THRESHOLD", "ChangeRegions", "change_regions"]
 
 BRIGHTER, DARKER = 1, 2
+THRESHOLD = 4.0  # units of noise; one voxel in 16,000 reaches it by chance, if it is Gaussian
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,7 +54,7 @@ class ChangeRegions:
 def change_regions(
     change: ArrayLike,
     *,
-    threshold: float = 3.0,
+    threshold: float = THRESHOLD,
     smallest: float = 0.0,
     spacing: Sequence[float] | None = None,
 ) -> ChangeRegions:

@@ -81,6 +81,25 @@ def test_a_table_and_a_series_are_taken_and_nifti_is_written(
         assert likeness(read_stack(tmp_path / name)) > 0.97
 
 
+@pytest.mark.parametrize("name", ["aligned.npz", "aligned.nii.gz"])
+def test_a_visit_without_an_image_stays_missing(
+    run: Run, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    table = files[0].parent / "visits.csv"
+    rows = "p07,1,visit1.nii.gz,61.2\np07,2,visit2.nii.gz,62.4\np07,3,,63.5\n"
+    table.write_text(f"subject,visit,path,age\n{rows}", encoding="utf-8")
+
+    assert run("align", table, "--out", tmp_path / name) == 0
+
+    back = read_stack(tmp_path / name)
+    assert back.ages.tolist() == [61.2, 62.4, 63.5]
+    assert back.is_missing.tolist() == [False, False, True]
+    assert np.isnan(back.images[2]).all()
+    text = capsys.readouterr().out
+    assert "visit 3 (age 63.5) of 'p07': missing\n" in text
+    assert "p07, 3 visits on one grid, 1 of them missing (" in text
+
+
 def test_ctrl_c_writes_nothing(
     run: Run,
     files: list[Path],
@@ -109,6 +128,9 @@ def test_what_cannot_be_aligned_is_said(
     table = tmp_path / "two.csv"
     rows = "".join(f"{name},{path}\n" for name, path in zip("ab", files, strict=True))
     table.write_text(f"subject,path\n{rows}", encoding="utf-8")
+    gap, pictures = tmp_path / "gap.csv", tmp_path / "pictures.csv"
+    gap.write_text(f"path,age\n{files[0]},61\n,62\n", encoding="utf-8")
+    pictures.write_text(f"picture\n{files[0]}\n", encoding="utf-8")
     for words, text in (
         ([files[0], "--out", out], "holds one visit; give two or more"),
         ([table, "--out", out], "subject: there are several; give --subject, one of a, b"),
@@ -117,6 +139,9 @@ def test_what_cannot_be_aligned_is_said(
         ([*files, "--out", out, "--modality", "T1"], "modality: got 'T1'"),
         ([files[0].parent, "--ages", 1, 2, "--out", out], "ages: go with several files"),
         ([*files, "--out", out, "--threads", 0], "threads: got 0"),
+        ([*files, "--out", out, "--reference", 3], "reference: got 3; there are 2 visits, counted"),
+        ([gap, "--out", out], "holds one visit; give two or more"),
+        ([pictures, "--out", out], "name it 'path' (in Python: columns={'path': "),
         ([tmp_path / "none.nii", "--out", out], "none.nii"),
     ):
         assert run("align", *words) == 2

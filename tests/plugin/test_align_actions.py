@@ -126,6 +126,21 @@ def test_one_layer_keeps_the_order_of_its_visits() -> None:
 
 
 @pytest.mark.usefixtures("itk")
+def test_a_missing_visit_stays_missing_and_is_said() -> None:
+    gap = np.full((48, 56), np.nan, np.float32)
+    layer = series(section(), section(shift=4.0), gap)
+    plan = AlignPlan(mask="brain", percentile=99.0, margin=1.0, spacing=2.0)
+
+    for found in (align_layers(one(layer))[0], align_layers(one(layer), plan)[0]):
+        assert np.isnan(found[0][2]).all()
+        assert np.isfinite(found[0][:2]).all()
+        assert said(found)["is_observed"] == [True, True, False]
+        assert said(found)["is_imputed"] == [False, False, False]
+        assert said(found)["provenance"]["notes"][2].endswith(": missing; stays missing")
+        assert np.isfinite(found[1]["contrast_limits"]).all()
+
+
+@pytest.mark.usefixtures("itk")
 def test_the_modalities_of_a_visit_move_together() -> None:
     layers = [
         visit(np.abs(section(shift=shift)) ** power, age, modality=name)

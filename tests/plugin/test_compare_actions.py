@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
+from napari_followup.change_regions import THRESHOLD
 from napari_followup.plugin import compare_actions
-from napari_followup.plugin.compare_actions import ComparePlan, compare_layers, full_scale
+from napari_followup.plugin.compare_actions import (
+    ComparePlan,
+    compare_layers,
+    full_scale,
+    is_of_change,
+)
 from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import source_of
 from napari_followup.plugin.report import Report
@@ -203,3 +209,15 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_a_stop_ends_it() -> None:
     with pytest.raises(Cancelled):
         compare_layers(source_of(scan()), PLAN, report=Report(is_stopped=lambda: True))
+
+
+def test_the_threshold_is_that_of_the_command_line() -> None:
+    assert ComparePlan().threshold == THRESHOLD
+
+
+def test_results_of_change_are_told_from_other_layers() -> None:
+    made = [Layer.create(*layer) for layer in run(scan())]
+    from_command = scan(modality="change")
+
+    assert [is_of_change(layer) for layer in (*made, from_command)] == [True, True, True]
+    assert not any(map(is_of_change, (scan(), scan(result="aligned"), Image(np.ones((4, 4))))))

@@ -142,3 +142,15 @@ def test_a_layer_that_is_removed_ends_the_run(
 
     assert "'scan' was removed" in widget.step.error
     assert len(viewer.layers) == 0
+
+
+def test_its_own_results_are_neither_image_nor_mask(open_widget: Open, qtbot: Any) -> None:
+    viewer, widget = open_widget(NAME, scan(), Labels(np.ones((40, 40), int), name="marks"))
+    finish(qtbot, widget)
+    assert len(viewer.layers) == 4
+
+    images, masks = widget.series.layers, widget.mask_combo
+    assert [images.itemText(n) for n in range(images.count())] == ["scan"]
+    assert [masks.itemText(n) for n in range(2, masks.count())] == ["marks"]
+    viewer.layers.remove("scan")
+    assert widget.series.layers.layer is None

@@ -55,3 +55,13 @@ def test_a_layer_of_another_viewer_is_refused(viewer: ViewerModel) -> None:
 
     with pytest.raises(ValueError, match="is no labels layer of this viewer"):
         combo.layer = other
+
+
+def test_labels_that_do_not_fit_are_left_out(viewer: ViewerModel) -> None:
+    combo = MaskCombo(viewer, "none", leave_out=lambda layer: layer.name == "regions")
+    viewer.add_labels(marks(), name="regions")
+    viewer.add_labels(marks(), name="marks")
+
+    assert [combo.itemText(index) for index in range(combo.count())] == ["none", "marks"]
+    combo.layer = viewer.layers["marks"]
+    assert combo.layer is viewer.layers["marks"]

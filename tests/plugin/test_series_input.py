@@ -121,7 +121,7 @@ def test_what_is_found_follows_what_is_typed(viewer: ViewerModel, qtbot: Any) ->
     series.ages_edit.setText("61, 62")
     assert series.found.text() == "2 visits, ages 61.0 to 62.0 years"
     series.ages_edit.setText("61")
-    assert series.found.text() == "2 visits, but 1 ages"
+    assert series.found.text() == "2 visits, but 1 age"
     with pytest.raises(ValueError, match="ages: got 1 for the 2 visits of 'a'"):
         series.source()
     series.ages_edit.setText("61, old")
@@ -136,3 +136,27 @@ def test_a_removed_layer_is_announced(viewer: ViewerModel, qtbot: Any) -> None:
     viewer.layers.remove(layer)
 
     assert gone == [layer]
+
+
+def test_layers_that_do_not_fit_are_left_out(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot, leave_out=lambda layer: layer.name == "map")
+    viewer.add_layer(image("map"))
+    assert series.layers.layer is None
+    viewer.add_layer(image("a"))
+
+    assert series.layers.layer is viewer.layers["a"]
+    assert series.layers.count() == 1
+
+
+def test_one_visit_has_one_age(viewer: ViewerModel, qtbot: Any) -> None:
+    series = series_of(viewer, qtbot)
+    viewer.add_image(np.zeros((1, 8, 8)), name="one")
+    assert series.found.text() == "1 visit, age not known"
+    series.ages_edit.setText("62.4")
+
+    assert series.found.text() == "1 visit, age 62.4"
+    viewer.add_image(np.zeros((2, 1, 8, 8)), name="two")
+    series.layers.layer = viewer.layers["two"]
+    series.axes = "svyx"
+    series.ages_edit.setText("60; 62.4")
+    assert series.found.text() == "2 subjects, 1 visit, ages 60.0 to 62.4 years"

@@ -109,3 +109,30 @@ def test_a_damaged_visit_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"row 3: '1.nii': is no readable NIfTI"):
         apart_layers(path)
+
+
+def with_gap(path: Path, subject: str, age: float) -> Path:
+    path.write_text(f"{path.read_text()}\n,{subject},{age}")
+    return path
+
+
+def test_a_visit_without_an_image_is_no_layer_and_said(tmp_path: Path) -> None:
+    path = with_gap(table(tmp_path, visit(61, affine()), visit(62, affine(0.5))), "anna", 63.5)
+    before = len(notification_manager.records)
+
+    layers = apart_layers(path)
+
+    assert [data.shape[0] for data, _, _ in layers] == [1, 1]
+    said = [str(each.message) for each in list(notification_manager.records)[before:]]
+    assert "the visit at age 63.5 has no image and no layer" in said[0]
+    assert "napari-followup align" in said[0]
+
+
+def test_missing_visits_of_subjects_that_fit_are_kept(tmp_path: Path) -> None:
+    visits = [visit(61, affine()), visit(62, affine(0.5)), visit(70, affine(), subject="bob")]
+    path = with_gap(table(tmp_path, *visits), "bob", 71)
+
+    *_, (data, attributes, _) = apart_layers(path)
+
+    assert data.shape[0] == 2
+    assert attributes["metadata"]["followup"]["is_observed"] == [True, False]

@@ -69,12 +69,13 @@ def run(args: argparse.Namespace) -> int:
     need_simpleitk()
     check_file(args.out)
     visits = _visits(args)
+    reference = _reference(args, visits)
     start = time.monotonic()
     with stop_at_interrupt("step") as stopped:
         try:
             aligned = align(
                 visits,
-                reference=None if args.reference is None else args.reference - 1,
+                reference=reference,
                 modality=modality_of(visits[0], args.modality),
                 interpolation=args.interpolation,
                 seed=args.seed,
@@ -88,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
         print(_line(said, aligned.unit))
     write_series(args.out, aligned, args.command_line)
     seconds = time.monotonic() - start
-    print(f"{args.out}: {aligned.subject}, {aligned.n_visits} visits on one grid ({seconds:.1f} s)")
+    missing = int(aligned.is_missing.sum())
+    print(
+        f"{args.out}: {aligned.subject}, {aligned.n_visits} visits on one grid"
+        f"{f', {missing} of them missing' if missing else ''} ({seconds:.1f} s)"
+    )
     return 0
 
 
@@ -104,13 +109,25 @@ def _visits(args: argparse.Namespace) -> list[VisitStack]:
     elif args.ages is not None:
         raise ValueError("ages: go with several files, one a visit; a table or series has its own")
     elif paths[0].is_dir() or suffix_of(paths[0]) in TABLES:
-        stacks = read_visits(paths[0])
+        stacks = read_visits(paths[0], keep_missing=True)
     else:
         stacks = read_stacks(paths[0])
     stacks = subject_of(stacks, args.subject)
-    if sum(stack.n_visits for stack in stacks) < 2:
+    if sum(int((~stack.is_missing).sum()) for stack in stacks) < 2:
         raise ValueError(f"{args.visits[0]!r} holds one visit; give two or more to align")
     return stacks
+
+
+def _reference(args: argparse.Namespace, visits: list[VisitStack]) -> int | None:
+    """Position from 0 of the visit that stays, if one is named."""
+    count = sum(stack.n_visits for stack in visits)
+    if args.reference is None:
+        return None
+    if not 1 <= args.reference <= count:
+        raise ValueError(
+            f"reference: got {args.reference}; there are {count} visits, counted from 1 by age"
+        )
+    return int(args.reference) - 1
 
 
 def _step(stopped: Callable[[], bool]) -> Callable[[int, int], bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.onefile import check_file, modality_of, subject_of, write_series
 from napari_followup.cli.options import Subcommands
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from napari_followup.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
-
-MUCH = 3.0  # units of noise; one voxel in 370 reaches it by chance, if noise is Gaussian
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
@@ -35,8 +33,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         type=int,
         nargs=2,
         required=True,
-        metavar=("FROM", "TO"),
-        help="which two, counted from 1",
+        metavar="VISIT",
+        help="which two, counted from 1 by age; the change is that from the earlier to the later",
     )
     parser.add_argument("--out", type=Path, required=True, help=".npz, .nii or .nii.gz file")
     parser.add_argument(
@@ -52,6 +50,12 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         default=1.5,
         help="standard deviation of the smoothing, in the series' unit (default: 1.5)",
     )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="NOISE",
+        help="change that counts when it is summed up, in units of noise (default: 4)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -64,18 +68,16 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.reading import read_stacks
 
     check_file(args.out)
+    threshold = _threshold(args)
     [stack] = subject_of(read_stacks(args.series), args.subject)
     first, second = _visits(args, stack)
     modality = modality_of(stack, args.modality)
     mask = _mask(args, stack) if args.mask else change_mask(stack, first, second, modality=modality)
     found = change(stack, first, second, mask=mask, modality=modality, smoothing=args.smoothing)
-    said = {
-        "visits": args.visits,
-        "ages": [float(stack.ages[visit]) for visit in (first, second)],
+    said = _said(stack, first, second) | {
         "modality": stack.modalities[modality],
         "mask": str(args.mask) if args.mask else "foreground of both visits",
         "smoothing": args.smoothing,
-        "unit": "noise",
     }
     later = stack.select(second).with_images(
         found[None, None],
@@ -84,24 +86,52 @@ def run(args: argparse.Namespace) -> int:
         provenance=add_step(stack.provenance, "change", **said),
     )
     write_series(args.out, later, args.command_line)
-    brighter, darker = (float((part > MUCH).sum() / mask.sum()) for part in (found, -found))
+    brighter, darker = (float((part >= threshold)[mask].mean()) for part in (found, -found))
+    order = "" if args.visits[0] < args.visits[1] else " (by age)"
     print(
-        f"{args.out}: {stack.subject}, visit {args.visits[0]} to {args.visits[1]}; brighter by "
-        f"more than {MUCH:g} units of noise in {brighter:.2%} of the mask, darker in {darker:.2%}"
+        f"{args.out}: {stack.subject}, visit {first + 1} to {second + 1}{order}; brighter by "
+        f"{threshold:g} units of noise or more in {brighter:.2%} of the mask, darker in "
+        f"{darker:.2%}"
     )
     return 0
 
 
+def _threshold(args: argparse.Namespace) -> float:
+    from napari_followup.change_regions import THRESHOLD
+
+    threshold = THRESHOLD if args.threshold is None else float(args.threshold)
+    if not threshold > 0:
+        raise ValueError(f"threshold: got {threshold}; give one above 0, in units of noise")
+    return threshold
+
+
 def _visits(args: argparse.Namespace, stack: VisitStack) -> tuple[int, int]:
-    first, second = args.visits
+    """Positions of the two visits from 0, the earlier one first."""
+    first, second = sorted(args.visits)
     for number in (first, second):
         if not 1 <= number <= stack.n_visits:
             raise ValueError(
                 f"visits: got {number}; {stack.subject!r} has {stack.n_visits}, counted from 1"
             )
+        if stack.is_missing[number - 1]:
+            raise ValueError(f"visits: {number} of {stack.subject!r} is missing; choose another")
     if first == second:
         raise ValueError(f"visits: got {first} twice; give two different ones")
     return first - 1, second - 1
+
+
+def _said(stack: VisitStack, first: int, second: int) -> dict[str, Any]:
+    """Say in the provenance what the map is of, and what its sign means."""
+    ages = [float(stack.ages[visit]) for visit in (first, second)] if stack.ages_known else None
+    numbers = [first + 1, second + 1]
+    when = [f", age {age:.4g}" for age in ages] if ages else ["", ""]
+    earlier, later = (f"visit {n}{age}" for n, age in zip(numbers, when, strict=True))
+    return {
+        "visits": numbers,
+        "ages": ages,
+        "unit": "noise",
+        "meaning": f"above 0: brighter at the later visit ({later}) than before ({earlier})",
+    }
 
 
 def _mask(args: argparse.Namespace, stack: VisitStack) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_followup.plugin.gathered import Gathered
 from napari_followup.plugin.geometry import on_voxels
 from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, to_layer_axes
+from napari_followup.plugin.stack_layers import contrast_of
 from napari_followup.plugin.visits import of_one_visit
 from napari_followup.stack import VisitStack
 
@@ -61,7 +62,10 @@ def aligned_layers(
         images = np.asarray(stack.images)
         images = images if "m" in source.axes else images[:, number]
         data = to_layer_axes(target, [series], [images])
-        shown = {"colormap": source.display.get("colormap", "gray"), "contrast_limits": _seen(data)}
+        shown = {
+            "colormap": source.display.get("colormap", "gray"),
+            "contrast_limits": contrast_of(data),
+        }
         layers.append(result_layer(target, data, "aligned", "image", said, **shown))
     if mask is not None:
         layers.append(_mask_layer(_target(group[0], visits, grid, series), mask, said))
@@ -113,14 +117,6 @@ def _mask_layer(target: Source, mask: NDArray[np.bool_], said: dict[str, Any]) -
     return result_layer(target, mask.astype(np.uint8), "brain mask", "labels", said, **colors)
 
 
-def _seen(data: NDArray[Any]) -> tuple[float, float]:
-    """Contrast limits from a sample; a few very bright voxels must not set them."""
-    values = data.ravel()[:: max(1, data.size // 1_000_000)]
-    values = values[np.isfinite(values)]
-    low, high = np.percentile(values, (0.5, 99.8)).tolist() if values.size else (0.0, 1.0)
-    return low, high if low < high else low + 1.0
-
-
 def _provenance(visits: Gathered, stack: VisitStack, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Software, layers, settings, and each step with what came of it."""
     said = dict(stack.provenance)
@@ -140,7 +136,13 @@ def _notes(visits: Gathered, said: dict[str, Any]) -> list[str]:
     notes = [f"taken as one subject: {' and '.join(names)}"] if len(names) > 1 else []
     last = next((s for s in reversed(said.get("steps", [])) if s["step"] == "align"), None)
     for visit in () if last is None else last["visits"]:
-        moved = visit.get("mean_displacement")
-        told = [f"moved by {moved:.1f} mm on average, correlation {visit['correlation']:.2f}"]
-        notes.append(f"{visit['visit']}: {'; '.join([*(told if moved else []), *visit['notes']])}")
+        notes.append(f"{visit['visit']}: {'; '.join([*_moved(visit), *visit['notes']])}")
     return notes
+
+
+def _moved(visit: Mapping[str, Any]) -> list[str]:
+    """Say how far a visit was moved; nothing of the reference, and of a missing one."""
+    moved = visit.get("mean_displacement")
+    if not moved:
+        return []
+    return [f"moved by {moved:.1f} mm on average, correlation {visit['correlation']:.2f}"]

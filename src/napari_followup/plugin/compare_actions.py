@@ -13,21 +13,35 @@ from numpy.typing import NDArray
 
 from napari_followup.agreement import agreement
 from napari_followup.change import change, change_mask
-from napari_followup.change_regions import BRIGHTER, DARKER, ChangeRegions, change_regions
+from napari_followup.change_regions import (
+    BRIGHTER,
+    DARKER,
+    THRESHOLD,
+    ChangeRegions,
+    change_regions,
+)
 from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, series_of
+from napari_followup.plugin.layers import (
+    LayerTuple,
+    Series,
+    Source,
+    about,
+    result_layer,
+    series_of,
+)
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.visits import of_one_visit
 from napari_followup.preprocessing import brain_mask
 from napari_followup.stack import VisitStack
 
-__all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale"]
+__all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]
 
 # From darker to brighter at the later visit: transparent up to half the threshold, the sheer
 # colour at the threshold, the lightest at twice the threshold.
 COLORS = ("#54e6ff", "#1f7bff", "#1f7bff00", "#ff5a1f00", "#ff5a1f", "#ffe45e")
 STOPS = (0.0, 0.25, 0.375, 0.625, 0.75, 1.0)
 REGION_COLORS = {0: "transparent", BRIGHTER: "#ff5a1f", DARKER: "#1f7bff", None: "#ffd60a"}
+CHANGE, REGIONS = "change", "regions"  # with which the names of the results begin
 LEAST_CORRELATION = 0.8  # as `align` takes it
 
 
@@ -39,7 +53,7 @@ class ComparePlan:
     modality: int = 0
     smoothing: float = 1.5  # in the unit of the series
     mask: str = "foreground"  # of both visits; or "brain", or "given"
-    threshold: float = 4.0  # units of noise; one voxel in 16,000 reaches it by chance
+    threshold: float = THRESHOLD  # units of noise
     smallest: float = 10.0  # region that counts, mm³, mm² of planes, or voxels
     regions: bool = True  # whether they come back as labels
 
@@ -70,6 +84,13 @@ class _Pair:
 def full_scale(threshold: float) -> float:
     """Change at which the colours end, in units of noise."""
     return 2.0 * threshold
+
+
+def is_of_change(layer: Any) -> bool:
+    """Whether a layer is a map of change or its regions: made here, saved, or by the command."""
+    said = about(layer)
+    result = str(said.get("result") or "")
+    return said.get("modality") == CHANGE or result.split(" ")[0] in (CHANGE, REGIONS)
 
 
 def compare_layers(
@@ -237,11 +258,11 @@ def _layers(
     }
     is_flat = "z" not in source.axes
     values = found[0] if is_flat else found
-    name = f"change {pair.name}"
+    name = f"{CHANGE} {pair.name}"
     layers = [result_layer(source, values, name, "image", said, **shown)]
     if plan.regions:
         labels = regions.labels[0] if is_flat else regions.labels
         look = {"colormap": REGION_COLORS, "opacity": 0.6, "visible": False}
-        name = f"regions {pair.name}"
+        name = f"{REGIONS} {pair.name}"
         layers.append(result_layer(source, labels, name, "labels", said, **look))
     return layers

@@ -16,7 +16,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from napari_followup.plugin.change_legend import ChangeLegend
-from napari_followup.plugin.compare_actions import ComparePlan, compare_layers
+from napari_followup.plugin.compare_actions import ComparePlan, compare_layers, is_of_change
 from napari_followup.plugin.forms import NumberBox, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.layers import LayerTuple, Source
 from napari_followup.plugin.mask_combo import MaskCombo
@@ -43,9 +43,9 @@ class CompareWidget(QWidget):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
-        self.series = SeriesInput(napari_viewer, results=("aligned", ""))
+        self.series = SeriesInput(napari_viewer, results=("aligned", ""), leave_out=is_of_change)
         self.earlier, self.later, self.modality = QComboBox(), QComboBox(), QComboBox()
-        self.mask_combo = MaskCombo(napari_viewer, *MASKS)
+        self.mask_combo = MaskCombo(napari_viewer, *MASKS, leave_out=is_of_change)
         self.smoothing, self.threshold = NumberBox(0.01, 100), NumberBox(0.1, 1000)
         self.smallest, self.regions = NumberBox(0, 1e6), QCheckBox("regions as labels")
         self.mode, self.rows = QComboBox(), new_form()

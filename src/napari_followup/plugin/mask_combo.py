@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from napari.layers import Labels
@@ -17,8 +18,14 @@ __all__ = ["MaskCombo"]
 class MaskCombo(ElidingCombo):
     """Some fixed choices, and the Labels layers of a viewer; holds none of them alive."""
 
-    def __init__(self, viewer: Any, *choices: str) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        *choices: str,
+        leave_out: Callable[[Any], bool] = lambda layer: False,
+    ) -> None:
         super().__init__()
+        self._leave_out = leave_out
         self._viewer = weakref.ref(unwrapped(viewer))
         self._choices = choices
         events = unwrapped(viewer).layers.events
@@ -60,7 +67,8 @@ class MaskCombo(ElidingCombo):
         if viewer is None or not is_alive(self):
             return
         layer, text = self.layer, self.chosen
-        layers = [each for each in viewer.layers if isinstance(each, Labels)]
+        labels = [each for each in viewer.layers if isinstance(each, Labels)]
+        layers = [each for each in labels if not self._leave_out(each)]
         self.blockSignals(True)
         self.clear()
         self.addItems(list(self._choices))

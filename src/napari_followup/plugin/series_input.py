@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from napari.layers import Image
+from numpy.typing import ArrayLike
 from qtpy import compat
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
@@ -23,7 +25,7 @@ from napari_followup.plugin.layers import (
 from napari_followup.plugin.planes_form import PlanesForm
 from napari_followup.slicing import Slicing
 
-__all__ = ["LayerCombo", "SeriesInput", "is_alive", "unwrapped"]
+__all__ = ["LayerCombo", "SeriesInput", "age_range", "counted", "is_alive", "unwrapped"]
 
 MEANINGS = {
     "vyx": "visit, y, x",
@@ -50,9 +52,16 @@ class LayerCombo(ElidingCombo):
     layer_changed = Signal()
     layer_removed = Signal(object)
 
-    def __init__(self, viewer: Any, *, results: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        *,
+        results: tuple[str, ...] = (),
+        leave_out: Callable[[Any], bool] = lambda layer: False,
+    ) -> None:
         """List the layers; `results` names the kinds of our results that fit, "" other images."""
         super().__init__()
+        self._leave_out = leave_out
         self._viewer = weakref.ref(unwrapped(viewer))
         self._results = results
         self._shown: Any = None
@@ -84,7 +93,8 @@ class LayerCombo(ElidingCombo):
         if viewer is None or not is_alive(self):
             return
         chosen = self.layer
-        layers = [each for each in viewer.layers if isinstance(each, Image)]
+        images = [each for each in viewer.layers if isinstance(each, Image)]
+        layers = [each for each in images if not self._leave_out(each)]
         self.blockSignals(True)
         self.clear()
         for layer in layers:
@@ -127,11 +137,12 @@ class SeriesInput(QWidget):
         label: str = "image",
         results: tuple[str, ...] = (),
         sliced: bool = False,
+        leave_out: Callable[[Any], bool] = lambda layer: False,
     ) -> None:
         super().__init__()
         self.planes = PlanesForm()
         self._sliced = sliced
-        self.layers = LayerCombo(viewer, results=results)
+        self.layers = LayerCombo(viewer, results=results, leave_out=leave_out)
         self.axes_combo = QComboBox()
         self.axes_combo.setToolTip("The layer does not say what its axes are")
         self.ages_edit = QLineEdit()
@@ -226,6 +237,17 @@ class SeriesInput(QWidget):
         self.changed.emit()
 
 
+def counted(count: int, noun: str) -> str:
+    """Say how many there are of what, as "1 visit" or "2 visits"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def age_range(ages: ArrayLike) -> str:
+    """Say from which age to which; a single age by itself."""
+    low, high = np.min(ages), np.max(ages)
+    return f"age {low:.1f}" if np.size(ages) == 1 else f"ages {low:.1f} to {high:.1f} years"
+
+
 def _grid(layer: Any, axes: str | None) -> tuple[int, int, int] | None:
     """Size of volumes (z, y, x); nothing for planes, and where the axes are not known."""
     try:
@@ -247,14 +269,12 @@ def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:
     except ValueError as error:
         return str(error), "61, 62.5, …"
     visits = source.data.shape[source.axes.index("v")]
-    start = (
-        f"{source.n_subjects} subjects, {visits} visits"
-        if "s" in source.axes
-        else f"{visits} visits"
-    )
+    start = counted(visits, "visit")
+    if "s" in source.axes:
+        start = f"{counted(source.n_subjects, 'subject')}, {start}"
     if source.ages is None:
-        return f"{start}, ages not known: taken as a year apart", "61, 62.5, …"
+        unknown = "ages not known: taken as a year apart" if visits > 1 else "age not known"
+        return f"{start}, {unknown}", "61, 62.5, …"
     if source.ages.shape[-1] != visits:
-        return f"{start}, but {source.ages.shape[-1]} ages", "61, 62.5, …"
-    low, high = np.min(source.ages), np.max(source.ages)
-    return f"{start}, ages {low:.1f} to {high:.1f} years", "as the layer says"
+        return f"{start}, but {counted(source.ages.shape[-1], 'age')}", "61, 62.5, …"
+    return f"{start}, {age_range(source.ages)}", "as the layer says"

@@ -25,6 +25,10 @@ SAID = (
     "{}: the visits lie on different grids, so each is a layer of its own. Align visits registers "
     "them; Longitudinal stack puts them onto the first one's grid as they are."
 )
+NO_IMAGE = (
+    "{}: the visit at {} has no image and no layer; the series that Align visits makes of the "
+    "others lacks it, that of napari-followup align has it."
+)
 LEAST_ALONG = 0.8  # cosine of the angle to the first visit's axes up to which one counts as theirs
 
 
@@ -53,14 +57,15 @@ def apart_layers(
     for visit in _visits(path):
         by_subject.setdefault(visit.subject, []).append(visit)
     layers: list[LayerTuple] = []
-    apart = []
+    said, apart = [], []
     for subject, visits in by_subject.items():
         joined = _joined(visits)
         apart += [subject] if joined is None else []
-        layers += visit_layers(visits) if joined is None else stack_layers(joined)
+        said += _without_image(visits) if joined is None else []
+        layers += visit_layers(_seen(visits)) if joined is None else stack_layers(joined)
     if not apart:
         return []
-    show_info(SAID.format(", ".join(apart)))
+    show_info(" ".join([SAID.format(", ".join(apart)), *said]))
     return layers
 
 
@@ -93,14 +98,30 @@ def _visits(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
     from napari_followup.reading.kinds import TABLES, suffix_of
 
     if not isinstance(path, str | os.PathLike):
-        return read_visits(path)
+        return read_visits(path, keep_missing=True)
     given = Path(path)
     files = files_in(given) if given.is_dir() else [given]
     if not all(file == given or suffix_of(file) in TABLES for file in files):
         return []  # series in files of their own
     if given.is_file() and suffix_of(given) not in TABLES:
         return []
-    return [visit for file in files for visit in read_visits(file)]
+    return [visit for file in files for visit in read_visits(file, keep_missing=True)]
+
+
+def _seen(visits: Sequence[VisitStack]) -> list[VisitStack]:
+    """Leave out the visits without an image, which have no grid of their own."""
+    return [visit.select(~visit.is_missing) for visit in visits]
+
+
+def _without_image(visits: Sequence[VisitStack]) -> list[str]:
+    """Say which visits have none."""
+    number, said = 0, []
+    for stack in visits:
+        for age, is_missing in zip(stack.ages, stack.is_missing, strict=True):
+            number += 1
+            when = f"age {age:.5g}" if stack.ages_known else f"place {number}"
+            said += [NO_IMAGE.format(stack.subject, when)] if is_missing else []
+    return said
 
 
 def _joined(visits: Sequence[VisitStack]) -> VisitStack | None:

@@ -27,7 +27,7 @@ from napari_followup.plugin.gathered import (
 )
 from napari_followup.plugin.layer_list import LayerList
 from napari_followup.plugin.layers import about, parse_ages, source_of
-from napari_followup.plugin.series_input import SeriesInput, unwrapped
+from napari_followup.plugin.series_input import SeriesInput, age_range, counted, unwrapped
 
 __all__ = ["VisitsInput"]
 
@@ -206,9 +206,9 @@ def _said(found: Gathered) -> str:
     """Say what the checked layers are taken for."""
     count, ages = len(found.places), [age for *_, age in found.places]
     known = [age for age in ages if age is not None]
-    start = f"{count} visit{'s' * (count != 1)}"
+    start = counted(count, "visit")
     if len(found.names) > 1:
         start += f" of {len(found.names)} modalities"
     if len(known) < count:
         return f"{start}, ages not known: in the order of the list"
-    return f"{start}, ages {min(known):.1f} to {max(known):.1f} years"
+    return f"{start}, {age_range(known)}"

@@ -38,6 +38,7 @@ def read_visits(
     *,
     ages: Sequence[float] | None = None,
     columns: Mapping[str, str] | None = None,
+    keep_missing: bool = False,
 ) -> list[VisitStack]:
     """Read visits each as a stack of its own, which may lie on grids of their own.
 
@@ -49,11 +50,14 @@ def read_visits(
         One a file in years, where files are given.
     columns
         The table's own names for subject, visit, path, age, date, birth or modality, by these.
+    keep_missing
+        Whether visits without an image are kept, as missing ones on the grid of the visit before
+        them, or of the first with an image; `align` takes them so. Else they are left out.
 
     Returns
     -------
     list of VisitStack
-        With one visit each, by subject and then by age.
+        With one visit each, and the missing ones that are kept; by subject and then by age.
 
     Raises
     ------
@@ -71,9 +75,10 @@ def read_visits(
         raise ReadError("ages: go with a list of files; a table or folder has its own")
     try:
         if path.is_dir() and not is_zarr(path):
-            return _from_folder(path)
+            return _from_folder(path, keep_missing)
         is_table = suffix_of(path) in TABLES
-        return load_visits(manifest_files(path, columns) if is_table else _listed([path], None))
+        files = manifest_files(path, columns) if is_table else _listed([path], None)
+        return load_visits(files, keep_missing=keep_missing)
     except ReadError as error:
         raise ReadError(f"{path.name!r}: {error}") from error
 
@@ -131,8 +136,8 @@ def manifest_files(path: Path, columns: Mapping[str, str] | None = None) -> list
     names = column_names([*rows[0].cells], COLUMNS, columns)
     if "path" not in names:
         raise ReadError(
-            f"has no column of paths (it has: {', '.join(rows[0].cells)}); name it 'path', or say "
-            "columns={'path': ...}"
+            f"has no column of paths (it has: {', '.join(rows[0].cells)}); name it 'path' (in "
+            "Python: columns={'path': ...})"
         )
     places = [f"row {row.number}" for row in rows]
     days, births = (
@@ -173,9 +178,9 @@ def _listed(paths: Sequence[Path], ages: Sequence[float] | None) -> list[VisitFi
     ]
 
 
-def _from_folder(folder: Path) -> list[VisitStack]:
+def _from_folder(folder: Path, keep_missing: bool) -> list[VisitStack]:
     if is_bids(folder):
-        return load_visits(bids_files(folder))
+        return load_visits(bids_files(folder), keep_missing=keep_missing)
     return read_dicom(folder) if is_dicom(folder) else load_visits(folder_files(folder))
 
 

@@ -8,17 +8,15 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_followup.reading.dates import years_between
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.image import read_image
 from napari_followup.reading.lazy import stacked
+from napari_followup.reading.same_grid import check_grid
 from napari_followup.stack import VisitStack
 
-__all__ = ["SAME_PLACE", "VisitFile", "apart", "join_visits", "load_visits", "read_subjects"]
-
-SAME_PLACE = 0.01  # voxels that two grids may lie apart and still be one
+__all__ = ["VisitFile", "join_visits", "load_visits", "read_subjects"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,30 +42,32 @@ class _Visit:
     stack: VisitStack | None
 
 
-def load_visits(files: Iterable[VisitFile]) -> list[VisitStack]:
+def load_visits(files: Iterable[VisitFile], *, keep_missing: bool = False) -> list[VisitStack]:
     """Read each visit as a stack of its own, on its own grid.
 
     Parameters
     ----------
     files
         Of one subject or several.
+    keep_missing
+        Whether a visit without an image is kept, on the grid of the one before it, or of the
+        first with an image.
 
     Returns
     -------
     list of VisitStack
-        One visit each, by subject and then by age; those without an image left out.
+        One visit each, and the missing ones that are kept with it; by subject and then by age.
 
     Raises
     ------
     ReadError
-        If a file cannot be read or two of them contradict each other.
+        If a file cannot be read, two of them contradict each other, or the missing visits of a
+        subject are to be kept and it has no others.
     """
-    return [
-        visit.stack
-        for group in _by(files, "subject").values()
-        for visit in _loaded(group)
-        if visit.stack is not None
-    ]
+    subjects = [_loaded(group) for group in _by(files, "subject").values()]
+    if keep_missing:
+        return [stack for visits in subjects for stack in _with_missing(visits)]
+    return [each.stack for visits in subjects for each in visits if each.stack is not None]
 
 
 def read_subjects(files: Iterable[VisitFile]) -> list[VisitStack]:
@@ -97,7 +97,7 @@ def join_visits(visits: Sequence[VisitStack]) -> VisitStack:
     Parameters
     ----------
     visits
-        On one grid, with the same modalities.
+        On one grid, with the same modalities; one visit each, perhaps with missing ones.
 
     Returns
     -------
@@ -109,14 +109,15 @@ def join_visits(visits: Sequence[VisitStack]) -> VisitStack:
     ReadError
         If they do not fit together.
     """
+    pairs = [(stack, index) for stack in visits for index in range(stack.n_visits)]
     return _joined(
         [
             _Visit(
                 where=f"visit {number}",
-                age=float(stack.ages[0]) if stack.ages_known else None,
-                stack=stack,
+                age=float(stack.ages[index]) if stack.ages_known else None,
+                stack=None if stack.is_missing[index] else stack.select(index),
             )
-            for number, stack in enumerate(visits, start=1)
+            for number, (stack, index) in enumerate(pairs, start=1)
         ]
     )
 
@@ -146,6 +147,16 @@ def _loaded(files: Sequence[VisitFile]) -> list[_Visit]:
         visit if visit.stack is None else replace(visit, stack=_placed(visit, number))
         for number, visit in enumerate(visits)
     ]
+
+
+def _with_missing(visits: Sequence[_Visit]) -> list[VisitStack]:
+    """One stack a visit with an image; a missing one goes with the visit before it."""
+    groups: list[list[_Visit]] = [[]]
+    for visit in visits:
+        if visit.stack is not None and any(each.stack is not None for each in groups[-1]):
+            groups.append([])
+        groups[-1].append(visit)
+    return [_joined(group) for group in groups]
 
 
 def _placed(visit: _Visit, number: int) -> VisitStack:
@@ -225,7 +236,7 @@ def _images(files: Sequence[VisitFile], modalities: Sequence[str]) -> VisitStack
     parts = [_one_modality(by_modality[name]) for name in modalities]
     first = parts[0]
     for name, part in zip(modalities[1:], parts[1:], strict=True):
-        _check_grid(part, by_modality[name].where, first, by_modality[modalities[0]].where)
+        check_grid(part, by_modality[name].where, first, by_modality[modalities[0]].where)
     return replace(
         first,
         images=stacked([part.images for part in parts], axis=1),
@@ -256,7 +267,7 @@ def _joined(visits: Sequence[_Visit]) -> VisitStack:
         raise ReadError(f"{visits[0].where}: no visit has an image; give at least one")
     place, first = shown[0]
     for where, stack in shown[1:]:
-        _check_grid(stack, where, first, place)
+        check_grid(stack, where, first, place)
         if stack.modalities != first.modalities:
             raise ReadError(
                 f"{where}: holds {', '.join(stack.modalities)}, {place} "
@@ -274,27 +285,3 @@ def _joined(visits: Sequence[_Visit]) -> VisitStack:
         ages_known=known,
         is_observed=np.array([visit.stack is not None for visit in visits]),
     )
-
-
-def _check_grid(stack: VisitStack, where: str, first: VisitStack, place: str) -> None:
-    """Refuse images whose voxels do not lie where those of `first` do."""
-    same = stack.shape[2:] == first.shape[2:] and stack.unit == first.unit
-    if same and apart(stack.affine, first.affine, first.shape[2:]) <= SAME_PLACE:
-        return
-    raise ReadError(
-        f"{where}: {_grid(stack)} lie elsewhere than those of {place}, {_grid(first)}; bring the "
-        "visits onto one grid first: napari-followup align, or nf.align(read_visits(...))"
-    )
-
-
-def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: Sequence[int]) -> float:
-    """Largest distance between the corners of two grids, in voxels of the second."""
-    ends = [[0, size - 1] for size in shape]
-    corners = np.stack([*np.meshgrid(*ends, indexing="ij"), np.ones((2, 2, 2))]).reshape(4, 8)
-    return float(np.abs((np.linalg.inv(other) @ one @ corners - corners)[:3]).max())
-
-
-def _grid(stack: VisitStack) -> str:
-    size = " x ".join(str(length) for length in stack.shape[2:])
-    voxel = " x ".join(f"{length:.3g}" for length in stack.spacing)
-    return f"{size} voxels of {voxel} {stack.unit}"
