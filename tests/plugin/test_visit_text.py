@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.visit_text import VisitText, visit_line
 
@@ -74,3 +75,54 @@ def test_the_text_tells_imputed_from_missing(gappy: np.ndarray) -> None:
 
 def test_fewer_ages_than_visits_are_not_said(gappy: np.ndarray) -> None:
     assert shown(gappy, 4, ages=[60, 61]) == "visit 5 of 5"
+
+
+def test_a_visit_by_itself_has_no_number() -> None:
+    assert visit_line({"ages": [61.2]}, {"v": 0}, 1) == "age 61.2"
+    assert visit_line({"ages": None}, {"v": 0}, 1) == ""
+
+
+def test_visits_in_layers_of_their_own_are_told_by_the_one_that_is_shown() -> None:
+    viewer = ViewerModel()
+    for number, age in enumerate((61.2, 62.4)):
+        about = {"axes": "vyx", "ages": [age]}
+        viewer.add_image(np.ones((1, 4, 4)), translate=(number, 0, 0), metadata={"followup": about})
+    canvas = SimpleNamespace(overlays=SimpleNamespace(text=SimpleNamespace(text="")))
+    watched = Watched(viewer, canvas)
+    text = VisitText(watched)
+
+    told = []
+    for visit in (0, 1):
+        viewer.dims.set_point(0, visit)
+        text.refresh()
+        told.append(canvas.overlays.text.text)
+
+    assert told == ["age 61.2", "age 62.4"]
+
+
+def test_the_line_of_a_widget_that_has_gone_is_taken_over() -> None:
+    viewer = ViewerModel()
+    viewer.add_image(np.ones((2, 4, 4)), metadata={"followup": {"axes": "vyx", "ages": [60, 61]}})
+    overlay = SimpleNamespace(text="bert, visit 1 of 2, age 70.0")
+    watched = Watched(viewer, SimpleNamespace(overlays=SimpleNamespace(text=overlay)))
+
+    text = VisitText(watched)
+    text.refresh()
+
+    assert overlay.text.endswith(("visit 1 of 2, age 60.0", "visit 2 of 2, age 61.0"))
+    assert "bert" not in overlay.text
+
+
+@pytest.mark.viewer
+def test_the_line_goes_with_its_widget(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(np.ones((2, 4, 4)), metadata={"followup": {"axes": "vyx", "ages": [60, 61]}})
+    widget = QWidget()
+    widget.text = VisitText(viewer)
+    widget.text.follow(widget)
+    assert viewer.canvas.overlays.text.text
+
+    widget.deleteLater()
+    del widget
+
+    qtbot.waitUntil(lambda: not viewer.canvas.overlays.text.text)

@@ -49,7 +49,7 @@ class AlignWidget(QWidget):
         self.visits.changed.connect(self._on_visits)
         self.visits.layer_removed.connect(self.step.stop_without)
         self.step.finished.connect(self._on_finished)
-        self.destroyed.connect(self._visit_text.end)
+        self._visit_text.follow(self)
         self._on_visits()
 
     def _work(self) -> Work:

@@ -129,7 +129,7 @@ class CompareWidget(QWidget):
         self.series.changed.connect(self._on_series)
         self.series.layer_removed.connect(self.step.stop_without)
         self.threshold.valueChanged.connect(self.legend.show_threshold)
-        self.destroyed.connect(self._visit_text.end)
+        self._visit_text.follow(self)
         self.legend.show_threshold(self.threshold.value())
         self._on_series()
 

@@ -241,7 +241,7 @@ class DetectWidget(QWidget):
         self.job.returned.connect(self._on_returned)
         self.job.ended.connect(self._on_ended)
         self.reset_button.clicked.connect(self.reset)
-        self.destroyed.connect(self._visit_text.end)
+        self._visit_text.follow(self)
         self._on_series()
 
 

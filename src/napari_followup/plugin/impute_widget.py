@@ -189,7 +189,7 @@ class ImputeWidget(QWidget):
         self.draws.valueChanged.connect(self._on_draws)
         self.strategy.currentTextChanged.connect(self._on_draws)
         self.step.finished.connect(self._on_finished)
-        self.destroyed.connect(self._visit_text.end)
+        self._visit_text.follow(self)
         self._on_series()
 
     def _lay_out(self) -> None:

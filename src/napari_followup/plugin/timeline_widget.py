@@ -49,6 +49,7 @@ class TimelineWidget(QWidget):
         for part in (self.line, self.plot, self.legend):
             layout.addWidget(part)
         layout.addStretch()
+        self.setMaximumHeight(2 * HEIGHT)  # what is docked above it keeps the room
         self.plot.visit_clicked.connect(self.go_to)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self.refresh)

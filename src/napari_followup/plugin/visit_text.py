@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from psygnal import EmitLoopError
+from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.cursor import position
+from napari_followup.plugin.cursor import covers, position
 from napari_followup.plugin.layers import about
 from napari_followup.plugin.series_input import unwrapped
 from napari_followup.plugin.visits import OBSERVED, entry, visit_kind
 
 __all__ = ["VisitText", "visit_line"]
+
+OURS = re.compile(r"(.+, )?(visit \d+ of \d+|age -?\d+\.\d)(, .+)?$")  # another widget's, too
 
 
 class VisitText:
@@ -22,7 +26,6 @@ class VisitText:
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(unwrapped(viewer))
-        self._text = ""
         self._known: Any = lambda: None
         self._visits: dict[str, Any] = {}
         viewer = unwrapped(viewer)
@@ -30,6 +33,10 @@ class VisitText:
         viewer.layers.selection.events.active.connect(self.refresh)
         viewer.layers.events.removed.connect(self.refresh)
         self.refresh()
+
+    def follow(self, widget: QWidget) -> None:
+        """End with a widget, which goes in pieces: only a function of its own outlives it."""
+        widget.destroyed.connect(lambda *_: self.end())
 
     def know(self, layer: Any, visits: Mapping[str, Any]) -> None:
         """Take what was typed about a layer that does not say it itself."""
@@ -42,7 +49,7 @@ class VisitText:
         viewer = self._viewer()
         if viewer is None:
             return
-        layer = viewer.layers.selection.active
+        layer = _shown_layer(viewer)
         if layer is None:
             self._write(viewer, "")
             return
@@ -62,10 +69,18 @@ class VisitText:
 
     def _write(self, viewer: Any, text: str) -> None:
         overlay = viewer.canvas.overlays.text
-        if overlay.text not in ("", self._text):
+        if overlay.text and not OURS.match(overlay.text):
             return  # somebody else's
         overlay.text, overlay.visible = text, bool(text)
-        self._text = text
+
+
+def _shown_layer(viewer: Any) -> Any:
+    """Give the active layer, or the topmost one with visits where the slider left that one."""
+    active = viewer.layers.selection.active
+    if active is None or covers(viewer, active, str(about(active).get("axes", ""))):
+        return active
+    others = (layer for layer in reversed(viewer.layers) if layer.visible and about(layer))
+    return next((each for each in others if covers(viewer, each, about(each)["axes"])), None)
 
 
 def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
@@ -80,9 +95,12 @@ def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
 def visit_line(
     said: Mapping[str, Any], where: Mapping[str, int], visits: int, kind: str = OBSERVED
 ) -> str:
-    """Say in words which visit is at an index, from what a layer says of its visits."""
+    """Say in words which visit is at an index, from what a layer says of its visits.
+
+    A layer of one visit may be one of several that lie behind each other: it has no number.
+    """
     visit, subject = where["v"], where.get("s")
-    parts = [f"visit {visit + 1} of {visits}"]
+    parts = [f"visit {visit + 1} of {visits}"] if visits > 1 else []
     age = entry(said.get("ages"), subject, visit)
     if age is not None and said.get("ages_known", True):
         parts.append(f"age {age:.1f}")
