@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_followup.file_sets import file_stem, new_folder, write_json, write_parts
+from napari_followup.file_sets import file_stem, new_folder, with_notes, write_json, write_parts
 
 
 def test_files_may_lie_in_folders_of_the_folder(tmp_path: Path) -> None:
@@ -38,3 +38,13 @@ def test_new_folders_are_numbered(tmp_path: Path) -> None:
     assert new_folder(tmp_path) == tmp_path / "results-2"
     (tmp_path / "results-2").mkdir()
     assert new_folder(tmp_path) == tmp_path / "results-3"
+
+
+def test_notes_beside_nifti_files_count_as_files(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a.json", "b.nii", "b.json", "c.csv", "c.json"):
+        (tmp_path / name).write_text("")
+    written = [tmp_path / name for name in ("a.nii.gz", "b.nii", "c.csv")]
+
+    names = [path.name for path in with_notes(written)]
+
+    assert names == ["a.nii.gz", "a.json", "b.nii", "b.json", "c.csv"]

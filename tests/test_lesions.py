@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.lesions import lesion_rows
+from napari_followup.lesions import lesion_rows, lesion_size
 from napari_followup.reading import write_table
 from napari_followup.reading.table import read_table
 from napari_followup.results import Detection
@@ -59,3 +59,12 @@ def test_without_a_unit_there_are_only_voxels(tmp_path: Path) -> None:
     assert not {"area_mm2", "volume_mm3"} & set(rows[0])
     table = read_table(write_table(tmp_path / "a.csv", rows))
     assert [row.cells["voxels"] for row in table] == ["4", "0"]
+
+
+def test_sizes_are_areas_volumes_or_counts() -> None:
+    spacing = (9, 2, 0.5)
+
+    assert lesion_size(found(1, spacing=spacing).stack, 3) == (3.0, "mm²")
+    assert lesion_size(found(2, spacing=spacing).stack, 3) == (27.0, "mm³")
+    assert lesion_size(found(1, spacing=spacing, unit="pixel").stack, 3) == (3.0, "pixels")
+    assert lesion_size(found(2).stack, 3) == (3.0, "voxels")

@@ -157,3 +157,12 @@ def test_any_number_of_images_goes_back_to_the_series_units(
 
     assert back.shape == (7, 1, 1, 16, 16)
     np.testing.assert_allclose(back, 40.0, rtol=1e-5)
+
+
+def test_a_map_with_planes_of_nan_is_no_series_for_a_model(tiny_bundle: ModelBundle) -> None:
+    images = np.random.default_rng(0).random((2, 3, 16, 16))
+    images[:, 0] = np.nan
+    stack = VisitStack.from_array(images, provenance={"layer": {"result": "score"}})
+
+    with pytest.raises(ValueError, match="'subject' is a saved map, partly NaN; give the series"):
+        prepare(stack, tiny_bundle, CPU)

@@ -49,6 +49,7 @@ MODULES = {  # the longest name that fits decides
     "model_file": "nouns",
     "gaps": "nouns",
     "lesions": "nouns",
+    "holes": "nouns",
     "reading": "nouns",
     "change": "nouns",
     "grids": "nouns",

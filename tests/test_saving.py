@@ -21,7 +21,6 @@ from napari_followup.saving import (
     result_parts,
     save_results,
     usual_format,
-    without_holes,
 )
 from napari_followup.stack import VisitStack
 
@@ -220,27 +219,22 @@ def test_scripts_find_it_at_the_top() -> None:
     assert nf.save_results is save_results
 
 
-def test_planes_that_were_not_examined_are_0_and_missing_visits_stay_nan(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMATS)
+def test_planes_that_were_not_examined_stay_nan_and_are_0_in_the_mask(
+    tmp_path: Path, form: str
+) -> None:
     found = detection()
-    score = found.score.copy()
-    score[:, 0] = np.nan  # the first plane of every visit
-    found = replace(found, score=score, healthy=None)
+    score, healthy = found.score.copy(), np.array(found.healthy)
+    score[:, 0] = healthy[:, :, 0] = np.nan  # the first plane of every visit
+    found = replace(found, score=score, healthy=healthy)
 
-    (path, *_) = save_results(found, tmp_path, maps=["score"])
+    paths = save_results(found, tmp_path, format=form)[:3]
 
-    back = read_stack(path)
-    assert back.is_observed.tolist() == [True, False, True]
-    assert not back.images[[0, 2], :, 0].any()
-    np.testing.assert_array_equal(back.images[[0, 2], 0, 1], score[[0, 2], 1])
-    assert np.isnan(found.score[0, 0]).all()
-
-
-def test_maps_without_holes_are_not_copied() -> None:
-    score = detection().score
-    mask = detection().mask
-
-    assert without_holes(score) is score
-    assert without_holes(mask) is mask
+    mask, *maps = (read_stack(path) for path in paths)
+    assert not mask.images[:, :, 0].any()
+    for back, values in zip(maps, (score, healthy[:, 0]), strict=True):
+        assert back.is_observed.tolist() == [True, False, True]
+        np.testing.assert_array_equal(back.images[:, 0], values)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -322,3 +322,17 @@ def test_what_made_the_images_goes_with_them() -> None:
     assert stack.provenance == {}
     assert made.provenance == {"strategy": "joint"}
     assert made.select([0]).provenance == {"strategy": "joint"}
+
+
+def test_a_map_that_says_it_is_a_result_may_lack_planes_of_a_visit() -> None:
+    images = np.zeros((2, 3, 4, 4))
+    images[:, 0] = np.nan
+    said = {"layer": {"result": "score"}}
+
+    stack = VisitStack.from_array(images, provenance=said)
+
+    assert stack.is_observed.all()
+    assert not stack.is_missing.any()
+    assert stack.provenance == said
+    with pytest.raises(ValueError, match="partly NaN; fill the holes"):
+        VisitStack.from_array(images, provenance={"layer": {"kind": "image"}})

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
+from napari_followup.holes import refuse_holes
 from napari_followup.intensity import fit_scaling
 from napari_followup.masks import foreground
 from napari_followup.stack import VisitStack
@@ -141,7 +142,9 @@ def _image(stack: VisitStack, index: int, modality: int) -> NDArray[np.float32]:
             f"modality: got {modality}; {stack.subject!r} has {len(stack.modalities)}, counted "
             "from 0"
         )
-    return np.asarray(stack.images[index, modality], dtype=np.float32)
+    image = np.asarray(stack.images[index, modality], dtype=np.float32)
+    refuse_holes(image, f"change: visit {index} of {stack.subject!r}")
+    return image
 
 
 def _checked(mask: ArrayLike, stack: VisitStack) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -19,10 +19,20 @@ from typing import Any
 
 import numpy as np
 
+from napari_followup.reading.kinds import suffix_of
+from napari_followup.reading.nifti import nifti_stem
 from napari_followup.reading.replacing import cannot_write, replacing
 from napari_followup.results import Cancelled
 
-__all__ = ["Parts", "file_stem", "new_folder", "plain", "write_json", "write_parts"]
+__all__ = [
+    "Parts",
+    "file_stem",
+    "new_folder",
+    "plain",
+    "with_notes",
+    "write_json",
+    "write_parts",
+]
 
 Parts = Mapping[str, Callable[[Path], Any]]  # how each file is written, by its name
 
@@ -93,6 +103,17 @@ def file_stem(name: str, taken: set[str] | None = None) -> str:
 def new_folder(folder: Path) -> Path:
     """Name a folder inside that is not there yet: ``results-2`` and so on."""
     return next(path for n in count(2) if not (path := folder / f"results-{n}").exists())
+
+
+def with_notes(written: Sequence[Path]) -> list[Path]:
+    """Name what lies there once files were written: beside each NIfTI file its ``.json``, too."""
+    found: list[Path] = []
+    for path in written:
+        found.append(path)
+        notes = path.with_name(f"{nifti_stem(path)}.json")
+        if suffix_of(path) in (".nii", ".nii.gz") and notes.is_file():
+            found.append(notes)
+    return found
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> Path:

@@ -12,8 +12,9 @@ import numpy as np
 from scipy.ndimage import generate_binary_structure, label
 
 from napari_followup.results import Detection
+from napari_followup.stack import VisitStack
 
-__all__ = ["lesion_rows"]
+__all__ = ["lesion_rows", "lesion_size"]
 
 
 def lesion_rows(found: Detection) -> list[dict[str, Any]]:
@@ -47,17 +48,37 @@ def lesion_rows(found: Detection) -> list[dict[str, Any]]:
             "image_score": float(found.image_score[visit]),
             "components": int(label(mask, touching)[1]),
             "voxels": int(mask.sum()),
-            **_size(found, int(mask.sum())),
+            **_measured(stack, int(mask.sum())),
         }
         for visit, mask in enumerate(np.asarray(found.mask))
     ]
 
 
-def _size(found: Detection, voxels: int) -> dict[str, float]:
-    """Area or volume in mm, if the series has any."""
-    if found.stack.unit != "mm":
-        return {}
-    z, y, x = found.stack.spacing
-    if found.stack.shape[2] == 1:
-        return {"area_mm2": voxels * y * x}
-    return {"volume_mm3": voxels * math.prod((z, y, x))}
+def lesion_size(stack: VisitStack, voxels: int) -> tuple[float, str]:
+    """Measure so many voxels of a series.
+
+    Parameters
+    ----------
+    stack
+        Of the series.
+    voxels
+        How many.
+
+    Returns
+    -------
+    float, str
+        In "mm²" of planar series and "mm³" of others; without a spacing in mm their number, in
+        "pixels" or "voxels".
+    """
+    is_planar = stack.shape[2] == 1
+    if stack.unit != "mm":
+        return float(voxels), "pixels" if is_planar else "voxels"
+    z, y, x = stack.spacing
+    return (voxels * y * x, "mm²") if is_planar else (voxels * math.prod((z, y, x)), "mm³")
+
+
+def _measured(stack: VisitStack, voxels: int) -> dict[str, float]:
+    """Area or volume in mm, if the series has any, under the name of its column."""
+    size, unit = lesion_size(stack, voxels)
+    columns = {"mm²": "area_mm2", "mm³": "volume_mm3"}
+    return {columns[unit]: size} if unit in columns else {}

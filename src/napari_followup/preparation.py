@@ -231,7 +231,8 @@ def prepare(
     TypeError
         If they are no series and no model.
     ValueError
-        If the series has another number of modalities than the model, or no contrast at all.
+        If the series has another number of modalities than the model, no contrast at all, or is a
+        map that is partly NaN.
     """
     check_types(stack, bundle)
     if stack.shape[1] != bundle.modalities:
@@ -336,6 +337,10 @@ def _check_contrast(stack: VisitStack, images: NDArray[Any]) -> None:
         for index in np.flatnonzero(stack.is_observed):
             extremes.append((np.min(images[index, modality]), np.max(images[index, modality])))
             release(images)
+        if np.isnan(extremes).any():
+            raise ValueError(
+                f"{stack.subject!r} is a saved map, partly NaN; give the series that it was made of"
+            )
         if min(low for low, _ in extremes) == max(high for _, high in extremes):
             raise ValueError(
                 f"{stack.subject!r}: modality {name!r} has the same value everywhere, so there is "

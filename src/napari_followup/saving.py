@@ -1,7 +1,7 @@
 """What was found, in the files that other programs read: maps, a table of visits, how it was made.
 
-The maps lie on the grid of the series. Planes that were not examined, NaN in a detection, are 0 in
-the files, for a reader takes NaN for a missing visit; the provenance names them.
+The maps lie on the grid of the series. Planes that were not examined are NaN in the files, as in
+the detection, and 0 in the mask, which has no third value; the provenance says which were examined.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from napari_followup.lesions import lesion_rows
 from napari_followup.reading.table import write_table
 from napari_followup.reading.writing import write_stack
 from napari_followup.results import Detection
-from napari_followup.spilling import each_visit, new_array
 from napari_followup.stack import VisitStack
 
 __all__ = [
@@ -29,7 +28,6 @@ __all__ = [
     "result_parts",
     "save_results",
     "usual_format",
-    "without_holes",
 ]
 
 FORMATS = {"nifti": ".nii.gz", "ome-tiff": ".ome.tif", "ome-zarr": ".ome.zarr", "npz": ".npz"}
@@ -112,21 +110,6 @@ def usual_format(stack: VisitStack) -> str:
     return "nifti" if stack.unit == "mm" else "ome-tiff"
 
 
-def without_holes(values: NDArray[Any]) -> NDArray[Any]:
-    """Put 0 for the NaN of visits that hold numbers elsewhere; a missing visit stays NaN."""
-    if values.dtype.kind != "f" or not any(_is_holed(visit) for (visit,) in each_visit(values)):
-        return values
-    whole = new_array(values.shape, values.dtype)
-    for there, visit in each_visit(whole, values):
-        there[...] = np.where(np.isnan(visit), 0, visit) if _is_holed(visit) else visit
-    return whole
-
-
-def _is_holed(visit: NDArray[Any]) -> bool:
-    nan = np.isnan(visit)
-    return bool(nan.any() and not nan.all())
-
-
 def _ending(form: str) -> str:
     if form not in FORMATS:
         raise ValueError(f"format: got {form!r}; give one of {', '.join(FORMATS)}")
@@ -157,8 +140,7 @@ def _write_map(
     kind = {"kind": "labels" if which == "mask" else "image", "result": which}
     names = found.stack.modalities if which == "healthy" else (which,)
     provenance = plain({**said, "layer": kind})
-    maps = without_holes(values)
-    write_stack(path, found.stack.with_images(maps, modalities=names, provenance=provenance))
+    write_stack(path, found.stack.with_images(values, modalities=names, provenance=provenance))
 
 
 def _provenance(found: Detection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.grids import spacing_of
+from napari_followup.holes import refuse_holes
 from napari_followup.stack import VisitStack
 
 __all__ = ["SingleVisit", "check_alike", "reference_of", "single_visits"]
@@ -44,6 +45,7 @@ class SingleVisit:
             If it is the same value all over.
         """
         image = np.asarray(self.images[modality], dtype=np.float32)
+        refuse_holes(image, self.name)
         if image.min() == image.max():
             raise ValueError(f"{self.name} is the same value all over; mark it as missing")
         return image

@@ -2,7 +2,8 @@
 
 Everything else in the package takes or returns this noun. The five axes are always
 ``(visit, modality, z, y, x)``; visits are sorted by age; planar series keep ``z = 1``. A missing
-visit is a plane of NaN with ``is_observed`` False.
+visit is a plane of NaN with ``is_observed`` False. A map of ours, which says so in its provenance,
+may be NaN where nothing was examined.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ class VisitStack:
     provenance: Mapping[str, Any] = field(default_factory=dict)  # what made the images, if we did
 
     def __post_init__(self) -> None:
+        from napari_followup.holes import is_map, observed_visits
+
         images = _check_images(self.images, self.subject)
         visits = len(images)
         ages = _check_ages(self.ages, visits, self.subject)
         observed = _check_observed(self.is_observed, visits, self.subject)
-        observed = _check_pixels(images, observed, self.subject)
+        observed = observed_visits(
+            images, observed, self.subject, may_lack_planes=is_map(self.provenance)
+        )
         order = np.argsort(ages, kind="stable")
         if (order != np.arange(visits)).any():
             images, ages, observed = images[order], ages[order], observed[order]
@@ -92,6 +97,7 @@ class VisitStack:
         is_observed: ArrayLike | None = None,
         subject: str = "subject",
         modalities: Sequence[str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
     ) -> VisitStack:
         """Make a stack of one subject's images.
 
@@ -116,6 +122,8 @@ class VisitStack:
             The subject's name.
         modalities
             One name a modality.
+        provenance
+            What made the images; with a ``layer.result`` they are a map, which may be partly NaN.
 
         Returns
         -------
@@ -142,6 +150,7 @@ class VisitStack:
             subject=subject,
             modalities=tuple(names if modalities is None else modalities),
             ages_known=ages is not None,
+            provenance=dict(provenance or {}),
         )
 
     @classmethod
@@ -170,7 +179,8 @@ class VisitStack:
         is_observed
             ``(subject, visit)`` or ``(visit,)``.
         **shared
-            What all subjects share: `spacing`, `affine`, `unit`, `modalities` of `from_array`.
+            What all subjects share: `spacing`, `affine`, `unit`, `modalities`, `provenance` of
+            `from_array`.
 
         Returns
         -------
@@ -374,32 +384,6 @@ def _check_images(images: Any, subject: str) -> Any:
             "(visit, modality, z, y, x) without an empty axis, or use VisitStack.from_array"
         )
     return images
-
-
-def _check_pixels(images: Any, observed: NDArray[np.bool_], subject: str) -> NDArray[np.bool_]:
-    """Which visits are observed, once those that are NaN all over are taken out."""
-    from napari_followup.spilling import each_visit
-
-    if images.dtype.kind == "f":
-        of, parts = f"of {len(images)} of {subject!r}", enumerate(each_visit(images), start=1)
-        seen = [not _is_missing(np.asarray(part), f"visit {n} {of}") for n, (part,) in parts]
-        observed = observed & seen
-    if not observed.any():
-        raise ValueError(f"images of {subject!r}: no visit is observed; give at least one image")
-    return observed
-
-
-def _is_missing(visit: NDArray[Any], name: str) -> bool:
-    if np.isfinite(visit).all():
-        return False
-    if np.isnan(visit).all():
-        return True
-    if np.isinf(visit).any():
-        raise ValueError(f"{name} holds infinite values; clip or replace them first")
-    raise ValueError(
-        f"{name} is partly NaN; fill the holes (numpy.nan_to_num), or make the whole visit NaN if "
-        "it is missing"
-    )
 
 
 def _check_ages(ages: ArrayLike, visits: int, subject: str) -> NDArray[np.float64]:

@@ -189,7 +189,8 @@ def test_how_a_file_was_taken_is_said(
     tifffile.imwrite(four, pixels, photometric="minisblack")
 
     assert run("detect", four, *words) == 0
-    assert "taken as volumes of 3 planes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "taken as volumes of 3 planes, examined plane by plane; if it is a cohort" in said
     assert run("detect", four, *words, "--axes", "svyx") == 0
     assert "taken as a cohort of 2 subjects" in capsys.readouterr().out
 
@@ -301,8 +302,14 @@ def test_the_formats_on_offer_are_those_there_are() -> None:
 
 @pytest.mark.parametrize("form", ["npz", "nifti"])
 def test_some_planes_of_volumes_are_examined(
-    run: Run, words: list[object], tmp_path: Path, form: str
+    run: Run,
+    words: list[object],
+    tmp_path: Path,
+    form: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    from napari_followup.reading import read_stack
+
     path = tmp_path / "volumes.npz"
     np.savez(path, images=np.random.rand(2, 5, 16, 16), axes="vzyx", subject="p7")
 
@@ -312,6 +319,12 @@ def test_some_planes_of_volumes_are_examined(
     with np.load(tmp_path / "out" / "p7.npz") as found:
         assert np.isfinite(found["score"]).all(axis=(0, 2, 3)).tolist() == [0, 1, 0, 1, 0]
         assert json.loads(str(found["provenance"]))["planes"]["step"] == 2
+    assert "planes 1 to 3 across z were examined, every 2 planes" in capsys.readouterr().out
+    maps = [path for path in (tmp_path / "out").glob("p7_*") if path.suffix in (".npz", ".gz")]
+    for name in ("score", "healthy"):
+        (path,) = [path for path in maps if f"_{name}." in path.name]
+        seen = np.isfinite(read_stack(path).images).all(axis=(0, 1, 3, 4))
+        assert seen.tolist() == [0, 1, 0, 1, 0]
     assert (form == "nifti") == any(p.suffix == ".gz" for p in (tmp_path / "out").iterdir())
 
 
@@ -321,3 +334,33 @@ def test_planes_outside_a_series_are_its_failure(
     assert run("detect", series, *words, "--planes", "3:9") != 0
 
     assert "planes: got 3 to 9 across z, and 'tiny' has 1" in capsys.readouterr().err
+
+
+def test_files_of_an_earlier_run_that_are_replaced_are_said(
+    run: Run, series: Path, words: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("detect", series, *words) == 0
+    assert "Replaced" not in capsys.readouterr().out
+    assert run("detect", series, *words) == 0
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Replaced 2 files of an earlier run: tiny.npz, visits.csv"
+
+
+def test_axes_are_asked_about_only_where_a_file_does_not_tell(
+    run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from napari_followup.reading import write_nifti
+    from napari_followup.stack import VisitStack
+
+    stack = VisitStack.from_array(np.random.default_rng(0).random((2, 3, 16, 16), np.float32))
+    write_nifti(tmp_path / "brain.nii.gz", stack)
+    write_nifti(tmp_path / "one.nii.gz", stack.select([0]))
+    (tmp_path / "table.csv").write_text("path,age\none.nii.gz,61\n")
+
+    for name in ("brain.nii.gz", "table.csv"):
+        assert run("detect", tmp_path / name, *words) == 0
+
+    said = capsys.readouterr().out
+    assert "taken as volumes of 3 planes, examined plane by plane" in said
+    assert "svyx" not in said

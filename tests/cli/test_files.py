@@ -13,7 +13,9 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.cli.files import (
     detection_rows,
     file_stem,
+    files_there,
     is_nifti,
+    replaced_line,
     write_csv,
     write_detection,
     write_maps,
@@ -154,3 +156,42 @@ def test_a_tiff_keeps_which_visits_are_missing(tmp_path: Path, tiny_series: Visi
     path = write_tiff(tmp_path / "x.tif", np.zeros(stack.shape, bool)[:, 0], stack, {})
 
     assert read_stack(path).is_observed.tolist() == seen.tolist()
+
+
+@pytest.mark.parametrize(
+    ("unit", "size", "said"), [("mm", 0.5 * 0.4, "mm²"), ("pixel", 1, "pixels")]
+)
+def test_sizes_of_the_table_are_areas_of_planar_series(
+    found: Detection, unit: str, size: float, said: str
+) -> None:
+    stack = found.stack.with_images(found.stack.images, spacing=(7.0, 0.5, 0.4), unit=unit)
+
+    rows = detection_rows(replace(found, stack=stack), "patient.npz")
+
+    assert {row["unit"] for row in rows} == {said}
+    marked = [row["flagged_pixels"] for row in rows]
+    assert [row["flagged_size"] for row in rows] == pytest.approx([n * size for n in marked])
+    assert sum(marked) > 0
+
+
+def test_tiffs_of_some_planes_are_read_back(tmp_path: Path, found: Detection) -> None:
+    score = np.repeat(found.score, 2, axis=1)
+    score[:, 0] = np.nan
+    stack = found.stack.with_images(np.repeat(found.stack.images, 2, axis=2))
+    some = replace(found, stack=stack, score=score, mask=score > 0.5, healthy=None)
+
+    paths = write_detection(tmp_path, "tiny", some, tiff=True)
+
+    np.testing.assert_array_equal(read_stack(paths[2]).images[:, 0], score)
+
+
+def test_what_was_there_before_and_was_written_anew_is_named(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        write_csv(tmp_path / name, [{"n": 1}])
+    before = files_there(tmp_path)
+    for name in ("b.csv", "c.csv"):
+        write_csv(tmp_path / name, [{"n": 1}])
+
+    assert replaced_line(tmp_path, before) == "Replaced 1 file of an earlier run: b.csv"
+    assert replaced_line(tmp_path, files_there(tmp_path)) == ""
+    assert files_there(tmp_path / "none") == {}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import tifffile
 
 from napari_followup.bundle import ModelBundle, save_bundle
-from napari_followup.reading import read_stack, write_npz
+from napari_followup.reading import read_stack, write_nifti, write_npz
 from napari_followup.results import Cancelled
 from napari_followup.stack import VisitStack
 
@@ -64,7 +65,7 @@ def test_missing_visits_are_filled_and_the_file_says_which(
     assert [row["strategy"] for row in rows] == ["", "joint", "", ""]
     text = capsys.readouterr().out
     assert text.startswith("gappy: 1 of 4 visits imputed (joint), at 61 (")
-    assert f"Written to {out}: 1 file of series" in text
+    assert f"Written to {out}: 1 series" in text
 
 
 def test_ages_may_be_given(run: Run, series: Path, words: list[object], tmp_path: Path) -> None:
@@ -272,3 +273,59 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(
     assert run("impute", gappy, *words) == 130
     assert "of this series no visit was finished; nothing written" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("given", ["file", "folder", "table"])
+def test_nifti_gives_nifti_back_with_ages_and_what_was_observed(
+    given: str, run: Run, gappy: Path, words: list[object], tmp_path: Path
+) -> None:
+    folder, source = tmp_path / "scans", read_stack(gappy)
+    folder.mkdir()
+    path = write_nifti(folder / "brain.nii.gz", source)
+    if given == "table":
+        write_nifti(path, source.select([0]))
+        (folder / "visits.csv").write_text("path,age,subject\nbrain.nii.gz,60,gappy\n,61,gappy\n")
+    place = {"file": path, "folder": folder, "table": folder / "visits.csv"}[given]
+
+    assert run("impute", place, *words) == 0
+
+    out = tmp_path / "out"
+    names = ["gappy.csv", "gappy.npz", "gappy_imputed.json", "gappy_imputed.nii.gz"]
+    assert sorted(each.name for each in out.iterdir()) == names
+    back, whole = read_stack(out / "gappy_imputed.nii.gz"), read_stack(out / "gappy.npz")
+    np.testing.assert_array_equal(back.images, whole.images)
+    np.testing.assert_array_equal(back.affine, whole.affine)
+    said = json.loads((out / "gappy_imputed.json").read_text())
+    assert said["ages"] == whole.ages.tolist()
+    assert said["is_observed"][:2] == [True, False]
+    assert not back.is_missing.any()
+    assert said["provenance"]["strategy"] == "joint"
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"), [("nifti", ".nii.gz"), ("ome-tiff", ".ome.tif"), ("ome-zarr", ".ome.zarr")]
+)
+def test_a_format_can_be_asked_for(
+    form: str, ending: str, run: Run, gappy: Path, words: list[object], tmp_path: Path
+) -> None:
+    more = ("--spread", "--sampling-steps", 2, "--format", form)
+    assert run("impute", gappy, *words, *more) == 0
+
+    out = tmp_path / "out"
+    back = read_stack(out / f"gappy_imputed{ending}")
+    np.testing.assert_array_equal(back.images, read_stack(out / "gappy.npz").images)
+    assert back.is_observed.tolist() == [True, False, True, True]
+    spread = read_stack(out / f"gappy_spread{ending}")
+    assert spread.is_observed.tolist() == [False, True, False, False]
+
+
+def test_the_npz_alone_can_be_asked_for_and_what_it_replaces_is_said(
+    run: Run, gappy: Path, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_nifti(tmp_path / "brain.nii.gz", read_stack(gappy))
+    for _ in range(2):
+        assert run("impute", path, *words, "--format", "npz") == 0
+
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["gappy.csv", "gappy.npz"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Replaced 2 files of an earlier run: gappy.csv, gappy.npz"

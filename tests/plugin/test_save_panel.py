@@ -5,6 +5,7 @@ import errno
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_followup.file_sets import write_json
 from napari_followup.plugin.save_panel import SavePanel
 from napari_followup.reading import read_stack
 
@@ -59,7 +61,7 @@ def test_the_button_writes_what_is_shown_and_says_where(
 
     said = save(qtbot, panel, tmp_path / "out")
 
-    assert said == f"Saved 6 files in {tmp_path / 'out'}"
+    assert said == f"Saved 10 files in {tmp_path / 'out'}"
     mask = read_stack(tmp_path / "out" / "scan_mask.nii.gz")
     np.testing.assert_array_equal(mask.images[:, 0, 0], viewer.layers["scan mask"].data)
     threshold = widget.detection.threshold
@@ -104,7 +106,7 @@ def test_files_that_are_there_are_replaced_only_if_the_user_says_so(
     panel.save(tmp_path)
     assert not panel.job.is_running
     panel.ask_replacing = answer("new")
-    assert save(qtbot, panel, tmp_path) == f"Saved 5 files in {tmp_path / 'results-2'}"
+    assert save(qtbot, panel, tmp_path) == f"Saved 8 files in {tmp_path / 'results-2'}"
     assert (tmp_path / "scan_visits.csv").read_bytes() == mine
     panel.ask_replacing = answer("replace")
     save(qtbot, panel, tmp_path)
@@ -141,6 +143,7 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(
 
     assert str(tmp_path / "out" / "scan_visits.csv") in said
     assert "has room, or give another" in said
+    assert said.startswith("cannot write")
     assert not (tmp_path / "out").exists()
     assert widget.results.save.button.isEnabled()
 
@@ -182,7 +185,7 @@ def test_imputed_visits_are_saved_from_their_widget(
 
     said = save(qtbot, widget.step.save, tmp_path / "out")
 
-    assert said == f"Saved 4 files in {tmp_path / 'out'}"
+    assert said == f"Saved 6 files in {tmp_path / 'out'}"
     back = read_stack(tmp_path / "out" / "scan_imputed.nii.gz")
     np.testing.assert_array_equal(back.images[:, 0, 0], widget.step.layers[0].data)
     assert back.is_observed.tolist() == [True, True, False, True, True]
@@ -244,3 +247,44 @@ def test_the_dialog_opens_beside_the_file_and_then_where_it_was_left(
     panel.button.click()
 
     assert starts == [Path.home(), tmp_path]
+
+
+def test_planes_that_were_examined_are_said(qtbot: Any, tmp_path: Path) -> None:
+    planes = {"axis": "z", "first": 1, "last": 6, "step": 2}
+    parts = {
+        f"{name}_provenance.json": partial(write_json, values={"planes": planes}) for name in "ab"
+    }
+    panel = SavePanel(lambda form, stages: parts)
+    qtbot.addWidget(panel)
+
+    said = save(qtbot, panel, tmp_path)
+
+    assert said == f"Saved 2 files in {tmp_path}; planes 1 to 5 across z, every 2 planes"
+
+
+def test_an_old_error_goes_when_the_next_attempt_is_called_off(qtbot: Any, tmp_path: Path) -> None:
+    parts = {"a.json": partial(write_json, values={})}
+    panel = SavePanel(lambda form, stages: parts)
+    qtbot.addWidget(panel)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "a.json").write_text("mine")
+
+    assert "is a file" in save(qtbot, panel, tmp_path / "file")
+    panel.ask_folder = lambda start: ""
+    panel.button.click()
+    assert panel.job.status.text() == ""
+
+    assert "is a file" in save(qtbot, panel, tmp_path / "file")
+    panel.ask_replacing = lambda folder, there: ""
+    panel.save(tmp_path)
+    assert panel.job.status.text() == ""
+
+
+def test_the_button_promises_what_is_written(qtbot: Any) -> None:
+    detections = SavePanel(lambda form, stages: {}, has_stages=True)
+    others = SavePanel(lambda form, stages: {})
+    for each in (detections, others):
+        qtbot.addWidget(each)
+
+    assert "table of visits" in detections.button.toolTip()
+    assert "table" not in others.button.toolTip()

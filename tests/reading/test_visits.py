@@ -48,3 +48,13 @@ def test_grids_may_differ_by_rounding_and_no_more() -> None:
 def test_other_modalities_are_told() -> None:
     with pytest.raises(ReadError, match="visit 2: holds T2, visit 1 T1; give all visits the same"):
         join_visits([visit(modalities=["T1"]), visit(modalities=["T2"])])
+
+
+def test_missing_visits_of_a_stack_stay_missing() -> None:
+    images = np.stack([np.ones((2, 3, 4)), np.full((2, 3, 4), np.nan)])
+    two = VisitStack.from_array(images, axes="vzyx", ages=[60, 62])
+
+    stack = join_visits([two, visit(3, 61)])
+
+    assert stack.ages.tolist() == [60, 61, 62]
+    assert stack.is_missing.tolist() == [False, False, True]

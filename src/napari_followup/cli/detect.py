@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.cli.files import (
     detection_rows,
     file_stem,
+    files_there,
     is_nifti,
+    replaced_line,
     write_csv,
     write_detection,
 )
@@ -48,8 +50,10 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         help="find what is abnormal in series",
         description="Writes SUBJECT.npz a subject and visits.csv; for a TIFF TIFFs beside it, for "
         "NIfTI files, or with --format, SUBJECT_mask, _score and _healthy on the grid of the "
-        "series, with SUBJECT_visits.csv and SUBJECT_provenance.json. A series that fails is named "
-        "on stderr and does not stop the others; the exit code is then 1.",
+        "series, with SUBJECT_visits.csv and SUBJECT_provenance.json. Planes that were not looked "
+        "at are NaN, and 0 in the mask. Files of these names in --out are replaced; the last line "
+        "says which. A series that fails is named on stderr and does not stop the others; the exit "
+        "code is then 1.",
     )
     output = parser.add_mutually_exclusive_group()
     for form, text in ((True, "TIFFs beside the .npz"), (False, "the .npz alone")):
@@ -91,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     choose_device(args.device)  # a wrong one is the user's error, not each file's
     check_out(args.out)
     rows: list[dict[str, Any]] = []
+    before = files_there(args.out)
     taken: set[str] = set()
     failed = 0
     for source, stack in _series(args):
@@ -111,11 +116,13 @@ def run(args: argparse.Namespace) -> int:
         # Each time anew: what is done is kept if the run dies.
         write_csv(args.out / "visits.csv", rows)
         print(f"{_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
-        for note in _notes(found):
+        for note in _notes(found, source):
             print(f"  {note}", flush=True)
     if not rows:
         raise ValueError("nothing could be examined")
     print(f"Written to {args.out}: {len(taken)} series, one row a visit in visits.csv")
+    if replaced := replaced_line(args.out, before):
+        print(replaced)
     return int(failed > 0)
 
 
@@ -165,13 +172,14 @@ def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Excep
             yield source, stack.with_images(stack.images, ages=args.ages, ages_known=True)
 
 
-def _notes(found: Detection) -> list[str]:
+def _notes(found: Detection, source: Path) -> list[str]:
     """List what the user should know: how the series was taken, and what the result says."""
     stack, notes = found.stack, []
     if stack.shape[2] > 1:
+        doubt = source.suffix.lower() in (".npz", ".tif", ".tiff")  # others name their axes
         notes.append(
-            f"taken as volumes of {stack.shape[2]} planes, examined plane by plane; if it is a "
-            "cohort (subject, visit, y, x), say --axes svyx"
+            f"taken as volumes of {stack.shape[2]} planes, examined plane by plane"
+            + ("; if it is a cohort (subject, visit, y, x), say --axes svyx" if doubt else "")
         )
     return [*notes, *found.provenance["notes"]]
 

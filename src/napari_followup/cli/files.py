@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = [
     "detection_rows",
     "file_stem",
+    "files_there",
     "is_nifti",
+    "replaced_line",
     "write_csv",
     "write_detection",
     "write_maps",
@@ -40,6 +42,23 @@ def is_nifti(source: Path) -> bool:
     if suffix_of(source) in TABLES:
         return ".nii" in source.read_text(encoding="latin-1")
     return suffix_of(source) in (".nii", ".nii.gz")
+
+
+def files_there(folder: Path) -> dict[str, tuple[int, int]]:
+    """List what lies in a folder, with marks that are others once a file was replaced."""
+    if not folder.is_dir():
+        return {}
+    return {each.name: (each.stat().st_ino, each.stat().st_mtime_ns) for each in folder.iterdir()}
+
+
+def replaced_line(folder: Path, before: Mapping[str, tuple[int, int]]) -> str:
+    """Say which files were replaced since `before`, which `files_there` gave; "" if none were."""
+    from napari_followup.cli.options import counted
+
+    now = files_there(folder)
+    names = sorted(name for name in before if name in now and now[name] != before[name])
+    shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    return f"Replaced {counted(len(names), 'file')} of an earlier run: {shown}" if names else ""
 
 
 def write_maps(path: Path, maps: Mapping[str, Any], provenance: Mapping[str, Any]) -> Path:
@@ -132,20 +151,21 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
     for name in ("mask", "score", "healthy") if tiff else ():
         if name in maps:
             axes = "TCZYX" if name == "healthy" else "TZYX"
-            written.append(write_tiff(folder / f"{stem}_{name}.tif", maps[name], stack, said, axes))
+            layer = {"kind": "labels" if name == "mask" else "image", "result": name}
+            about = said | {"layer": layer}
+            path = folder / f"{stem}_{name}.tif"
+            written.append(write_tiff(path, maps[name], stack, about, axes))
     return written
 
 
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     """One row a visit for the CSV."""
-    from napari_followup.lesions import lesion_rows
+    from napari_followup.lesions import lesion_rows, lesion_size
 
     stack, said = found.stack, found.provenance
     recipe = _recipe_name(said["recipe"])
     lesions = lesion_rows(found)
-    pixel = 1.0
-    for size in stack.spacing:
-        pixel *= size
+    marked = [int(row["voxels"]) for row in lesions]
     return [
         {
             "source": source,
@@ -154,9 +174,9 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
             "age": _short(stack.ages[visit]),
             "observed": bool(stack.is_observed[visit]),
             "image_score": _short(found.image_score[visit]),
-            "flagged_pixels": int(found.mask[visit].sum()),
-            "flagged_size": _short(found.mask[visit].sum() * pixel),
-            "unit": stack.unit,
+            "flagged_pixels": marked[visit],
+            "flagged_size": _short(lesion_size(stack, marked[visit])[0]),
+            "unit": lesion_size(stack, marked[visit])[1],
             "components": lesions[visit]["components"],
             "threshold": _short(found.threshold),
             "model": said["model"],

@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.files import file_stem, write_csv, write_tiff
+from napari_followup.cli.files import (
+    file_stem,
+    files_there,
+    is_nifti,
+    replaced_line,
+    write_csv,
+    write_tiff,
+)
 from napari_followup.cli.options import (
     Subcommands,
     add_device,
@@ -32,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+FORMATS = ("nifti", "ome-tiff", "ome-zarr", "npz")
+
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
@@ -40,7 +49,9 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         parents=[shared],
         help="fill in visits of series: missing ones, given ages, or years to come",
         description="Writes SUBJECT.npz, the series with imputed visits in it and marked as such, "
-        "and SUBJECT.csv, which visit is which. Imputed images are predictions, not observations. "
+        "and SUBJECT.csv, which visit is which; for NIfTI files, or with --format, SUBJECT_imputed "
+        "on the grid of the series, too. Imputed images are predictions, not observations. Files "
+        "of these names in --out are replaced; the last line says which. "
         "A series that fails is named on stderr and does not stop the others; the exit code is "
         "then 1. Ctrl-C keeps what is finished.",
     )
@@ -90,10 +101,12 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spread", action="store_true", help="write the standard deviation over the draws, too"
     )
-    parser.add_argument(
-        "--tiff",
-        action="store_true",
-        help="write TIFFs beside the .npz",
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--tiff", action="store_true", help="write TIFFs beside the .npz")
+    output.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="format of series and spread beside the .npz; npz: none (default: nifti for NIfTI)",
     )
 
 
@@ -108,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     bundle.part("sdm" if args.strategy.startswith("lerp") else "tdm")
     choose_device(args.device)  # a wrong one is the user's error, not each file's
     check_out(args.out)
+    before = files_there(args.out)
     taken: set[str] = set()
     failed = 0
     with stop_at_interrupt("step") as stopped:
@@ -117,9 +131,9 @@ def run(args: argparse.Namespace) -> int:
                     raise Cancelled("stopped before this series")
                 if isinstance(stack, Exception):
                     raise stack
-                _fill(args, stack, bundle, taken, stopped)
+                _fill(args, source, stack, bundle, taken, stopped)
             except Cancelled as stop:
-                return _stopped(args, stop, taken)
+                return _stopped(args, source, stop, taken)
             except FAILURES as error:
                 if args.debug:
                     raise
@@ -127,7 +141,9 @@ def run(args: argparse.Namespace) -> int:
                 tell_failure(source, error)
     if not taken:
         raise ValueError("nothing was imputed")
-    print(f"Written to {args.out}: {counted(len(taken), 'file')} of series, a table beside each")
+    print(f"Written to {args.out}: {len(taken)} series, a table beside each")
+    if replaced := replaced_line(args.out, before):
+        print(replaced)
     return int(failed > 0)
 
 
@@ -146,6 +162,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _fill(
     args: argparse.Namespace,
+    source: Path,
     stack: VisitStack,
     bundle: ModelBundle,
     taken: set[str],
@@ -157,7 +174,7 @@ def _fill(
         return
     start = time.monotonic()
     found = _imputed(args, stack, bundle, stopped)
-    _write(args, found, file_stem(stack.subject, taken))
+    _write(args, source, found, file_stem(stack.subject, taken))
     print(f"{_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
     for note in found.provenance["notes"]:
         print(f"  {note}", flush=True)
@@ -195,7 +212,7 @@ def _imputed(
         )
 
 
-def _stopped(args: argparse.Namespace, stop: Any, taken: set[str]) -> int:
+def _stopped(args: argparse.Namespace, source: Path, stop: Any, taken: set[str]) -> int:
     """Write what was finished of the series at work, if anything, and say so."""
     done = f"{len(taken)} series written before" if taken else "nothing written before"
     partial: Imputation | None = stop.partial
@@ -204,13 +221,13 @@ def _stopped(args: argparse.Namespace, stop: Any, taken: set[str]) -> int:
         return 130
     partial = replace(partial, provenance=partial.provenance | {"stopped_early": True})
     stem = file_stem(f"{partial.stack.subject}_partial", taken)
-    _write(args, partial, stem)
+    _write(args, source, partial, stem)
     print(f"stopped; what was finished of this series is in {args.out / stem}.npz; {done}")
     print(_line(partial))
     return 130
 
 
-def _write(args: argparse.Namespace, found: Imputation, stem: str) -> None:
+def _write(args: argparse.Namespace, source: Path, found: Imputation, stem: str) -> None:
     """Write series, table, and the spread if it is asked for."""
     from napari_followup.reading import write_npz
 
@@ -226,6 +243,30 @@ def _write(args: argparse.Namespace, found: Imputation, stem: str) -> None:
         path: Path = args.out / f"{stem}_{name}.tif"
         shown = stack if name == "images" else stack.with_images(values, is_observed=found.imputed)
         write_tiff(path, values, shown, said | {"imputed": found.imputed.tolist()}, "TCZYX")
+    form = args.format or ("nifti" if is_nifti(source) and not args.tiff else "npz")
+    if form != "npz":
+        _write_as(form, args.out / stem, found, maps, said)
+
+
+def _write_as(
+    form: str,
+    start: Path,
+    found: Imputation,
+    maps: Mapping[str, Any],
+    said: Mapping[str, Any],
+) -> None:
+    """Write the series, and the spread if it is there, in a format of other programs."""
+    from napari_followup.reading import write_stack
+    from napari_followup.saving import FORMATS
+
+    series = found.stack.with_images(maps["images"], provenance=said)
+    write_stack(start.with_name(f"{start.name}_imputed{FORMATS[form]}"), series)
+    if "spread" in maps:
+        about = {**said, "layer": {"kind": "image", "result": "spread"}}
+        spread = found.stack.with_images(
+            maps["spread"], is_observed=found.imputed, provenance=about
+        )
+        write_stack(start.with_name(f"{start.name}_spread{FORMATS[form]}"), spread)
 
 
 def _rows(found: Imputation) -> list[dict[str, Any]]:

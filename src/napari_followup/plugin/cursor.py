@@ -26,7 +26,8 @@ def covers(viewer: Any, layer: Any, axes: str) -> bool:
 
 def _index(viewer: Any, layer: Any) -> NDArray[np.intp]:
     point = np.asarray(layer.world_to_data(viewer.dims.point)[-layer.ndim :], dtype=float)
-    return np.rint(point).astype(np.intp)
+    index: NDArray[np.intp] = np.rint(point).astype(np.intp)
+    return index
 
 
 def _sizes(layer: Any) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ keeps what a run needs of a layer, so that the layer may go away meanwhile; resu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,7 +206,9 @@ def check_ages(source: Source) -> None:
         )
 
 
-def series_of(source: Source, subject: int = 0) -> Series:
+def series_of(
+    source: Source, subject: int = 0, *, provenance: Mapping[str, Any] | None = None
+) -> Series:
     """Make the stack of one subject, checked and sorted by age.
 
     Raises
@@ -229,6 +231,7 @@ def series_of(source: Source, subject: int = 0) -> Series:
         affine=_affine(source),
         unit=source.unit,
         subject=name,
+        provenance=provenance,
     )
     order = np.arange(stack.n_visits) if ages is None else np.argsort(ages, kind="stable")
     return Series(stack=stack, order=order)

@@ -16,7 +16,6 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_followup.plugin.layers import AXES, WORDS, Source, about, series_of, voxel_of
-from napari_followup.saving import without_holes
 from napari_followup.stack import VisitStack
 
 __all__ = ["place_of", "plain_layer", "saved_axes", "stack_of", "subjects_of"]
@@ -58,17 +57,18 @@ def stack_of(layer: Any, subject: int = 0, kind: str = "image") -> VisitStack:
     Raises
     ------
     ValueError, TypeError
-        If the axes are not clear, it is in colour, or a visit is partly NaN.
+        If the axes are not clear, it is in colour, or a visit of what is no result of ours is
+        partly NaN.
     """
     said = about(layer)
     source = _source(layer)
     affine, spacing = place_of(source)
     about_it = source.about | {"affine": affine.tolist()}
     source = replace(source, spacing=spacing, about=about_it)
-    stack = series_of(source, subject).stack
+    stack = series_of(source, subject, provenance=_said(said, kind)).stack
     modality = str(source.about.get("modality", source.about.get("result", "image")))
     names = stack.modalities if stack.shape[1] > 1 else (modality,)
-    return replace(stack, modalities=names, provenance=_said(said, kind))
+    return replace(stack, modalities=names)
 
 
 def place_of(source: Source) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
@@ -129,8 +129,6 @@ def _source(layer: Any) -> Source:
         said = {name: value for name, value in said.items() if name != "is_observed"}
     if "v" not in axes:
         data, axes = data[None], f"v{axes}"
-    if "result" in said and isinstance(data, np.ndarray):
-        data = _without_holes(data, axes)
     return Source(
         name=str(said.get("source", layer.name)),
         data=data,
@@ -141,17 +139,6 @@ def _source(layer: Any) -> Source:
         spacing=spacing,
         unit=unit,
     )
-
-
-def _without_holes(data: NDArray[Any], axes: str) -> NDArray[Any]:
-    """Fill planes that were not examined, visit by visit, wherever the axis of visits stands."""
-    outer = [axes.index(letter) for letter in "sv" if letter in axes]
-    moved = np.moveaxis(data, outer, range(len(outer)))
-    visits = moved.reshape(-1, *moved.shape[len(outer) :])
-    filled = without_holes(visits)
-    if filled is visits:
-        return data
-    return np.moveaxis(filled.reshape(moved.shape), range(len(outer)), outer)
 
 
 def _to_space(source: Source) -> NDArray[np.float64]:

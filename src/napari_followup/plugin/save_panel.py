@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.file_sets import Parts, new_folder, write_parts
+from napari_followup.file_sets import Parts, new_folder, with_notes, write_parts
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 
@@ -52,7 +53,8 @@ class SavePanel(QWidget):
         self.ask_folder: Callable[[Path], str] = self._choose_folder
         self.ask_replacing: Callable[[Path, list[str]], str] = self._choose_replacing
         self.button = QPushButton("Save results…")
-        self.button.setToolTip("Write maps, a table of visits and how they were made into a folder")
+        maps = "mask, score and healthy images, a table of visits" if has_stages else "the layers"
+        self.button.setToolTip(f"Write {maps} and how they were made into a folder")
         self.formats = QComboBox()
         self.formats.setToolTip("Format of the maps")
         for form, name in NAMES.items():
@@ -90,6 +92,7 @@ class SavePanel(QWidget):
 
     def save(self, folder: Path) -> None:
         """Start to write into a folder; `finished` says when it is over."""
+        self.job.say("")
         try:
             parts = self._prepare(self.format, self.stages)
         except (TypeError, ValueError) as error:
@@ -103,20 +106,23 @@ class SavePanel(QWidget):
         target = new_folder(folder) if there and answer == NEW else folder
         overwrite = answer == REPLACE
 
-        def work(report: Report) -> list[Path]:
-            return write_parts(target, parts, overwrite=overwrite, on_step=report)
+        def work(report: Report) -> str:
+            written = write_parts(target, parts, overwrite=overwrite, on_step=report)
+            return f"Saved {len(with_notes(written))} files in {target}{_planes_in(written)}"
 
         self._folder = folder
         self.job.start("Save results", work)
 
     def _on_clicked(self) -> None:
-        folder = "" if self.job.is_running else self.ask_folder(self._folder)
+        if self.job.is_running:
+            return
+        self.job.say("")  # what was said was about the attempt before
+        folder = self.ask_folder(self._folder)
         if folder:
             self.save(Path(folder))
 
-    def _on_returned(self, written: list[Path]) -> None:
-        top = written[-1].parent  # the table or the provenance of all stands there
-        self.job.say(f"Saved {len(written)} files in {top}")
+    def _on_returned(self, said: str) -> None:
+        self.job.say(said)
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
@@ -148,3 +154,17 @@ class SavePanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(row)
         layout.addWidget(self.job)
+
+
+def _planes_in(written: Sequence[Path]) -> str:
+    """Say which planes the files are about, as their provenance has it; nothing for all."""
+    made = [path for path in written if path.name.endswith("_provenance.json")]
+    said = [json.loads(path.read_text(encoding="utf-8")).get("planes") for path in made]
+    texts = dict.fromkeys(_text_of(planes) for planes in said if planes)
+    return "".join(f"; {text}" for text in texts)
+
+
+def _text_of(planes: Mapping[str, Any]) -> str:
+    taken = range(planes["first"], planes["last"], planes["step"])
+    every = f", every {taken.step} planes" if taken.step > 1 else ""
+    return f"planes {taken[0]} to {taken[-1]} across {planes['axis']}{every}"

@@ -12,7 +12,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +67,7 @@ def read_nifti(
     letters = axes or {3: "zyx", 4: "vzyx", 5: "mvzyx"}[images.ndim]
     if "v" not in letters:
         images, letters = images[None], f"v{letters}"
-    provenance = said.pop("provenance", {})
-    stack = VisitStack.from_array(images, axes=letters, affine=affine, **said)
-    return [replace(stack, provenance=provenance)]
+    return [VisitStack.from_array(images, axes=letters, affine=affine, **said)]
 
 
 def write_nifti(path: str | os.PathLike[str], stack: VisitStack) -> Path:

@@ -13,7 +13,6 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +64,7 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
         "affine": data.get("affine"),
         "unit": _word(data, "unit"),
         "modalities": _listed(data.get("modalities")),
+        "provenance": _said(data),
     }
     per_visit: dict[str, Any] = {"ages": ages, "is_observed": data.get("is_observed")}
     is_cohort = "s" in letters if letters else _has_subject_axis(data)
@@ -72,11 +72,9 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
         if split is not None:
             raise ReadError("holds one subject and no splits; leave split out")
         name = path.stem if names is None else str(names.ravel()[0])
-        stack = VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)
-        return [replace(stack, provenance=_said(data))]
+        return [VisitStack.from_array(images, axes=letters, subject=name, **per_visit, **shared)]
     subjects = None if names is None else [str(name) for name in names.ravel()]
     stacks = VisitStack.from_cohort(images, axes=letters, subjects=subjects, **per_visit, **shared)
-    stacks = [replace(stack, provenance=_said(data)) for stack in stacks]
     return stacks if split is None else _select_split(stacks, data.get("split"), split)
 
 

@@ -39,7 +39,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield draft
         _move(draft, path)
     except OSError as error:
-        if str(error.strerror).startswith(CANNOT):
+        if str(error).startswith(CANNOT):
             raise  # a file that is written together with this one has told
         raise cannot_write(error, path) from error
     finally:
@@ -48,13 +48,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def cannot_write(error: OSError, path: Path) -> OSError:
     """Make of a system's error one that names `path` and says what to do."""
-    while str(error.strerror).startswith(CANNOT) and isinstance(error.__cause__, OSError):
+    while str(error).startswith(CANNOT) and isinstance(error.__cause__, OSError):
         error = error.__cause__  # told before, of a temporary path
-    return type(error)(
-        error.errno,
+    told = type(error)(
         f"{CANNOT} {str(path)!r} ({error.strerror or error}); check that its folder exists, "
-        "may be written into and has room, or give another",
+        "may be written into and has room, or give another"
     )
+    told.errno = error.errno  # as an argument it would stand in the message
+    return told
 
 
 def _move(draft: Path, path: Path) -> None:

@@ -13,7 +13,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,9 +153,9 @@ def write_tiff(path: str | os.PathLike[str], stack: VisitStack) -> Path:
 def _stack(path: Path, images: Any, letters: str, settings: dict[str, Any]) -> VisitStack:
     known = {"subject": path.stem, **settings}
     provenance = known.pop("provenance", None)
-    stack = VisitStack.from_array(images, axes=letters, **known)
     said = json.loads(provenance) if isinstance(provenance, str) else {}
-    return replace(stack, provenance=said if isinstance(said, dict) else {})
+    known["provenance"] = said if isinstance(said, dict) else {}
+    return VisitStack.from_array(images, axes=letters, **known)
 
 
 def _load(path: Path) -> tuple[Any, str, dict[str, Any]]:

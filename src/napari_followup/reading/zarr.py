@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,9 +71,7 @@ def read_zarr(path: Path, *, axes: str | None = None, split: str | None = None) 
     if "v" not in letters:
         images, letters = images[None], f"v{letters}"
     settings = {"subject": path.name.removesuffix(".zarr").removesuffix(".ome"), **settings}
-    provenance = settings.pop("provenance", {})
-    stack = VisitStack.from_array(images, axes=letters, **settings)
-    return [replace(stack, provenance=provenance)]
+    return [VisitStack.from_array(images, axes=letters, **settings)]
 
 
 def write_zarr(path: str | os.PathLike[str], stack: VisitStack, *, version: str = "0.4") -> Path:
