@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_followup.plugin.cursor import go_to_visit, position
+from napari_followup.plugin.cursor import covers, go_to_visit, position
 
 
 @pytest.fixture
@@ -31,6 +31,25 @@ def test_a_place_beside_the_layer_is_its_nearest_visit(viewer: ViewerModel) -> N
     viewer.dims.set_point(1, 0)
 
     assert position(viewer, viewer.layers["series"], "vyx")["v"] == 0
+
+
+@pytest.mark.parametrize(
+    ("layer", "axes", "point", "is_covered"),
+    [
+        ("series", "vyx", 8, False),
+        ("series", "vyx", 10, True),
+        ("series", "vyx", 18, True),
+        ("cohort", "svyx", 4, True),
+        ("cohort", "svyx", 6, False),
+        ("cohort", "szyx", 6, True),
+    ],
+)
+def test_a_layer_covers_its_visits_alone(
+    viewer: ViewerModel, layer: str, axes: str, point: int, is_covered: bool
+) -> None:
+    viewer.dims.set_point(1, point)
+
+    assert covers(viewer, viewer.layers[layer], axes) == is_covered
 
 
 @pytest.mark.parametrize("visit", [0, 3, 4])

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from qtpy.QtCore import Qt
 
 pytestmark = pytest.mark.viewer
 
 Open = Callable[..., Any]
+VERTICAL = Qt.Orientation.Vertical
 SAID = {"axes": "vyx", "ages": [60, 61, 62, 63, 65], "is_observed": [1, 1, 0, 0, 1]}
 
 
@@ -106,3 +108,35 @@ def test_a_mask_has_a_timeline_too(open_widget: Open) -> None:
 
     assert states(widget) == ["observed", "missing"]
     assert widget.plot.points.ages.tolist() == [1, 2]
+
+
+def test_no_visit_is_marked_where_the_slider_stands_beside_the_layer(
+    open_widget: Open, gappy: np.ndarray
+) -> None:
+    first = Image(gappy, name="before", translate=(-5, 0, 0))
+    viewer, widget = open_widget("Timeline", first, image(gappy, **SAID))
+    viewer.dims.set_point(0, 0)
+    assert widget.plot.current == 0
+    viewer.dims.set_point(0, -1)
+    assert widget.plot.current is None
+    assert "no visit of 'scan'" in widget.line.text()
+    assert not widget.plot.isHidden()
+    widget.go_to(2)
+
+    assert widget.plot.current == 2
+    assert widget.line.text() == "visit 3 of 5, age 62.0, missing"
+
+
+def test_the_timeline_leaves_the_height_to_its_neighbours(
+    open_widget: Open, gappy: np.ndarray, qtbot: Any
+) -> None:
+    viewer, above = open_widget("Impute visits", image(gappy, **SAID))
+    window = viewer.window
+    dock, widget = window.add_plugin_dock_widget("napari-followup", "Timeline")
+    window._qt_window.resize(1400, 950)
+    window._qt_window.resizeDocks([above.parent(), dock], [1, 5], VERTICAL)
+    qtbot.wait(50)
+
+    assert widget.maximumHeight() <= 240
+    assert widget.height() <= widget.maximumHeight()
+    assert widget.sizeHint().height() <= widget.maximumHeight()

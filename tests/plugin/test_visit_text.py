@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.visit_text import VisitText, visit_line
@@ -126,3 +129,63 @@ def test_the_line_goes_with_its_widget(make_napari_viewer: Any, qtbot: Any) -> N
     del widget
 
     qtbot.waitUntil(lambda: not viewer.canvas.overlays.text.text)
+
+
+def series(**said: Any) -> Image:
+    about = {"axes": "vyx", "ages": [60, 61], **said}
+    return Image(np.ones((2, 4, 4)), metadata={"followup": about})
+
+
+@pytest.mark.viewer
+def test_the_line_goes_with_a_dock_that_python_collects_late(
+    open_widget: Callable[..., Any], qtbot: Any
+) -> None:
+    viewer, widget = open_widget("Compare visits", series())
+    overlay = viewer.canvas.overlays.text
+    viewer.dims.set_current_step(0, 0)
+    assert overlay.text == "visit 1 of 2, age 60.0"
+    viewer.window.remove_dock_widget(widget)
+    del widget
+    qtbot.wait(10)
+    gc.collect()
+    qtbot.waitUntil(lambda: not overlay.text)
+    viewer.dims.set_current_step(0, 1)
+    assert overlay.text == ""
+    viewer.window.add_plugin_dock_widget("napari-followup", "Align visits")
+
+    assert overlay.text == "visit 2 of 2, age 61.0"
+
+
+@pytest.mark.viewer
+def test_the_line_stays_while_another_widget_wants_it(make_napari_viewer: Any, qtbot: Any) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_layer(series())
+    viewer.dims.set_current_step(0, 1)
+    first, second = QWidget(), QWidget()
+    for widget in (first, second):
+        VisitText(viewer).follow(widget)
+    with qtbot.waitSignal(first.destroyed):
+        first.deleteLater()
+    assert viewer.canvas.overlays.text.text == "visit 2 of 2, age 61.0"
+    with qtbot.waitSignal(second.destroyed):
+        second.deleteLater()
+
+    qtbot.waitUntil(lambda: not viewer.canvas.overlays.text.text)
+
+
+def test_layers_without_visits_are_passed_over() -> None:
+    viewer = ViewerModel()
+    viewer.add_layer(series())
+    beside = Image(np.ones((2, 4, 4)), translate=(5, 0, 0), metadata={"followup": {"axes": "vyx"}})
+    for metadata in ({"ages": [1]}, {"axes": "zyx"}, {"axes": "vzyx"}):
+        viewer.add_image(np.ones((9, 4, 4)), metadata={"followup": metadata})
+    viewer.add_layer(beside)
+    canvas = SimpleNamespace(overlays=SimpleNamespace(text=SimpleNamespace(text="")))
+    watched = Watched(viewer, canvas)
+    viewer.dims.set_point(0, 1)
+    text = VisitText(watched)
+    assert canvas.overlays.text.text == "visit 2 of 2, age 61.0"
+    viewer.dims.set_point(0, 3)
+    text.refresh()
+
+    assert canvas.overlays.text.text == ""

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_followup.plugin.cursor import go_to_visit, position
+from napari_followup.plugin.cursor import covers, go_to_visit, position
 from napari_followup.plugin.layers import about, axes_choices
 from napari_followup.plugin.series_input import is_alive, unwrapped
 from napari_followup.plugin.timeline_plot import Points, TimelinePlot
@@ -21,6 +21,7 @@ __all__ = ["TimelineWidget"]
 HEIGHT = 100  # pixels of the plot
 NO_LAYER = "Choose an image series in the layer list: its visits appear here."
 NO_VISITS = "{} does not say which axis is the visit: label its axes, such as visit, y, x."
+BESIDE = "The viewer shows no visit of {}; click one to go there."
 LEGEND = "● observed    ○ imputed    × missing    click, or ← → keys: go to a visit"
 
 
@@ -105,10 +106,11 @@ class TimelineWidget(QWidget):
         points, visit = self.plot.points, where["v"]
         if points is None or visit >= len(points.ages):
             return
-        said = about(self._layer())
-        kind = points.kind(visit)
-        self.plot.show_visit(visit)
-        self.line.setText(visit_line(said, where, len(points.ages), kind))
+        viewer, layer = self._viewer(), self._layer()
+        is_shown = covers(viewer, layer, self.axes)
+        told = visit_line(about(layer), where, len(points.ages), points.kind(visit))
+        self.plot.show_visit(visit if is_shown else None)
+        self.line.setText(told if is_shown else BESIDE.format(repr(layer.name)))
         self.plot.show()
         self.legend.show()
 

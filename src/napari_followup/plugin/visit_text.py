@@ -35,8 +35,9 @@ class VisitText:
         self.refresh()
 
     def follow(self, widget: QWidget) -> None:
-        """End with a widget, which goes in pieces: only a function of its own outlives it."""
-        widget.destroyed.connect(lambda *_: self.end())
+        """End with a widget, and live as long: Python may let go of both before Qt says so."""
+        _FOLLOWING.append(self)
+        widget.destroyed.connect(self.end)  # a lambda would be collected with the widget
 
     def know(self, layer: Any, visits: Mapping[str, Any]) -> None:
         """Take what was typed about a layer that does not say it itself."""
@@ -57,7 +58,9 @@ class VisitText:
         self._write(viewer, _line_for(viewer, layer, about(layer) | typed))
 
     def end(self, *_: object) -> None:
-        """Take the line away and follow the viewer no more."""
+        """Take the line away, unless others want it, and follow the viewer no more."""
+        if self in _FOLLOWING:
+            _FOLLOWING.remove(self)
         viewer = self._viewer()
         if viewer is None:
             return
@@ -66,6 +69,8 @@ class VisitText:
         viewer.layers.events.removed.disconnect(self.refresh)
         with suppress(EmitLoopError, RuntimeError):  # the canvas may have gone before the widget
             self._write(viewer, "")
+            for other in [each for each in _FOLLOWING if each._viewer() is viewer]:
+                other.refresh()
 
     def _write(self, viewer: Any, text: str) -> None:
         overlay = viewer.canvas.overlays.text
@@ -74,18 +79,28 @@ class VisitText:
         overlay.text, overlay.visible = text, bool(text)
 
 
+_FOLLOWING: list[VisitText] = []  # until their widgets have gone
+
+
 def _shown_layer(viewer: Any) -> Any:
     """Give the active layer, or the topmost one with visits where the slider left that one."""
     active = viewer.layers.selection.active
     if active is None or covers(viewer, active, str(about(active).get("axes", ""))):
         return active
-    others = (layer for layer in reversed(viewer.layers) if layer.visible and about(layer))
-    return next((each for each in others if covers(viewer, each, about(each)["axes"])), None)
+    others = [layer for layer in reversed(viewer.layers) if layer.visible]
+    series = [(each, axes) for each in others if (axes := _axes(each, about(each)))]
+    return next((each for each, axes in series if covers(viewer, each, axes)), None)
+
+
+def _axes(layer: Any, said: Mapping[str, Any]) -> str:
+    """Axes of a layer of visits; empty where it has none."""
+    axes = str(said.get("axes", ""))
+    return axes if "v" in axes and len(axes) == layer.ndim else ""
 
 
 def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
-    axes = str(said.get("axes", ""))
-    if "v" not in axes or len(axes) != layer.ndim:
+    axes = _axes(layer, said)
+    if not axes:
         return ""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     where = position(viewer, layer, axes)
