@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import napari_followup as nf
+from napari_followup.model_bundle import ModelBundle
 from napari_followup.stack import VisitStack
 from napari_followup.training import devices
 from napari_followup.training.devices import VARIABLES, check_devices, companions
@@ -16,6 +17,18 @@ from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.state import TrainingState
 
 PLAN = TrainingPlan(steps=8, batch=4, at_once=2, checkpoint_every=4)
+NEAR = (
+    1e-3  # of the weights; Adam turns rounding in a tiny gradient into a whole step of one weight
+)
+
+
+def apart(first: ModelBundle, second: ModelBundle) -> float:
+    """Distance of two models' weights, as a share of their length."""
+    pairs = [
+        (first.weights[name].double(), second.weights[name].double()) for name in first.weights
+    ]
+    distance = sum(float((one - other).square().sum()) for one, other in pairs)
+    return (distance / sum(float(one.square().sum()) for one, _ in pairs)) ** 0.5
 
 
 @pytest.mark.slow
@@ -40,8 +53,7 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(
 
     assert len(losses[1]) == 8 + 1
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
-    for name, weights in bundles[0].weights.items():
-        torch.testing.assert_close(weights, bundles[1].weights[name], rtol=1e-2, atol=1e-4)
+    assert apart(*bundles) < NEAR
     assert not any(name in os.environ for name in VARIABLES)
     assert not list((tmp_path / "2").glob("device-*.log"))
     assert not (tmp_path / "2" / "samples").exists()
@@ -65,8 +77,7 @@ def test_two_processes_stop_together_and_one_goes_on(
 
     resumed = nf.train("sdm", cohort, tmp_path / "cut", PLAN, settings=tiny_settings)
 
-    for name, weights in whole.weights.items():
-        torch.testing.assert_close(weights, resumed.weights[name], rtol=1e-2, atol=1e-4)
+    assert apart(whole, resumed) < NEAR
 
 
 def test_one_device_needs_no_companions(monkeypatch: pytest.MonkeyPatch) -> None:
