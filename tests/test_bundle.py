@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from napari_followup import catalogue
 from napari_followup.bundle import FORMAT, KEY, HealthyScores, ModelBundle, load_bundle, save_bundle
 from napari_followup.fetching import file_hash
+from napari_followup.recipe import Recipe
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
 
@@ -205,3 +206,14 @@ def test_an_address_with_its_hash_is_fetched_once(
 
     assert first.fingerprint == second.fingerprint == load_bundle(file).fingerprint
     assert web.asked == ["/far.safetensors"]
+
+
+def test_a_recipe_of_its_own_goes_into_the_file(tiny_bundle: ModelBundle, tmp_path: Path) -> None:
+    own = Recipe(options={"noise_levels": (10, 20)}, median=3)
+
+    path = save_bundle(replace(tiny_bundle, own_recipe=own), tmp_path / "own.safetensors")
+
+    assert load_bundle(path).recipe == own
+    assert load_bundle(path).name_of(own) == "default"
+    assert load_bundle(path).name_of(replace(own, median=5)) == ""
+    assert tiny_bundle.recipe == Recipe.default()

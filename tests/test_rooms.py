@@ -110,7 +110,7 @@ ROOMS = {
     "methods table": Room(ours="methods_table recipe", libraries="torch"),
     "methods": Room(ours="methods_table diffusion networks scores recipe", libraries="torch"),
     "bundle": Room(
-        ours="bundle methods_table intensity catalogue model_file",
+        ours="bundle methods_table intensity catalogue model_file recipe",
         libraries="numpy torch safetensors",
         libraries_inside="pooch",
     ),

@@ -23,6 +23,7 @@ from napari_followup.fetching import checked_hash, fetch
 from napari_followup.healthy_scores import HealthyScores
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.model_file import FIELDS, FORMAT, KEY, SUFFIX, read_about
+from napari_followup.recipe import Recipe
 
 __all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]
 
@@ -78,6 +79,8 @@ def _said(bundle: ModelBundle) -> dict[str, Any]:
     about = {name: getattr(bundle, name) for name in ("name", "method", "version", "fingerprint")}
     about |= {"config": dict(bundle.config), "card": dict(bundle.card)}
     about["healthy"] = {key: asdict(scores) for key, scores in bundle.healthy.items()}
+    if bundle.own_recipe is not None:
+        about["recipe"] = bundle.own_recipe.as_dict()
     return about
 
 
@@ -143,9 +146,10 @@ def _fetched(source: str) -> Path:
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a model from what a file says of it."""
+    """Fields of a model from what a file says of it; earlier versions name no recipe."""
     healthy = {
         key: HealthyScores(**{name: tuple(values) for name, values in scores.items()})
         for key, scores in about["healthy"].items()
     }
-    return {name: about[name] for name in FIELDS} | {"healthy": healthy}
+    recipe = Recipe.from_dict(about["recipe"]) if "recipe" in about else None
+    return {name: about[name] for name in FIELDS} | {"healthy": healthy, "own_recipe": recipe}

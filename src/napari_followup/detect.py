@@ -19,7 +19,7 @@ from torch import Tensor
 from napari_followup.bundle import ModelBundle
 from napari_followup.cutting import Cut, segment
 from napari_followup.device import choose_device, fast_networks, halving, inference
-from napari_followup.methods import method_class, method_recipe
+from napari_followup.methods import method_class
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.planewise import Part, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
@@ -59,8 +59,8 @@ def detect(
     bundle
         The trained model.
     recipe
-        How evidence becomes a mask. When none is given, the one that measures best with the model's
-        method, for an SDM `Recipe.default`; `Recipe.published` is the thesis'.
+        How evidence becomes a mask; ``bundle.recipe`` when none is given, which for the embedded
+        SDM is `Recipe.default`. `Recipe.published` is the thesis'.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     seed
@@ -86,7 +86,7 @@ def detect(
         If `on_step` returned False.
     """
     check_types(stack, bundle)
-    recipe = recipe or method_recipe(bundle.method)
+    recipe = recipe or bundle.recipe
     model, options = examiner(bundle, recipe)
     where = choose_device(device)
     prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references, slicing=planes)
@@ -144,6 +144,7 @@ def _judged(
         provenance=model.provenance(
             seed,
             recipe=recipe.as_dict(),
+            recipe_name=bundle.name_of(recipe),
             **_about_planes(prepared),
             notes=[*prepared.notes, *cut.notes, *_remarks(cut.mask, prepared.observed)],
         ),
@@ -176,7 +177,7 @@ def reconstruct(
     """
     where = choose_device(device)
     prepared = prepare(stack, bundle, where, slicing=planes)
-    wanted = method_recipe(bundle.method).options if options is None else options
+    wanted = bundle.recipe.options if options is None else options
     with inference(where):
         parts = _examined(prepared.slab, prepared.planes, bundle, wanted, where, seed, on_step)
         healthy = heal(prepared, parts)

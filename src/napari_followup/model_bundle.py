@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from napari_followup.healthy_scores import HealthyScores
-from napari_followup.methods import METHODS, method_class
+from napari_followup.methods import METHODS, method_class, method_recipe, method_recipes
+
+if TYPE_CHECKING:
+    from napari_followup.recipe import Recipe
 
 __all__ = ["ModelBundle"]
 
@@ -31,6 +34,7 @@ class ModelBundle:
     card: Mapping[str, Any] = field(default_factory=dict)  # data, training, figures, licence
     version: str = "1"
     parts: Mapping[str, ModelBundle] = field(default_factory=dict)  # further models, by method
+    own_recipe: Recipe | None = None  # that suits its data best; the method's when none is given
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -57,6 +61,22 @@ class ModelBundle:
     def modalities(self) -> int:
         """Channels of the images."""
         return int(self.config["modalities"])
+
+    @property
+    def recipe(self) -> Recipe:
+        """Recipe it detects with when none is given."""
+        return self.recipes["default"]
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """Recipes with a name: ``"default"``, ``"temporal"``, most often ``"published"``."""
+        own = {} if self.own_recipe is None else {"default": self.own_recipe}
+        return method_recipes(self.method) | {"temporal": method_recipe("tdm")} | own
+
+    def name_of(self, recipe: Recipe) -> str:
+        """Name of a recipe among `recipes`, empty where it is none of them."""
+        known = {name: own.as_dict() for name, own in self.recipes.items()}
+        return next((name for name, own in known.items() if own == recipe.as_dict()), "")
 
     @cached_property
     def fingerprint(self) -> str:

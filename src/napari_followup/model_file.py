@@ -32,8 +32,9 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `FIELDS` and ``format``; ``parts`` says the same of further models, by method;
-        ``fingerprint``, in it and in its parts, is missing from files of earlier versions.
+        `FIELDS` and ``format``; ``parts`` says the same of further models, by method; ``recipe``
+        stands in it where the model has one of its own; ``fingerprint``, in it and in its parts, is
+        missing from files of earlier versions.
 
     Raises
     ------

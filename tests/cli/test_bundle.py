@@ -25,7 +25,7 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
     assert run("bundle", "calibrate", model, series, "--recipe", recipe, "--out", out) == 0
 
     found = load_bundle(out)
-    scores = found.healthy[recipe_named(str(recipe)).score_key]
+    scores = found.healthy[recipe_named(str(recipe), found).score_key]
     assert len(scores.maxima) == 1
     assert not load_bundle(model).healthy
     assert found.fingerprint == load_bundle(model).fingerprint
@@ -124,7 +124,7 @@ def test_the_temporal_recipe_is_calibrated_in_the_part_it_uses(
 
     found = load_bundle(out)
     assert not found.healthy
-    assert list(found.part("tdm").healthy) == [recipe_named("temporal").score_key]
+    assert list(found.part("tdm").healthy) == [recipe_named("temporal", found).score_key]
 
 
 def test_join_takes_the_names_of_installed_models(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,25 @@ from napari_followup.cli.options import (
     read_data,
     recipe_named,
 )
+from napari_followup.model_bundle import ModelBundle
 from napari_followup.recipe import Recipe, Yen
 from napari_followup.slicing import Slicing
 
 
-def test_recipes_have_three_names() -> None:
-    assert recipe_named("default") == Recipe.default()
-    assert recipe_named("published") == Recipe.published()
-    assert recipe_named("temporal") == Recipe.temporal()
+def test_recipes_of_a_model_have_three_names(tiny_bundle: ModelBundle) -> None:
+    assert recipe_named("default", tiny_bundle) == Recipe.default()
+    assert recipe_named("published", tiny_bundle) == Recipe.published()
+    assert recipe_named("temporal", tiny_bundle) == Recipe.temporal()
 
 
-def test_a_recipe_comes_from_toml(recipe: Path) -> None:
-    found = recipe_named(str(recipe))
+def test_a_model_may_have_a_recipe_of_its_own(tiny_bundle: ModelBundle) -> None:
+    own = Recipe(median=3)
+
+    assert recipe_named("default", replace(tiny_bundle, own_recipe=own)) == own
+
+
+def test_a_recipe_comes_from_toml(recipe: Path, tiny_bundle: ModelBundle) -> None:
+    found = recipe_named(str(recipe), tiny_bundle)
 
     assert found.threshold == Yen(pixel_too=False)
     assert found.options == {"noise_levels": (10,), "draws": 1, "sampling_steps": 3}
@@ -43,17 +51,19 @@ def test_a_recipe_comes_from_toml(recipe: Path) -> None:
         ('options = "many"', "is no recipe"),
     ],
 )
-def test_a_wrong_recipe_is_named(text: str, problem: str, tmp_path: Path) -> None:
+def test_a_wrong_recipe_is_named(
+    text: str, problem: str, tmp_path: Path, tiny_bundle: ModelBundle
+) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(text)
 
     with pytest.raises(ValueError, match=problem):
-        recipe_named(str(path))
+        recipe_named(str(path), tiny_bundle)
 
 
-def test_a_recipe_that_is_not_there_is_named() -> None:
+def test_a_recipe_that_is_not_there_is_named(tiny_bundle: ModelBundle) -> None:
     with pytest.raises(FileNotFoundError, match="got 'mine'; give default, published, temp"):
-        recipe_named("mine")
+        recipe_named("mine", tiny_bundle)
 
 
 def test_data_of_several_files_come_together(series: Path, tmp_path: Path) -> None:

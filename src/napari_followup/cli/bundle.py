@@ -91,7 +91,8 @@ def _calibrate(args: argparse.Namespace) -> None:
     from napari_followup.training.calibrate import healthy_scores
 
     _check_name(args.out)
-    bundle, recipe = load_bundle(args.model), recipe_named(args.recipe)
+    bundle = load_bundle(args.model)
+    recipe = recipe_named(args.recipe, bundle)
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
     calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)

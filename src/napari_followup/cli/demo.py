@@ -67,13 +67,9 @@ def run(args: argparse.Namespace) -> int:
     (healthy,) = starmen(1, seed=args.seed)
     named = healthy.with_images(healthy.images, subject=f"starman with {args.kind}")
     stack, truth = add_anomaly(named, args.kind, seed=args.seed)
-    found = detect(
-        stack,
-        load_bundle(args.model),
-        recipe_named(args.recipe),
-        device=args.device,
-        seed=args.seed,
-    )
+    bundle = load_bundle(args.model)
+    recipe = recipe_named(args.recipe, bundle)
+    found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
     rows = _rows(found, truth, args)
     print(_table(rows))
     written = _write(args, found, truth, rows)

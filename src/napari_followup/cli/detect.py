@@ -33,6 +33,7 @@ from napari_followup.cli.options import (
 from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
+    from napari_followup.model_bundle import ModelBundle
     from napari_followup.recipe import Recipe
     from napari_followup.results import Detection
     from napari_followup.stack import VisitStack
@@ -91,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     from napari_followup.detect import detect
     from napari_followup.device import choose_device
 
-    recipe, planes, bundle = _recipe(args), planes_chosen(args), load_bundle(args.model)
+    planes, bundle = planes_chosen(args), load_bundle(args.model)
+    recipe = _recipe(args, bundle)
     choose_device(args.device)  # a wrong one is the user's error, not each file's
     check_out(args.out)
     rows: list[dict[str, Any]] = []
@@ -140,8 +142,8 @@ def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) 
         save_results(told, args.out, format=form, name=stem, overwrite=True)
 
 
-def _recipe(args: argparse.Namespace) -> Recipe:
-    recipe = recipe_named(args.recipe)
+def _recipe(args: argparse.Namespace, bundle: ModelBundle) -> Recipe:
+    recipe = recipe_named(args.recipe, bundle)
     return replace(recipe, imputed_references=True) if args.imputed_references else recipe
 
 

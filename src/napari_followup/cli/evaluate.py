@@ -163,7 +163,7 @@ def _rows(args: argparse.Namespace, bundle: ModelBundle) -> list[Row]:
     from napari_followup.evaluation.detection import baseline_rows, ceiling_rows, model_rows
     from napari_followup.recipe import Recipe
 
-    default = recipe_named(args.recipe)
+    default = recipe_named(args.recipe, bundle)
     chosen = dict(zip(("default", "published", "yen", "fam"), model_rows(default), strict=True))
     rows = [row for name, row in chosen.items() if name in args.rows]
     if {"pca", "ceiling"} & set(args.rows):
@@ -204,7 +204,7 @@ def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[R
     from napari_followup.evaluation.report import reconstruction_table
 
     stacks = read_data(args.data, args.split)
-    options = usual_options(recipe_named(args.recipe), args.level)
+    options = usual_options(recipe_named(args.recipe, bundle), args.level)
     figures = evaluate_reconstruction(
         stacks, bundle, options, device=args.device, seed=args.seed, on_step=countdown("subject")
     )

@@ -164,7 +164,7 @@ def _references(args: argparse.Namespace, bundle: ModelBundle, stacks: list[Visi
     figures = evaluate_references(
         [case for case in cases if case.kind != HEALTHY],
         bundle,
-        fusion_recipes(recipe_named(args.recipe)),
+        fusion_recipes(recipe_named(args.recipe, bundle)),
         **_how(args, "patient"),
     )
     who = f"{counted(args.patients, 'patient')} of each kind; Dice of observed visits, in per cent"

@@ -163,7 +163,6 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     from napari_followup.lesions import lesion_rows, lesion_size
 
     stack, said = found.stack, found.provenance
-    recipe = _recipe_name(said["recipe"])
     lesions = lesion_rows(found)
     marked = [int(row["voxels"]) for row in lesions]
     return [
@@ -182,7 +181,7 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
             "model": said["model"],
             "model_version": said["model_version"],
             "model_fingerprint": said["model_fingerprint"],
-            "recipe": recipe,
+            "recipe": said["recipe_name"] or _hash_of(said["recipe"]),
             "seed": said["seed"],
             "version": said["version"],
         }
@@ -195,16 +194,9 @@ def _short(value: Any) -> float:
     return float(f"{value:.6g}")
 
 
-def _recipe_name(settings: Mapping[str, Any]) -> str:
-    """Its name, or a short hash of its settings, which stand in full in the ``.npz``."""
-    from napari_followup.recipe import Recipe
-
-    text = json.dumps(settings, sort_keys=True)
-    for named in (Recipe.default, Recipe.published, Recipe.temporal):
-        name, recipe = named.__name__, named()
-        if text == json.dumps(recipe.as_dict(), sort_keys=True):
-            return name
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+def _hash_of(settings: Mapping[str, Any]) -> str:
+    """Short hash of a recipe without a name; its settings stand in full in the ``.npz``."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

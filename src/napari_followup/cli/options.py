@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_followup.model_bundle import ModelBundle
     from napari_followup.recipe import Recipe
     from napari_followup.slicing import Slicing
     from napari_followup.stack import VisitStack
@@ -60,8 +61,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         default="default",
-        help="default, published, temporal (what came or went between visits; needs a model with a "
-        "TDM) or a .toml file (default: default)",
+        help="the model's default, the published one of its method, temporal (what came or went "
+        "between visits; needs a model with a TDM), or a .toml file (default: default)",
     )
 
 
@@ -110,8 +111,8 @@ def planes_chosen(args: argparse.Namespace) -> Slicing | None:
     return None if chosen.is_whole else chosen
 
 
-def recipe_named(name: str) -> Recipe:
-    """Recipe by one of its three names, or from a TOML file as `Recipe.from_dict` reads it.
+def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
+    """Recipe of a model by its name, or from a TOML file as `Recipe.from_dict` reads it.
 
     Raises
     ------
@@ -124,12 +125,13 @@ def recipe_named(name: str) -> Recipe:
 
     from napari_followup.recipe import Recipe
 
-    named = {f.__name__: f for f in (Recipe.default, Recipe.published, Recipe.temporal)}
-    if name in named:
-        return named[name]()
+    if name in bundle.recipes:
+        return bundle.recipes[name]
     path = Path(name)
     if not path.is_file():
-        raise FileNotFoundError(f"recipe: got {name!r}; give {', '.join(named)} or a .toml file")
+        raise FileNotFoundError(
+            f"recipe: got {name!r}; give {', '.join(bundle.recipes)} or a .toml file"
+        )
     try:
         return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

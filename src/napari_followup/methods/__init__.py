@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_followup.recipe import Recipe
 
-__all__ = ["METHODS", "method_class", "method_presets", "method_recipe"]
+__all__ = ["METHODS", "method_class", "method_presets", "method_recipe", "method_recipes"]
 
 METHODS = {
     "andi": "napari_followup.methods.andi:ANDi",
@@ -90,6 +90,29 @@ def method_recipe(name: str) -> Recipe:
     """
     recipe: Recipe = _module(name).DEFAULT_RECIPE
     return recipe
+
+
+def method_recipes(name: str) -> dict[str, Recipe]:
+    """Recipes that stand in a method's module: ``"default"``, and ``"published"`` if there is one.
+
+    Parameters
+    ----------
+    name
+        One of `METHODS`.
+
+    Returns
+    -------
+    dict
+        By name.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such method.
+    """
+    module = _module(name)
+    named = {"default": "DEFAULT_RECIPE", "published": "PUBLISHED_RECIPE"}
+    return {key: getattr(module, own) for key, own in named.items() if hasattr(module, own)}
 
 
 def _module(name: str) -> Any:

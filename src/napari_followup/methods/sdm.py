@@ -28,7 +28,16 @@ from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Recipe
 from napari_followup.scores.feature import adaptation_loss
 
-__all__ = ["COMPACT", "PRESETS", "SDM", "THESIS", "SDMConfig", "SDMOptions"]
+__all__ = [
+    "COMPACT",
+    "DEFAULT_RECIPE",
+    "PRESETS",
+    "PUBLISHED_RECIPE",
+    "SDM",
+    "THESIS",
+    "SDMConfig",
+    "SDMOptions",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +115,7 @@ COMPACT = SDMConfig(
 )
 PRESETS = {"thesis": THESIS, "compact": COMPACT}
 DEFAULT_RECIPE = Recipe.default()
+PUBLISHED_RECIPE = Recipe.published()
 
 
 @dataclass(frozen=True, kw_only=True)
