@@ -78,6 +78,13 @@ def _state(**values: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**usual, **more, **values})
 
 
+def wait_for_threads() -> None:
+    """A training's thread ends by collecting garbage, and no other thread can in that moment."""
+    from qtpy.QtCore import QThreadPool
+
+    assert QThreadPool.globalInstance().waitForDone(10_000)
+
+
 def _images(value: float) -> np.ndarray:
     return np.full((2, 1, 8, 8), value, np.float32)
 
@@ -202,19 +209,23 @@ def test_closing_the_dock_stops_at_a_checkpoint(
     viewer.window.remove_dock_widget(widget)
 
     qtbot.waitUntil(training.ended.is_set, timeout=10_000)
+    wait_for_threads()
     assert (models.parent / "trainings" / "sdm" / "denoise" / "last.ckpt").exists()
 
 
 def test_closing_the_viewer_ends_a_training(
     training: Training, open_widget: Open, qtbot: Any
 ) -> None:
-    """The fixtures close the viewer, wait for its threads, then open the gate: in this order."""
-    _, widget = open_widget(NAME, cohort())
+    viewer, widget = open_widget(NAME, cohort())
     training.gate.clear()
     widget.run()
     qtbot.waitUntil(lambda: bool(widget.losses.plot.curves.losses), timeout=10_000)
-
     assert widget.job.is_running
+
+    viewer.close()
+
+    qtbot.waitUntil(training.ended.is_set, timeout=10_000)
+    wait_for_threads()
 
 
 @pytest.mark.parametrize(
