@@ -51,7 +51,7 @@ def test_examples_notes_and_the_end_come_at_once() -> None:
     assert watched.sent[1].pair is not None
     assert watched.sent[1].pair[1].max() == 1
     assert watched.sent[3].notes == ("memory ran out",)
-    assert "finished; measuring" in watched.lines[-1][0]
+    assert "finished; what comes next" in watched.lines[-1][0]
 
 
 def test_a_validation_loss_is_noted_once() -> None:

@@ -1,17 +1,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
-from torch import nn
 
-from napari_followup.methods import tdm
 from napari_followup.methods.sdm import COMPACT, SDM
 from napari_followup.methods.vae3d import VAE3D, VAE3DConfig
 from napari_followup.training.settings import (
     chosen_config,
-    config_from,
     form_of,
-    placed_well,
     read_setting,
 )
 
@@ -85,16 +80,3 @@ def test_samples_are_those_of_the_method_its_configuration_or_labels() -> None:
     assert form_of(plain).depth is None
     assert form_of(plain, labelled=True).kind == "labelled"
     assert (form_of(deep).kind, form_of(deep).depth) == ("volumes", 8)
-
-
-def test_a_configuration_comes_back_from_plain_values() -> None:
-    assert config_from("tdm", {"channels": [8, 16], "age_range": None}) == tdm.TDMConfig(
-        channels=(8, 16), age_range=None
-    )
-
-
-def test_planar_networks_are_laid_out_with_channels_last_and_others_left_alone() -> None:
-    flat, deep = placed_well(nn.Conv2d(4, 4, 3)), placed_well(nn.Conv3d(4, 4, 3))
-
-    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
-    assert deep.weight.is_contiguous()

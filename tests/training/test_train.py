@@ -23,7 +23,7 @@ from napari_followup.reading import write_npz
 from napari_followup.recipe import Recipe
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES
-from napari_followup.training import train as door
+from napari_followup.training import measuring
 from napari_followup.training.card import About
 from napari_followup.training.plan import Augmentation, TrainingPlan
 from napari_followup.training.state import TrainingState
@@ -199,7 +199,7 @@ def test_subjects_that_the_model_explains_badly_are_told(
     tiny_settings: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(door, "outlying", lambda *args, **more: ["subject-0001"])
+    monkeypatch.setattr(measuring, "outlying", lambda *args, **more: ["subject-0001"])
     states: list[TrainingState] = []
 
     bundle = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)

@@ -17,6 +17,7 @@ STAGES = {
     "change": "the network learns how images of one subject change with age",
     "denoise": "the network learns to give back healthy images from noisy ones",
     "features": "the features that images are compared by learn from the same healthy images",
+    "measure": "the finished model is tried on subjects that were held back",
     "pretrain": "the encoder learns to tell healthy images apart",
     "reconstruct": "the network learns to give back healthy images it sees in parts",
     "restore": "the network learns to take made-up anomalies out of healthy images",
@@ -45,10 +46,10 @@ def progress(stopped: Callable[[], bool], every: float = 10.0) -> Callable[[Trai
         nonlocal said, stage
         for note in state.notes:
             print(f"note: {note}", flush=True)
+        if state.stage != stage and (state.loss is not None or state.stage == "measure"):
+            stage = state.stage
+            print(f"{stage}: {STAGES.get(stage, 'the next phase')}", flush=True)
         if state.loss is not None:
-            if state.stage != stage:
-                stage = state.stage
-                print(f"{stage}: {STAGES.get(stage, 'the next phase')}", flush=True)
             now = time.monotonic()
             if now - said >= every or state.progress >= 1:
                 said = now

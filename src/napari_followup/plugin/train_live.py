@@ -72,7 +72,8 @@ class Teller:
         return self._goes_on()
 
     def _tell(self, state: TrainingState) -> None:
-        if state.loss is not None and state.stage != self._told_stage:
+        is_known = state.loss is not None or state.stage == "measure"
+        if is_known and state.stage != self._told_stage:
             self._told_stage = state.stage
             with suppress(Cancelled):  # the training stops at its checkpoint, not here
                 self.report.phase(STAGES.get(state.stage, state.stage))
@@ -110,10 +111,7 @@ def _line(state: TrainingState) -> str:
     if state.loss is None:
         return ""
     if state.progress >= 1:
-        return (
-            "finished; measuring what the model sees, or beginning what comes next, can take a "
-            "minute"
-        )
+        return "finished; what comes next may take a moment to begin"
     parts = [f"batch {state.batch}", f"{state.progress:.0%}"]
     if state.seconds_left is not None:
         parts.append(f"{clock_time(state.seconds_left)} left")

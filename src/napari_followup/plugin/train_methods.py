@@ -77,6 +77,7 @@ STAGES = {
     "change": "Learning how images change with age",
     "denoise": "Learning to give back healthy images",
     "features": "Learning the features that images are compared by",
+    "measure": "Trying the finished model on subjects that were held back",
     "pretrain": "Learning to tell images apart",
     "reconstruct": "Learning to give back healthy images",
     "restore": "Learning to take made-up anomalies out",

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from napari_followup.bundle import ModelBundle
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.cutting import segment
 from napari_followup.device import fast_networks, inference
+from napari_followup.lines import Maps
 from napari_followup.planewise import Part, Scored, score_planes
 from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 
-__all__ = ["scored", "thinned"]
+__all__ = ["Examined", "examined", "marked", "scored", "thinned"]
 
 VISITS, PLANES = 6, 9  # of a thinned series, at most
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Examined:
+    """What a model found in a series, to be scored by one recipe after another."""
+
+    prepared: Prepared
+    parts: tuple[Part, ...]
+
+    def scored(self, recipe: Recipe) -> Scored:
+        """Every stage of the score, by a recipe with the options that the model was used with."""
+        with inference(self.prepared.device):
+            return score_planes(self.prepared, iter(self.parts), recipe)
+
+
+def examined(
+    bundle: ModelBundle, stack: VisitStack, recipe: Recipe, *, device: str = "cpu", seed: int = 0
+) -> Examined:
+    """Keep the evidence in a small series; parameters as for `scored`."""
+    model, _ = examiner(bundle, recipe)
+    prepared = prepare(stack, model, torch.device(device))
+    with inference(prepared.device):
+        parts = tuple(_parts(bundle, prepared, recipe, seed))
+    return Examined(prepared=prepared, parts=parts)
 
 
 def scored(
@@ -48,6 +76,30 @@ def scored(
     prepared = prepare(stack, model, where)
     with inference(where):
         return score_planes(prepared, _parts(bundle, prepared, recipe, seed), recipe)
+
+
+def marked(
+    found: Scored, recipe: Recipe, known: HealthyScores | None, exact: bool = True
+) -> NDArray[np.bool_]:
+    """Mask of a scored series.
+
+    Parameters
+    ----------
+    found
+        Of a series whose visits are all observed.
+    recipe
+        It was scored by.
+    known, exact
+        Healthy scores that draw the line, and whether they are of this very recipe.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(visit, z, y, x)`` booleans.
+    """
+    score = found.maps["final"]
+    maps = Maps(score=score, pixel=found.maps.get("pixel", score))
+    return segment(maps, recipe, known, exact).mask
 
 
 def thinned(stack: VisitStack, *, whole: bool = False) -> VisitStack:

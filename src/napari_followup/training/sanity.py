@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.cutting import segment
 from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
-from napari_followup.training.examining import scored, thinned
+from napari_followup.training.choosing import dices
+from napari_followup.training.examining import marked, scored, thinned
 
 __all__ = ["outlying", "what_it_sees"]
 
@@ -125,10 +125,8 @@ def _mask(
 ) -> NDArray[np.bool_]:
     """(visit, z, y, x) of a series whose visits are all observed."""
     model, _ = examiner(bundle, recipe)
-    maps = scored(bundle, stack, recipe, device=device, seed=seed).maps
-    known, exact = model.healthy_for(recipe.score_key)
-    pixel = maps.get("pixel", maps["final"])
-    return segment(maps["final"], pixel, recipe, known, exact).mask
+    found = scored(bundle, stack, recipe, device=device, seed=seed)
+    return marked(found, recipe, *model.healthy_for(recipe.score_key))
 
 
 def _dices(
@@ -140,9 +138,4 @@ def _dices(
 ) -> list[float]:
     """Dice of every visit that shows the anomaly."""
     stack, truth = sick
-    mask = _mask(bundle, stack, recipe, device, seed)
-    return [
-        2 * float((found & true).sum()) / float(found.sum() + true.sum())
-        for found, true in zip(mask, truth, strict=True)
-        if true.any()
-    ]
+    return dices(_mask(bundle, stack, recipe, device, seed), truth)

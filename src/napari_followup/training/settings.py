@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-import torch
-
-from napari_followup.methods import method_class, method_presets
+from napari_followup.methods import method_presets
 from napari_followup.training.samples import Form
 
-__all__ = ["chosen_config", "config_from", "form_of", "placed_well", "read_setting"]
+__all__ = ["chosen_config", "form_of", "read_setting"]
 
 MULTIPLE, LARGEST = 16, 128  # pixels; every preset's U-Net can halve multiples of 16
 
@@ -69,20 +67,6 @@ def form_of(model: Any, *, labelled: bool = False) -> Form:
     return Form(
         kind=kind, image_size=config.image_size, value_range=config.value_range, depth=depth
     )
-
-
-def config_from(method: str, values: Mapping[str, Any]) -> Any:
-    """Read what JSON made of a method's configuration."""
-    return method_class(method).config_type(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    )
-
-
-def placed_well(model: Any) -> Any:
-    """Lay out the weights of planar networks with channels last, which computes faster."""
-    if any(weights.ndim > 4 for weights in model.parameters()):  # not for volumes
-        return model
-    return model.to(memory_format=torch.channels_last)
 
 
 def read_setting(text: str) -> tuple[str, Any]:

@@ -13,24 +13,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.device import choose_device
-from napari_followup.methods import method_class, method_recipe
+from napari_followup.device import choose_device, placed_well
+from napari_followup.methods import method_class
 from napari_followup.methods.method import main_stage
 from napari_followup.reading.replacing import replacing
 from napari_followup.results import Cancelled
 from napari_followup.training.batches import Samples
-from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.card import About, data_summary, loss_curves, model_card
 from napari_followup.training.checkpoint import read_checkpoint, refresh_norms
-from napari_followup.training.checks import check_series, listed
+from napari_followup.training.checks import check_series
 from napari_followup.training.data import Cohort, cohort_of, drop_files, samples_of
 from napari_followup.training.devices import check_devices, companions
 from napari_followup.training.examples import example_maker
 from napari_followup.training.fit import fit_stage
+from napari_followup.training.measuring import measured
 from napari_followup.training.plan import FREE, TrainingPlan
 from napari_followup.training.resume import check_out, go_on
-from napari_followup.training.sanity import outlying, what_it_sees
-from napari_followup.training.settings import chosen_config, form_of, placed_well
+from napari_followup.training.settings import chosen_config, form_of
 from napari_followup.training.state import OnState, TrainingState
 from napari_followup.training.subjects import Given, given_series
 from napari_followup.training.timing import duration_note, seconds_a_batch
@@ -38,10 +37,6 @@ from napari_followup.training.timing import duration_note, seconds_a_batch
 __all__ = ["train"]
 
 FINISHED = "finished.safetensors"
-OUTLYING = (
-    "the model explains these subjects far worse than the others: {}; see whether they are "
-    "healthy, and train without them if not"
-)
 WORTH_TIMING = 50  # batches; a shorter stage is over before one could say how long it takes
 
 
@@ -62,6 +57,15 @@ class _Run:
         state = TrainingState(stage=stage, batch=0, progress=0.0, notes=notes)
         if self.on_state(state) is False:
             raise Cancelled(f"training was stopped before {stage!r}")
+
+    def measure(self, progress: float) -> None:
+        """Say how far the finished model is measured."""
+        state = TrainingState(stage="measure", batch=0, progress=progress)
+        if self.on_state is not None and self.on_state(state) is False:
+            raise Cancelled(
+                "training was stopped while the finished model was measured; training again goes "
+                "on from there"
+            )
 
     def finished(self, stage: str) -> Path:
         """Where the weights of a finished stage lie."""
@@ -243,15 +247,13 @@ def _judged(
     run: _Run, bundle: ModelBundle, cohort: Cohort, about: About, said: dict[str, Any]
 ) -> ModelBundle:
     """Bundle with healthy scores and a card that says what it can see; also written to disk."""
-    recipe, device = method_recipe(run.method), str(run.device)
-    bundle = healthy_scores(bundle, cohort.healthy, recipe, device=device)
-    seen = what_it_sees(bundle, cohort.healthy, recipe, device=device, seed=run.plan.seed)
-    subjects = [*cohort.training, *cohort.healthy] if cohort.labels is None else cohort.healthy
-    strange = outlying(bundle, subjects, recipe, device=device, seed=run.plan.seed)
-    notes = [*said["notes"], *([OUTLYING.format(listed(strange))] if strange else [])]
-    run.tell("check", *notes[len(said["notes"]) :])
+    bundle, found = measured(
+        bundle, cohort, run.measure, device=str(run.device), seed=run.plan.seed
+    )
+    run.tell("check", *found["notes"])
     data = data_summary(cohort.training, cohort.validation)
-    found = {**said, "sees": seen, "outlying_subjects": strange, "notes": notes}
-    card = model_card(about, run.plan, data, found)
+    card = model_card(
+        about, run.plan, data, {**said, **found, "notes": [*said["notes"], *found["notes"]]}
+    )
     file = run.out / f"{bundle.name}.safetensors"
     return load_bundle(save_bundle(replace(bundle, card=card), file))

@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from napari_followup.methods import method_class
+from napari_followup.device import placed_well
+from napari_followup.methods import method_class, method_config
 from napari_followup.methods.method import main_stage
 from napari_followup.training.data import read_samples
 from napari_followup.training.devices import READY
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.settings import config_from, placed_well
 
 __all__ = ["main"]
 
@@ -37,7 +37,7 @@ def main(task: Mapping[str, Any]) -> None:
     plan = TrainingPlan.from_dict(task["plan"])
     kind = method_class(task["method"])
     torch.manual_seed(plan.seed)
-    model = placed_well(kind(config_from(task["method"], task["config"])))
+    model = placed_well(kind(method_config(task["method"], task["config"])))
     samples = read_samples(task["training"]), read_samples(task["validation"])
     print(READY, flush=True)
     for stage in task["stages"]:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_followup.bundle import ModelBundle
+from napari_followup.recipe import HealthyHysteresis, Pixel, Recipe, Ssim
+from napari_followup.stack import VisitStack
+from napari_followup.training import choosing
+from napari_followup.training.choosing import (
+    Trial,
+    choose_recipe,
+    dices,
+    try_recipes,
+    variations,
+)
+
+RECIPE = Recipe(threshold=HealthyHysteresis())
+
+
+class Grain:
+    """Stands in for `examined` with a model that knows the subject but for its grain."""
+
+    def __init__(self, usual: np.ndarray) -> None:
+        self.usual = usual
+
+    def __call__(self, bundle: object, stack: VisitStack, **how: object) -> Grain:
+        self.found = np.abs(np.asarray(stack.images)[:, 0] - self.usual)
+        return Grain.of(self.found)
+
+    @classmethod
+    def of(cls, found: np.ndarray) -> Grain:
+        made = cls(found)
+        made.found = found
+        return made
+
+    def scored(self, recipe: Recipe) -> object:
+        from scipy.ndimage import median_filter
+
+        final = median_filter(self.found, size=(1, 1, recipe.median, recipe.median))
+        return type("Scored", (), {"maps": {"pixel": self.found, "final": final.astype("f4")}})()
+
+
+def grainy(strength: float) -> list[VisitStack]:
+    images = np.zeros((6, 4, 40, 40), np.float32)
+    images[:, :, 8:32, 8:32] = 0.5
+    rng = np.random.default_rng(0)
+    images += rng.normal(0, 0.001, images.shape)
+    grain = rng.random(images.shape) < 0.05
+    return VisitStack.from_cohort(images + np.float32(strength) * grain)
+
+
+@pytest.fixture
+def usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = np.zeros((40, 40), np.float32)
+    plain[8:32, 8:32] = 0.5
+    monkeypatch.setattr(choosing, "examined", Grain(plain))
+
+
+def test_grain_asks_for_a_filter(tiny_bundle: ModelBundle, usual: None) -> None:
+    bundle = replace(tiny_bundle, own_recipe=RECIPE)
+
+    chosen, tried = choose_recipe(bundle, grainy(0.4))
+
+    assert chosen.recipe.median > 1
+    assert replace(chosen.recipe, median=1) == RECIPE
+    assert json.loads(json.dumps(tried)) == tried
+    assert [each["median"] for each in tried] == [1, 3, 5, 7]
+    best = max(tried, key=lambda each: float(each["mdice_percent"]))
+    assert best["median"] == chosen.recipe.median
+    assert best["mdice_percent"] > tried[0]["mdice_percent"] + 3
+
+
+def test_a_recipe_stays_where_none_is_clearly_better(tiny_bundle: ModelBundle, usual: None) -> None:
+    bundle = replace(tiny_bundle, own_recipe=RECIPE)
+
+    chosen, tried = choose_recipe(bundle, grainy(0.0))
+
+    assert chosen is bundle
+    assert tried[0]["mdice_percent"] > 60
+
+
+def test_trials_give_what_the_real_way_gives(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe, tiny_series: VisitStack
+) -> None:
+    recipes = [tiny_recipe, replace(tiny_recipe, median=3)]
+
+    together = try_recipes(tiny_bundle, [tiny_series], recipes)
+    alone = [try_recipes(tiny_bundle, [tiny_series], [recipe])[0] for recipe in recipes]
+
+    assert together == alone
+    assert [trial.recipe for trial in together] == recipes
+
+
+def test_variations_keep_what_the_network_does() -> None:
+    recipe = Recipe.default()
+
+    found = variations(recipe)
+
+    assert found[0] == recipe
+    assert len(found) == len({json.dumps(each.as_dict()) for each in found}) == 8
+    assert all(each.options == recipe.options for each in found)
+    assert {each.score for each in found} == {Pixel(tolerance=2.0), Pixel()}
+    assert len(variations(Recipe(score=Ssim(), median=9))) == 5
+    assert variations(Recipe.temporal()) == [Recipe.temporal()]
+
+
+def test_dice_is_of_visits_that_show_something() -> None:
+    truth = np.zeros((3, 1, 2, 2), bool)
+    truth[1, 0, 0] = truth[2, 0, 1, 1] = True
+    mask = np.zeros_like(truth)
+    mask[0] = True
+    mask[1, 0, 0, 0] = True
+
+    assert dices(mask, truth) == [2 / 3, 0.0]
+    assert Trial(recipe=RECIPE, dice={}).mean == 0.0
