@@ -32,6 +32,39 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
     assert f"above {scores.height(0.9999):.4f}" in capsys.readouterr().out
 
 
+def test_calibrate_makes_a_recipe_the_models_own(
+    run: Run, model: Path, recipe: Path, series: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "own.safetensors"
+
+    assert run("bundle", "calibrate", model, series, "--recipe", recipe, "--own", "--out", out) == 0
+
+    assert load_bundle(out).recipe == recipe_named(str(recipe), load_bundle(model))
+    assert load_bundle(model).own_recipe is None
+
+
+def test_calibrate_chooses_a_recipe(
+    run: Run,
+    model: Path,
+    recipe: Path,
+    series: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "chosen.safetensors"
+
+    assert (
+        run("bundle", "calibrate", model, series, "--recipe", recipe, "--choose", "--out", out) == 0
+    )
+
+    found, lines = load_bundle(out), capsys.readouterr().out.splitlines()
+    given = recipe_named(str(recipe), load_bundle(model))
+    assert [line.startswith("mDICE ") for line in lines[:-1]] == [True] * 4
+    assert replace(found.recipe, median=given.median) == given
+    assert found.recipe.score_key in found.healthy
+    assert len(found.card["recipes_tried"]) == 4
+
+
 def test_calibrate_wants_a_name_that_load_bundle_takes(
     run: Run, model: Path, series: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_followup.cli.library import MODEL, add_actions
 from napari_followup.cli.options import (
@@ -16,6 +19,10 @@ from napari_followup.cli.options import (
     read_data,
     recipe_named,
 )
+
+if TYPE_CHECKING:
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 
@@ -43,6 +50,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         parents=[shared],
         help="measure healthy scores for one more recipe",
         description="Writes a copy of the model that knows how the recipe scores these subjects.",
+        epilog="--own and --choose change what the model detects with when no recipe is given.",
     )
     calibrating.add_argument("model", help=MODEL)
     calibrating.add_argument(
@@ -51,6 +59,14 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     calibrating.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
     calibrating.add_argument("--split", help="take the subjects a cohort file marks with this word")
     add_recipe(calibrating)
+    becomes = calibrating.add_mutually_exclusive_group()
+    becomes.add_argument("--own", action="store_true", help="make the recipe the model's own")
+    becomes.add_argument(
+        "--choose",
+        action="store_true",
+        help="also try other filters, and other tolerances at edges, on anomalies drawn into these "
+        "subjects; what finds clearly more becomes the model's own recipe",
+    )
     add_device(calibrating)
     add_seed(calibrating)
     calibrating.set_defaults(run=run, action=_calibrate)
@@ -95,11 +111,29 @@ def _calibrate(args: argparse.Namespace) -> None:
     recipe = recipe_named(args.recipe, bundle)
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
+    if args.own or args.choose:
+        bundle = replace(bundle, own_recipe=recipe)
+    if args.choose:
+        bundle = _with_best_recipe(bundle, stacks, device, args.seed)
+        recipe = bundle.recipe
     calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)
     model, _ = examiner(calibrated, recipe)  # the one that detects by this recipe, perhaps a part
     height = model.healthy[recipe.score_key].height(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")
+
+
+def _with_best_recipe(
+    bundle: ModelBundle, stacks: Sequence[VisitStack], device: str, seed: int
+) -> ModelBundle:
+    """Try variations, print them, note them in the card."""
+    from napari_followup.training.choosing import choose_recipe
+
+    chosen, tried = choose_recipe(bundle, stacks, device=device, seed=seed)
+    for each in tried:
+        score = ", ".join(f"{name} {value}" for name, value in each["score"].items())
+        print(f"mDICE {each['mdice_percent']:.1f} %: {score}; median {each['median']}")
+    return replace(chosen, card={**chosen.card, "recipes_tried": tried})
 
 
 def _check_name(out: Path) -> None:
