@@ -67,6 +67,17 @@ def cohort(tmp_path: Path) -> Path:
     return path
 
 
+def test_images_are_varied_a_little(
+    run: Run, trainer: Trainer, cohort: Path, tmp_path: Path
+) -> None:
+    words = ["--steps", "9", "--vary", "--flip", "x", "--bias", "0.3"]
+
+    assert run("train", "sdm", cohort, "--out", tmp_path, *words) == 0
+
+    usual = Augmentation.usual()
+    assert trainer.given["plan"].augmentation == replace(usual, flip=("x",), bias=0.3)
+
+
 def test_every_setting_reaches_the_plan(
     run: Run, trainer: Trainer, cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

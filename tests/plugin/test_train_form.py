@@ -85,7 +85,7 @@ def test_changes_are_told(form: TrainForm, qtbot: Any) -> None:
     for change in (
         lambda: form.batch.setValue(3),
         lambda: form.minutes.setValue(2),
-        lambda: form.flips["x"].setChecked(True),
+        lambda: form.varied.flips["x"].setChecked(True),
         lambda: form.preset.setCurrentIndex(1),
     ):
         with qtbot.waitSignal(form.changed, timeout=1000):

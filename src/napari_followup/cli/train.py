@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,10 @@ def _add_augmentation(group: Any) -> None:
         "intensity": "share of the value range",
         "bias": "strength of a smooth field",
     }.items():
-        group.add_argument(f"--{name}", type=float, default=0.0, help=what)
+        group.add_argument(f"--{name}", type=float, help=what)
+    group.add_argument(
+        "--vary", action="store_true", help="a little of all of these but mirroring, unless given"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -258,8 +262,9 @@ def _augmentation(args: argparse.Namespace) -> Augmentation:
     from napari_followup.training.plan import Augmentation
 
     names = ("rotation", "scale", "shift", "intensity", "bias")
-    given = {name: getattr(args, name) for name in names}
-    return Augmentation(flip=tuple(args.flip), **given)
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    usual = Augmentation.usual() if args.vary else Augmentation()
+    return replace(usual, flip=tuple(args.flip), **given)
 
 
 def _about(args: argparse.Namespace) -> Any:

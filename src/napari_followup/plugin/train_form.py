@@ -7,7 +7,6 @@ from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QHBoxLayout,
     QLabel,
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_followup.plugin.augment_form import AugmentForm
 from napari_followup.plugin.forms import NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.train_actions import TrainChoice
 from napari_followup.plugin.train_methods import METHODS
@@ -24,13 +24,6 @@ from napari_followup.plugin.train_methods import METHODS
 __all__ = ["TrainForm"]
 
 MINUTES, STEPS = "minutes", "steps"
-AMOUNTS = {  # of augmentation: the most, and what it means
-    "rotation": (180.0, "Degrees in the plane, at most, either way"),
-    "scale": (0.9, "Share of the size, at most, smaller or larger"),
-    "shift": (0.5, "Share of the plane's side, at most, any way"),
-    "intensity": (0.9, "Share of the value range: offset, and gain about 1"),
-    "bias": (2.0, "Strength of a smooth field that brightens one side, as coils do"),
-}
 ABOUT = {  # fields of the card
     "text": ("data", "A line on where the data come from"),
     "author": ("author", "Who trains it"),
@@ -53,8 +46,7 @@ class TrainForm(QWidget):
         self.batch, self.every, self.seed = QSpinBox(), QSpinBox(), QSpinBox()
         self.rate, self.held_out = NumberBox(1e-6, 1.0), NumberBox(0.0, 0.9)
         self.device, self.precision = QComboBox(), QComboBox()
-        self.flips = {axis: QCheckBox(f"along {axis}") for axis in ("y", "x")}
-        self.amounts = {name: NumberBox(0.0, most) for name, (most, _) in AMOUNTS.items()}
+        self.varied = AugmentForm()
         self.about = {name: QLineEdit() for name in ABOUT}
         self.fields = QLineEdit()
         self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
@@ -90,7 +82,7 @@ class TrainForm(QWidget):
             held_out=self.held_out.value(),
             checkpoint_every=self.every.value(),
             precision=self.precision.currentText(),
-            augmentation=self._augmentation(),
+            augmentation=self.varied.value,
             seed=self.seed.value(),
         )
         size = (self.height_box.value(), self.width_box.value())
@@ -133,17 +125,7 @@ class TrainForm(QWidget):
         ):
             box.setValue(plan.get(name, box.value()))
         self.precision.setCurrentText(plan.get("precision", "float32"))
-        varied = plan.get("augmentation", {})
-        for axis, flip in self.flips.items():
-            flip.setChecked(axis in varied.get("flip", ()))
-        for name, amount in self.amounts.items():
-            amount.setValue(varied.get(name, 0.0))
-
-    def _augmentation(self) -> Any:
-        from napari_followup.training.plan import Augmentation
-
-        flip = tuple(axis for axis, box in self.flips.items() if box.isChecked())
-        return Augmentation(flip=flip, **{n: box.value() for n, box in self.amounts.items()})
+        self.varied.take(plan.get("augmentation", {}))
 
     def _on_method(self, _: object = None) -> None:
         about = METHODS[self.method_name]
@@ -165,12 +147,11 @@ class TrainForm(QWidget):
         self.unit.currentIndexChanged.connect(self._on_unit)
         for box in (self.steps, self.batch, self.every, self.seed, self.height_box, self.width_box):
             box.valueChanged.connect(self.changed)
-        for number in (self.minutes, self.rate, self.held_out, *self.amounts.values()):
+        for number in (self.minutes, self.rate, self.held_out):
             number.valueChanged.connect(self.changed)
         for combo in (self.preset, self.device, self.precision):
             combo.currentIndexChanged.connect(self.changed)
-        for flip in self.flips.values():
-            flip.toggled.connect(self.changed)
+        self.varied.changed.connect(self.changed)
         self.name.editingFinished.connect(self.changed)
 
 
@@ -185,8 +166,6 @@ def _set_defaults(form: TrainForm) -> None:
     form.device.addItems(["auto", "cpu", "cuda"])
     form.precision.addItems(["float32", "bf16"])
     form.precision.setToolTip("bf16 is faster on recent GPUs")
-    for name, (_, tip) in AMOUNTS.items():
-        form.amounts[name].setToolTip(tip)
     for name, (_, tip) in ABOUT.items():
         form.about[name].setPlaceholderText(tip)
     form.name.setToolTip("What the model is called; the method if nothing is given")
@@ -222,6 +201,7 @@ def _lay_out(form: TrainForm) -> None:
     add_row(form.rows, "", form.text)
     add_row(form.rows, "preset", form.preset)
     add_row(form.rows, "train for", _row(form.minutes, form.steps, form.unit))
+    add_row(form.rows, "images", form.varied.images)
     add_row(form.rows, "name", form.name)
     inner = QWidget()
     more = new_form(inner)
@@ -236,12 +216,7 @@ def _lay_out(form: TrainForm) -> None:
         ("precision", form.precision),
     ):
         add_row(more, name, box)
-    note = QLabel("Vary images only as healthy subjects vary: what is varied is seen as normal.")
-    note.setWordWrap(True)
-    more.addRow(note)
-    add_row(more, "mirror", _row(*form.flips.values()))
-    for name, amount in form.amounts.items():
-        add_row(more, name, amount)
+    more.addRow(form.varied)
     for name, (label, _) in ABOUT.items():
         add_row(more, label, form.about[name])
     add_row(more, "other fields", form.fields)

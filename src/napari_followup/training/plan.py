@@ -37,6 +37,11 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"{name} must lie in [0, {most:g}], got {getattr(self, name)}")
 
+    @classmethod
+    def usual(cls) -> Augmentation:
+        """Small amounts of all but mirroring, for scans of heads and the like."""
+        return cls(rotation=8.0, scale=0.08, shift=0.05, intensity=0.2, bias=0.1)
+
     @property
     def moves(self) -> bool:
         """Whether images are turned, scaled or shifted."""
