@@ -45,6 +45,10 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     joining.add_argument("part", help=f"{MODEL}, of another method")
     joining.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
     joining.set_defaults(run=run, action=_join)
+    _add_calibrate(actions, shared)
+
+
+def _add_calibrate(actions: Subcommands, shared: argparse.ArgumentParser) -> None:
     calibrating = actions.add_parser(
         "calibrate",
         parents=[shared],
