@@ -13,10 +13,10 @@ from napari_followup.training import choosing
 from napari_followup.training.choosing import (
     Trial,
     choose_recipe,
-    dices,
     try_recipes,
     variations,
 )
+from napari_followup.training.examining import dices
 
 RECIPE = Recipe(threshold=HealthyHysteresis())
 

@@ -20,9 +20,9 @@ from napari_followup.recipe import Pixel, Recipe, Temporal
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
-from napari_followup.training.examining import examined, marked, thinned
+from napari_followup.training.examining import dices, examined, marked, thinned
 
-__all__ = ["Trial", "choose_recipe", "dices", "try_recipes", "variations"]
+__all__ = ["Trial", "choose_recipe", "try_recipes", "variations"]
 
 MEDIANS = (1, 3, 5, 7)
 HEALTHY = 24  # subjects that draw the line, at most
@@ -157,14 +157,6 @@ def try_recipes(
     return [
         Trial(recipe=recipe, dice={kind: _mean(found) for kind, found in by_kind.items() if found})
         for recipe, by_kind in zip(recipes, values, strict=True)
-    ]
-
-
-def dices(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
-    """Dice of every visit that shows something, of arrays ``(visit, z, y, x)``."""
-    shown = [(found, true) for found, true in zip(mask, truth, strict=True) if true.any()]
-    return [
-        2 * float((found & true).sum()) / float(found.sum() + true.sum()) for found, true in shown
     ]
 
 

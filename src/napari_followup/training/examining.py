@@ -19,7 +19,7 @@ from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 
-__all__ = ["Examined", "examined", "marked", "scored", "thinned"]
+__all__ = ["Examined", "dices", "examined", "marked", "scored", "thinned"]
 
 VISITS, PLANES = 6, 9  # of a thinned series, at most
 
@@ -100,6 +100,14 @@ def marked(
     score = found.maps["final"]
     maps = Maps(score=score, pixel=found.maps.get("pixel", score))
     return segment(maps, recipe, known, exact).mask
+
+
+def dices(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
+    """Dice of every visit that shows something, of arrays ``(visit, z, y, x)``."""
+    shown = [(found, true) for found, true in zip(mask, truth, strict=True) if true.any()]
+    return [
+        2 * float((found & true).sum()) / float(found.sum() + true.sum()) for found, true in shown
+    ]
 
 
 def thinned(stack: VisitStack, *, whole: bool = False) -> VisitStack:

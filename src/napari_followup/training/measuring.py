@@ -10,6 +10,7 @@ from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checks import listed
 from napari_followup.training.choosing import choose_recipe
 from napari_followup.training.data import Cohort
+from napari_followup.training.refining import refined
 from napari_followup.training.sanity import outlying, what_it_sees
 
 __all__ = ["measured"]
@@ -53,6 +54,9 @@ def measured(
     """
     healthy = cohort.healthy
     before(0.0)
+    known = None if cohort.labels is None else cohort.labels[1]
+    held_back = healthy if known is None else cohort.validation
+    bundle = refined(bundle, held_back, labels=known, device=device, seed=seed)
     bundle, tried = choose_recipe(bundle, healthy, device=device, seed=seed)
     recipe = bundle.recipe
     before(1 / STEPS)

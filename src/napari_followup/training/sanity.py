@@ -13,8 +13,7 @@ from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
-from napari_followup.training.choosing import dices
-from napari_followup.training.examining import marked, scored, thinned
+from napari_followup.training.examining import dices, marked, scored, thinned
 
 __all__ = ["outlying", "what_it_sees"]
 
