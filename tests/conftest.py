@@ -218,6 +218,42 @@ def tiny_tdm() -> ModelBundle:
 
 
 @pytest.fixture(scope="session")
+def tiny_anofpdm() -> ModelBundle:
+    """Untrained AnoFPDM for 16 x 16 planes, with a recipe of its own that it can follow."""
+    import torch
+
+    from napari_followup.bundle import ModelBundle
+    from napari_followup.methods.anofpdm import AnoFPDM, AnoFPDMConfig
+    from napari_followup.recipe import Own, Recipe, Yen
+
+    torch.manual_seed(0)
+    config = AnoFPDMConfig(
+        image_size=(16, 16),
+        channels=(8, 16),
+        blocks=1,
+        attention=(1,),
+        unshuffle=2,
+        condition_features=16,
+        dropout=0.0,
+        steps=20,
+        trained_steps=(1, 20),
+    )
+    model = AnoFPDM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():  # what starts at zero would hide what lies before it
+                parameter.normal_(std=0.2)
+    options = {"last_step": 16, "stride": 5, "cut": (0.6, 0.9)}
+    return ModelBundle(
+        name="tiny-anofpdm",
+        method="anofpdm",
+        config=asdict(config),
+        weights=model.state_dict(),
+        own_recipe=Recipe(options=options, score=Own(), threshold=Yen(pixel_too=False)),
+    )
+
+
+@pytest.fixture(scope="session")
 def tiny_both(tiny_bundle: ModelBundle, tiny_tdm: ModelBundle) -> ModelBundle:
     """`tiny_bundle` with `tiny_tdm` beside it, as one file holds them."""
     return tiny_bundle.with_part(tiny_tdm)

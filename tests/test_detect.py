@@ -469,9 +469,10 @@ def test_planes_across_another_axis_are_those_of_the_turned_volume(
 def test_planes_outside_the_stack_are_refused_by_every_door(
     tiny_both: ModelBundle, tiny_recipe: Recipe
 ) -> None:
+    model = replace(tiny_both, own_recipe=tiny_recipe)
     for door in (nf.detect, nf.reconstruct, nf.expected_visits):
         with pytest.raises(ValueError, match="0 to 9 across z, and 'p7' has 4; first can be 3"):
-            door(volumes(), tiny_both, planes=Slicing(last=9))
+            door(volumes(), model, planes=Slicing(last=9))
 
 
 def test_lazy_volumes_are_read_a_visit_at_a_time(

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from napari_followup.device import (
     choose_device,
     fast_networks,
     halving,
     inference,
+    placed_well,
     planes_at_once,
 )
 
@@ -87,3 +89,10 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         halving(compute, 4)
+
+
+def test_planar_networks_are_laid_out_with_channels_last_and_others_left_alone() -> None:
+    flat, deep = placed_well(nn.Conv2d(4, 4, 3)), placed_well(nn.Conv3d(4, 4, 3))
+
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert deep.weight.is_contiguous()

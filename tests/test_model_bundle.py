@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from napari_followup.healthy_scores import HealthyScores
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.model_bundle import ModelBundle, configured
 from napari_followup.recipe import Recipe, Temporal
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
@@ -101,3 +101,11 @@ def test_provenance_names_the_model_and_its_weights(tiny_bundle: ModelBundle) ->
 
     assert (said["model"], said["method"], said["seed"], said["draws"]) == ("tiny", "sdm", 7, 2)
     assert said["model_fingerprint"] == tiny_bundle.fingerprint
+
+
+def test_class_and_configuration_are_known_without_a_network(tiny_bundle: ModelBundle) -> None:
+    kind, config = configured(replace(tiny_bundle, weights={}))
+
+    assert (kind.__name__, config.image_size) == ("SDM", (16, 16))
+    assert asdict(config) == tiny_bundle.config
+    assert tiny_bundle.build().config == config

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +41,12 @@ RECIPES = [
     Recipe(score=Ssim(sigmas=(0.3, 1.0))),
     Recipe(score=Mahalanobis(full=False, ridge=1e-4, with_ssim=False)),
     Recipe(score=Temporal(tolerance=1.0, draws=3), imputed_references=True),
+    Recipe(threshold=Yen(per="dataset", pixel_too=False), erosion=3, dilation=1),
+    Recipe(threshold=Quantile(q=0.9, per="pixel")),
 ]
+
+
+PER = ("image", "patient", "pixel", "dataset")
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -113,6 +121,16 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (Recipe, {"median": 4}, "median must be an odd number of pixels"),
         (Recipe, {"median": 0}, "median must be an odd number of pixels"),
         (Recipe, {"floor": 2.0}, "floor must lie in"),
+        (Recipe, {"dilation": -1}, "dilation must be a whole number of pixels, 0 for none; got -1"),
+        (Recipe, {"erosion": -3}, "erosion must be a whole number of pixels, 0 for none; got -3"),
+        (Recipe, {"erosion": 1.5}, "erosion must be a whole number of pixels, 0 for none; got 1.5"),
+        (Yen, {"per": "pixel"}, "per must be one of patient, dataset; got 'pixel'"),
+        (Yen, {"per": "image"}, "per must be one of patient, dataset; got 'image'"),
+        (
+            Quantile,
+            {"per": "visit"},
+            "per must be one of image, patient, pixel, dataset; got 'visit'",
+        ),
     ],
 )
 def test_settings_are_checked_where_they_are_made(
@@ -148,10 +166,13 @@ def test_keys_of_earlier_versions_stay_as_they_were() -> None:
 
 def test_a_recipe_written_before_a_setting_was_there_is_read_with_its_default() -> None:
     values = Recipe.default().as_dict()
-    for name in ("volume_median", "smallest"):
+    for name in ("volume_median", "smallest", "erosion", "dilation"):
         del values[name]
 
     assert Recipe.from_dict(values) == Recipe.default()
+    assert Recipe.from_dict({"threshold": {"kind": "Quantile", "q": 0.9}}).threshold == Quantile(
+        q=0.9, per="patient"
+    )
 
 
 def test_settings_for_volumes_go_there_and_back() -> None:
@@ -164,6 +185,8 @@ def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
     plain, filtered = Recipe.default(), Recipe(median=3)
 
     assert replace(plain, smallest=9.0).score_key == plain.score_key
+    assert replace(plain, erosion=3, dilation=1).score_key == plain.score_key
+    assert replace(plain, threshold=Yen(per="dataset")).score_key == plain.score_key
     assert replace(plain, volume_median=True).score_key == plain.score_key  # no median at all
     assert set(json.loads(plain.score_key)) == {"options", "score", "fusion", "median"}
     assert replace(filtered, volume_median=True).score_key != filtered.score_key
@@ -173,3 +196,31 @@ def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
 def test_a_smallest_part_without_a_size_is_refused(smallest: float) -> None:
     with pytest.raises(ValueError, match="smallest must be a size, 0 to keep every part"):
         Recipe(smallest=smallest)
+
+
+def test_a_threshold_for_many_series_is_told_from_one_that_each_draws() -> None:
+    pooled = [
+        kind(per=word).per
+        for kind, words in ((Yen, ("patient", "dataset")), (Quantile, PER))
+        for word in words
+        if Recipe(threshold=kind(per=word)).is_pooled
+    ]
+
+    assert pooled == ["dataset", "pixel", "dataset"]
+    assert not Recipe(threshold=Fixed()).is_pooled
+    assert not Recipe.default().is_pooled
+
+
+def test_recipes_in_the_documents_can_be_read() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    texts = [
+        *re.findall(r"```toml\n(.*?)```", page, re.DOTALL),
+        *re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE),
+    ]
+
+    recipes = [Recipe.from_dict(tomllib.loads(text)) for text in texts]
+
+    kinds = {(type(each.threshold), getattr(each.threshold, "per", "")) for each in recipes}
+    assert {(Yen, "dataset"), (Quantile, "pixel"), (Quantile, "image")} <= kinds
+    assert {each.erosion for each in recipes} == {0, 3}
+    assert recipes[0].options["noise_levels"] == (100, 250, 500)

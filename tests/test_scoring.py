@@ -14,6 +14,7 @@ from napari_followup.recipe import (
     Own,
     Pixel,
     Recipe,
+    Score,
     Ssim,
     Support,
     Temporal,
@@ -170,3 +171,32 @@ def test_the_mahalanobis_distance_needs_draws_that_differ(visits: Visits) -> Non
 
     with pytest.raises(ValueError, match="needs two or more, ten as published: set draws"):
         score_stages(visits, one, Mahalanobis())
+
+
+@pytest.mark.parametrize(
+    "score", [Pixel(tolerance=2.0), Temporal(), Ssim(), Mahalanobis(), Mahalanobis(full=False)]
+)
+def test_a_score_does_not_depend_on_the_range_the_model_takes_grey_values_in(
+    score: Score, visits: Visits, evidence: Evidence
+) -> None:
+    signed = Visits(images=2 * visits.images - 1, ages=visits.ages, value_range=(-1.0, 1.0))
+    assert evidence.healthy is not None
+
+    found = score_stages(signed, Evidence(healthy=2 * evidence.healthy - 1), score)
+
+    expected = score_stages(visits, evidence, score)
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, atol=1e-4, rtol=1e-4)
+
+
+def test_the_pixel_stage_beside_a_score_of_its_own_is_in_the_same_unit(visits: Visits) -> None:
+    signed = Visits(images=2 * visits.images - 1, ages=visits.ages, value_range=(-1.0, 1.0))
+    own = torch.rand(3, 2, 12, 10)
+
+    found = score_stages(
+        signed, Evidence(healthy=-torch.ones(1, 3, 2, 2, 12, 10), score=own), Own()
+    )
+
+    torch.testing.assert_close(found["pixel"], visits.images.mean(dim=1), atol=1e-6, rtol=1e-5)
+    assert torch.equal(found["own"], own)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_followup import spilling
-from napari_followup.spilling import each_visit, near, new_array, release
+from napari_followup.spilling import each_visit, in_one_file, near, new_array, release
 
 
 @pytest.fixture
@@ -108,3 +108,21 @@ def test_a_disk_too_small_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None
 
     with pytest.raises(OSError, match=r"a result of 4000000000\.0 GB does not fit into .* TMPDIR"):
         new_array((10**9, 10**9))
+
+
+def test_arrays_in_one_file_keep_their_values_and_take_one_descriptor() -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.random((3, 7)), rng.random((2, 5, 1)) > 0.5, np.empty((0, 4)), rng.random(3)]
+
+    before = len(os.listdir("/proc/self/fd")) if sys.platform.startswith("linux") else 0
+    moved = in_one_file(arrays)
+    release(*moved)
+
+    for new, old in zip(moved, arrays, strict=True):
+        assert (new.dtype, new.flags.writeable) == (old.dtype, True)
+        np.testing.assert_array_equal(new, old)
+    moved[0][1] = 5.0
+    np.testing.assert_array_equal(moved[1], arrays[1])
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert in_one_file([]) == []

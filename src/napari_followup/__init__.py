@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_followup import synthetic
     from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
     from napari_followup.change import change
+    from napari_followup.cohorts import detect_cohort
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.impute import expected_visits, forecast, imputation, impute
     from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
@@ -49,6 +50,7 @@ _HOMES = {
     "change": "change",
     "cropped": "regridding",
     "detect": "detect",
+    "detect_cohort": "cohorts",
     "expected_visits": "impute",
     "forecast": "impute",
     "fuse_scores": "detect",
@@ -86,6 +88,7 @@ __all__ = [
     "change",
     "cropped",
     "detect",
+    "detect_cohort",
     "expected_visits",
     "forecast",
     "fuse_scores",

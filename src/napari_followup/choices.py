@@ -6,7 +6,7 @@ Plain frozen dataclasses without torch; `scoring` and `cutting` hold the functio
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 __all__ = [
     "Fam",
@@ -25,6 +25,7 @@ __all__ = [
     "Temporal",
     "Threshold",
     "Yen",
+    "check_choice",
     "check_share",
 ]
 
@@ -33,6 +34,13 @@ def check_share(name: str, value: float) -> None:
     """Raise a ValueError if a setting of that name does not lie in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must lie in [0, 1], got {value}")
+
+
+def check_choice(settings: object, name: str) -> None:
+    """Raise a ValueError if a setting is none of the words that its type lists."""
+    words = get_args(get_type_hints(type(settings))[name])
+    if (value := getattr(settings, name)) not in words:
+        raise ValueError(f"{name} must be one of {', '.join(words)}; got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,20 +165,34 @@ class Support:
 
 @dataclass(frozen=True, kw_only=True)
 class Yen:
-    """Yen's automatic threshold on the patient's pooled series (Dang 2025, eq. 3.9)."""
+    """Yen's automatic threshold on pooled scores (Dang 2025, eq. 3.9).
 
-    per: Literal["patient"] = "patient"
+    Pooled are the visits of each patient, or all visits of all patients that are examined together
+    (Dang 2025, Table 5.4: patient-wise and dataset-wise); see `cohorts.detect_cohort`.
+    """
+
+    per: Literal["patient", "dataset"] = "patient"
     pixel_too: bool = True  # the mask must pass Yen on the pixel distance inside it, too
+
+    def __post_init__(self) -> None:
+        check_choice(self, "per")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantile:
-    """The patient's own upper quantile: flags the same share of every series."""
+    """An upper quantile of the scores themselves: flags the same share whatever they show.
+
+    That share is of each image, of each patient's visits together, of all visits of all patients,
+    or of each pixel over all visits of all patients (Dang 2025, Table 5.4); the last two need
+    patients that are examined together, see `cohorts.detect_cohort`.
+    """
 
     q: float = 0.97
+    per: Literal["image", "patient", "pixel", "dataset"] = "patient"
 
     def __post_init__(self) -> None:
         check_share("q", self.q)
+        check_choice(self, "per")
 
 
 @dataclass(frozen=True, kw_only=True)

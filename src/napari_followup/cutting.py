@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.healthy_scores import HealthyScores
+from napari_followup.lines import Line, Maps, line_of
 from napari_followup.recipe import (
     Fixed,
     HealthyHysteresis,
@@ -18,13 +19,17 @@ from napari_followup.recipe import (
     Threshold,
     Yen,
 )
-from napari_followup.segmentation.masks import confirmed_by, grown_mask, mask_at, without_small
-from napari_followup.segmentation.threshold import yen_of_parts
+from napari_followup.segmentation.masks import (
+    confirmed_at,
+    dilated,
+    grown_mask,
+    mask_at,
+    without_small,
+)
 from napari_followup.spilling import each_visit, new_array
 
 __all__ = ["Cut", "segment"]
 
-SAMPLE = 2**24  # values that a quantile of the patient's own is taken from, at most
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
     "it always splits, on a healthy series too"
@@ -38,72 +43,81 @@ NEARLY = (
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cut:
-    """A mask, the score's height that makes it, the one healthy subjects stay under, remarks."""
+    """A mask, the score's height that makes it, the one healthy subjects stay under, remarks.
+
+    `own` holds the heights where each visit has its own, ``(visit,)``, or each pixel,
+    ``(z, y, x)``; `threshold` is the lowest of them.
+    """
 
     mask: NDArray[np.bool_]
     threshold: float
     floor: float | None = None
     notes: tuple[str, ...] = ()
+    own: NDArray[Any] = field(default_factory=lambda: np.empty(0))
 
 
 def segment(
-    score: NDArray[np.float32],
-    pixel: NDArray[np.float32],
+    maps: Maps,
     recipe: Recipe,
     known: HealthyScores | None,
     exact: bool = True,
     *,
-    voxel: float = 1.0,
+    line: Line | None = None,
 ) -> Cut:
-    """Mask of one patient's series, made visit by visit.
+    """Mask of one patient's series, made visit by visit: cut, cleaned, grown.
 
     Parameters
     ----------
-    score, pixel
-        Final score and pixel distance, ``(visit, z, y, x)``; NaN where a visit is missing.
+    maps
+        Final score and pixel distance of the series.
     recipe
-        Its threshold, floor and smallest part.
+        Its threshold and floor, and what becomes of the mask after them.
     known, exact
         Healthy scores from the bundle, and whether they are of this very recipe; without them a
         healthy threshold becomes Yen's and a floor is left out, and the remark says so.
-    voxel
-        Size of a pixel or voxel, in the unit of ``recipe.smallest``.
+    line
+        What series that are examined together are cut at, in the unit of the scaled scores;
+        without it, the series draws Yen's line and quantiles by itself.
 
     Returns
     -------
     Cut
-        Mask of the shape of `score`.
+        Mask of the shape of the score.
     """
-    needs_healthy = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
-    asked = needs_healthy or recipe.floor is not None
-    threshold = Yen() if needs_healthy and known is None else recipe.threshold
-    cut = _cut(score, pixel, threshold, known)
-    if asked and known is None:
-        cut = replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
-    elif asked and known is not None:
-        if recipe.floor is not None:
-            cut = _above_floor(cut, score, known.height(recipe.floor))
-        cut = cut if exact else replace(cut, notes=(NEARLY,))
+    cut = _above_both(maps, recipe, known, exact, line)
+    mask = cut.mask
+    if maps.inside is not None:
+        for shown, region in each_visit(mask, maps.inside):
+            shown &= region
     if recipe.smallest:
-        without_small(cut.mask, recipe.smallest / voxel, out=cut.mask, walk=each_visit)
+        without_small(mask, recipe.smallest / maps.voxel, out=mask, walk=each_visit)
+    if recipe.dilation:
+        dilated(mask, recipe.dilation, out=mask, walk=each_visit)
     return cut
 
 
-def _cut(
-    score: NDArray[np.float32],
-    pixel: NDArray[np.float32],
-    threshold: Threshold,
-    known: HealthyScores | None,
+def _above_both(
+    maps: Maps, recipe: Recipe, known: HealthyScores | None, exact: bool, line: Line | None
 ) -> Cut:
+    """Cut at the threshold, and at the floor if there is one."""
+    needs_healthy = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    asked = needs_healthy or recipe.floor is not None
+    threshold = Yen() if needs_healthy and known is None else recipe.threshold
+    cut = _cut(maps, threshold, known, line)
+    if asked and known is None:
+        return replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
+    if asked and known is not None:
+        if recipe.floor is not None:
+            cut = _above_floor(cut, maps.score, known.height(recipe.floor))
+        return cut if exact else replace(cut, notes=(NEARLY,))
+    return cut
+
+
+def _cut(maps: Maps, threshold: Threshold, known: HealthyScores | None, line: Line | None) -> Cut:
+    score = maps.score
     match threshold:
-        case Yen(pixel_too=pixel_too):
-            height = yen_of_parts(lambda: (part for (part,) in each_visit(score)))
-            mask = _reached(score, height)
-            if pixel_too:
-                confirmed_by(mask, pixel, out=mask, walk=each_visit)
-            return Cut(mask=mask, threshold=height)
-        case Quantile(q=q):
-            height = _own_quantile(score, q)
+        case Yen() | Quantile():
+            return _cut_at(maps, (line or line_of([maps], threshold)).for_maps(maps))
         case HealthyQuantile(q=q):
             height = _known(known).height(q)
         case HealthyHysteresis(low=low, high=high):
@@ -116,27 +130,24 @@ def _cut(
             pass
         case _:
             assert_never(threshold)
-    return Cut(mask=_reached(score, height), threshold=height)
+    return _cut_at(maps, Line(height=height))
 
 
-def _reached(score: NDArray[np.float32], height: float) -> NDArray[np.bool_]:
-    mask: NDArray[Any] = new_array(score.shape, bool)
-    for shown, part in each_visit(mask, score):
-        shown[...] = mask_at(part, height)
-    return mask
+def _cut_at(maps: Maps, line: Line) -> Cut:
+    mask: NDArray[Any] = new_array(maps.score.shape, bool)
+    for visit, (shown, part) in enumerate(each_visit(mask, maps.score)):
+        shown[...] = mask_at(part, line.at(visit))
+    if line.pixel is not None:
+        confirmed_at(mask, maps.pixel, line.pixel, out=mask, walk=each_visit)
+    if isinstance(line.height, np.ndarray):
+        return Cut(mask=mask, threshold=line.lowest, own=line.height)
+    return Cut(mask=mask, threshold=line.height)
 
 
 def _above_floor(cut: Cut, score: NDArray[np.float32], floor: float) -> Cut:
     for shown, part in each_visit(cut.mask, score):
         shown &= mask_at(part, floor)
     return replace(cut, floor=floor)
-
-
-def _own_quantile(score: NDArray[np.float32], q: float) -> float:
-    """Quantile of the patient's scores; of a regular sample where there are very many."""
-    stride = -(-score.size // SAMPLE)
-    values = np.concatenate([part.ravel()[::stride].copy() for (part,) in each_visit(score)])
-    return float(np.nanquantile(values, q, overwrite_input=True))
 
 
 def _known(scores: HealthyScores | None) -> HealthyScores:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,22 +17,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.cutting import Cut, segment
 from napari_followup.device import choose_device, fast_networks, halving, inference
-from napari_followup.methods import method_class
+from napari_followup.judging import about_planes, judged
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.planewise import Part, heal, score_planes
+from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe import Fusion, Recipe, Score
+from napari_followup.recipe_checks import check_healthy, check_recipe, options_of
 from napari_followup.results import Cancelled, Detection, Reconstruction
 from napari_followup.scoring import examiner, fuse
 from napari_followup.slicing import Slicing
-from napari_followup.spilling import each_visit, new_array
 from napari_followup.stack import VisitStack
 
-__all__ = ["detect", "examine", "fuse_scores", "judge", "reconstruct", "score_pair"]
-
-STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
+__all__ = [
+    "counting",
+    "detect",
+    "examine",
+    "fuse_scores",
+    "judge",
+    "reconstruct",
+    "score_pair",
+    "score_visits",
+]
 
 OnStep = Callable[[int, int], "bool | None"]
 
@@ -87,12 +93,39 @@ def detect(
     """
     check_types(stack, bundle)
     recipe = recipe or bundle.recipe
+    prepared, found = score_visits(
+        stack, bundle, recipe, device=device, seed=seed, on_step=on_step, planes=planes
+    )
+    return judged(prepared, found, bundle, recipe, seed=seed)
+
+
+def score_visits(
+    stack: VisitStack,
+    bundle: ModelBundle,
+    recipe: Recipe,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+    planes: Slicing | None = None,
+) -> tuple[Prepared, Scored]:
+    """Reconstruct, score and fuse one patient's visits: `detect` before it segments.
+
+    Parameters and errors as for `detect`.
+
+    Returns
+    -------
+    tuple
+        The series as the model saw it, and its scores, for `judging.judged`.
+    """
+    check_types(stack, bundle)
+    check_recipe(bundle, recipe)
     model, options = examiner(bundle, recipe)
     where = choose_device(device)
     prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references, slicing=planes)
     with inference(where):
         parts = _examined(prepared.slab, prepared.planes, model, options, where, seed, on_step)
-        return _judged(prepared, parts, bundle, recipe, seed)
+        return prepared, score_planes(prepared, parts, recipe)
 
 
 def judge(
@@ -119,36 +152,8 @@ def judge(
         As from `detect`.
     """
     with inference(prepared.device):
-        return _judged(prepared, _planes_of(prepared, evidence), bundle, recipe, seed)
-
-
-def _judged(
-    prepared: Prepared, parts: Iterator[Part], bundle: ModelBundle, recipe: Recipe, seed: int
-) -> Detection:
-    found, turned_back = score_planes(prepared, parts, recipe), prepared.turned_back
-    model, _ = examiner(bundle, recipe)
-    known = model.healthy_for(recipe.score_key)
-    score = found.maps.pop("final")
-    shown = [maps[:, prepared.taken] for maps in (score, found.maps.get("pixel", score))]
-    cut = segment(shown[0], shown[1], recipe, *known, voxel=prepared.voxel)
-    threshold, floor = _rescaled(score, cut, recipe)
-    return Detection(
-        stack=prepared.stack,
-        mask=turned_back(_on_grid(cut.mask, prepared, score.shape)),
-        score=turned_back(score),
-        scores={name: turned_back(maps) for name, maps in found.maps.items()},
-        healthy=None if found.healthy is None else turned_back(found.healthy),
-        image_score=found.image_score,
-        threshold=threshold,
-        floor=floor,
-        provenance=model.provenance(
-            seed,
-            recipe=recipe.as_dict(),
-            recipe_name=bundle.name_of(recipe),
-            **_about_planes(prepared),
-            notes=[*prepared.notes, *cut.notes, *_remarks(cut.mask, prepared.observed)],
-        ),
-    )
+        found = score_planes(prepared, _planes_of(prepared, evidence), recipe)
+        return judged(prepared, found, bundle, recipe, seed=seed)
 
 
 def reconstruct(
@@ -175,16 +180,17 @@ def reconstruct(
     Reconstruction
         In the shape and intensity units of ``stack.images``, NaN in planes not looked at.
     """
+    check_types(stack, bundle)
+    wanted = bundle.recipe.options if options is None else options
+    check_healthy(bundle)
+    options_of(bundle, wanted)
     where = choose_device(device)
     prepared = prepare(stack, bundle, where, slicing=planes)
-    wanted = bundle.recipe.options if options is None else options
     with inference(where):
         parts = _examined(prepared.slab, prepared.planes, bundle, wanted, where, seed, on_step)
-        healthy = heal(prepared, parts)
-    if healthy is None:
-        raise ValueError(f"method {bundle.method!r} gives no healthy images")
+        healthy = cast("NDArray[np.float32]", heal(prepared, parts))
     said = bundle.provenance(
-        seed, options=dict(wanted), **_about_planes(prepared), notes=list(prepared.notes)
+        seed, options=dict(wanted), **about_planes(prepared), notes=list(prepared.notes)
     )
     return Reconstruction(stack=stack, healthy=prepared.turned_back(healthy), provenance=said)
 
@@ -318,7 +324,7 @@ def examine(
     """
 
     def slab(places: slice) -> Visits:
-        return Visits(images=visits.images[:, :, places], ages=visits.ages)
+        return replace(visits, images=visits.images[:, :, places])
 
     planes = range(visits.images.shape[2])
     found = _examined(slab, planes, bundle, options, device, seed, on_step)
@@ -339,7 +345,7 @@ def _examined(
     Methods lay out planes and draw noise each in its own way: one plane at a time is what keeps a
     plane's noise, and its result, the same whichever others are examined.
     """
-    method, settings = bundle.build(device), _options(bundle, options)
+    method, settings = bundle.build(device), options_of(bundle, options)
     count = len(planes) if method.samples == "volumes" else 1  # which are one sample each
     starts = range(0, len(planes), count)
     for index, place in enumerate(starts):
@@ -368,17 +374,6 @@ def _planes_of(prepared: Prepared, evidence: Evidence) -> Iterator[Part]:
             features=evidence.features,
         )
         yield here, prepared.slab(here), one
-
-
-def _options(bundle: ModelBundle, options: Mapping[str, Any]) -> Any:
-    kind = method_class(bundle.method).options_type
-    known = kind.__dataclass_fields__
-    if unknown := sorted(set(options) - set(known)):
-        raise ValueError(
-            f"method {bundle.method!r} has no option {', '.join(unknown)}; "
-            f"it has {', '.join(known)}"
-        )
-    return kind(**options)
 
 
 def _joined(found: list[Evidence]) -> Evidence:
@@ -417,53 +412,3 @@ def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, i
             raise Cancelled("stopped before the end")
 
     return step
-
-
-def _about_planes(prepared: Prepared) -> dict[str, Any]:
-    """Which planes were looked at, for a provenance; nothing where all of them were."""
-    chosen = prepared.slicing
-    return {} if chosen.is_whole else {"planes": chosen.as_dict(prepared.stack)}
-
-
-def _on_grid(
-    mask: NDArray[np.bool_], prepared: Prepared, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Mask of the planes that were examined, on the whole grid."""
-    if mask.shape == shape:
-        return mask
-    whole = new_array(shape, bool)
-    for there, part in each_visit(whole, mask):
-        there[prepared.taken] = part
-    return whole
-
-
-def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
-    """Say what a mask tells of the whole run; False where a visit was not observed."""
-    marked = sum(int(np.count_nonzero(part)) for (part,) in each_visit(mask))
-    share = marked / (len(observed) * mask[0].size)
-    if share < STRANGE:
-        return []
-    return [
-        f"{100 * share:.0f} % of all pixels are marked: these images do not look like those the "
-        "model was trained on, so neither scores nor mask mean much"
-    ]
-
-
-def _rescaled(score: NDArray[np.float32], cut: Cut, recipe: Recipe) -> tuple[float, float | None]:
-    """Min-max rescale a score in its place where the recipe says so; threshold and floor with it.
-
-    Returns these two.
-    """
-    ends = [(np.nanmin(part), np.nanmax(part)) for (part,) in each_visit(score) if _has_any(part)]
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
-    if not recipe.rescale or low == high:
-        return cut.threshold, cut.floor
-    for (part,) in each_visit(score):
-        part -= low
-        part /= high - low
-    floor = None if cut.floor is None else (cut.floor - low) / (high - low)
-    return (cut.threshold - low) / (high - low), floor
-
-
-def _has_any(part: NDArray[np.float32]) -> bool:
-    return not np.isnan(part).all()

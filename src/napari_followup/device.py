@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["choose_device", "fast_networks", "halving", "inference", "planes_at_once"]
+__all__ = [
+    "choose_device",
+    "fast_networks",
+    "halving",
+    "inference",
+    "placed_well",
+    "planes_at_once",
+]
 
 T = TypeVar("T")
 PLANE_BUDGET = {"cpu": 64, "cuda": 1024}  # planes of 64 x 64 pixels
@@ -77,6 +84,24 @@ def fast_networks(device: torch.device) -> torch.autocast:
     """
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
+def placed_well(model: Any) -> Any:
+    """Lay out the weights of a network with channels last, which computes faster, where they can.
+
+    Parameters
+    ----------
+    model
+        A `torch.nn.Module`.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same one. Networks of volumes, whose weights have five axes, stay as they are.
+    """
+    if any(weights.ndim > 4 for weights in model.parameters()):
+        return model
+    return model.to(memory_format=torch.channels_last)
 
 
 def planes_at_once(device: torch.device, image_size: tuple[int, int]) -> int:

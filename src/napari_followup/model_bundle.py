@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from napari_followup.device import placed_well
 from napari_followup.healthy_scores import HealthyScores
-from napari_followup.methods import METHODS, method_class, method_recipe, method_recipes
+from napari_followup.methods import (
+    METHODS,
+    method_class,
+    method_config,
+    method_recipe,
+    method_recipes,
+)
 
 if TYPE_CHECKING:
     from napari_followup.recipe import Recipe
 
-__all__ = ["ModelBundle"]
+__all__ = ["ModelBundle", "configured"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -178,22 +185,43 @@ def _coarse(key: str) -> Any:
     return values
 
 
-@lru_cache(maxsize=2)
-def _build(bundle: ModelBundle, device: torch.device) -> Any:
+def configured(bundle: ModelBundle) -> tuple[Any, Any]:
+    """Class of a model's method, and its configuration; no network is made.
+
+    Parameters
+    ----------
+    bundle
+        The model, of which `name`, `method` and `config` are looked at.
+
+    Returns
+    -------
+    tuple
+        A class with the members of `methods.method.Method`, and an object of its ``config_type``.
+
+    Raises
+    ------
+    ValueError
+        If this version does not know the method or its configuration.
+    """
     if bundle.method not in METHODS:
         raise ValueError(
             f"model {bundle.name!r} is of the method {bundle.method!r}, which this version does "
             f"not know (it knows {', '.join(sorted(METHODS))}); update napari-followup, or choose "
             "another model"
         )
-    kind = method_class(bundle.method)
     try:
-        config = kind.config_type(**_tuples(bundle.config))
+        config = method_config(bundle.method, bundle.config)
     except TypeError as error:
         raise ValueError(
             f"model {bundle.name!r}: this version does not know it: {error}; "
             "update napari-followup, or train it again"
         ) from error
+    return method_class(bundle.method), config
+
+
+@lru_cache(maxsize=2)
+def _build(bundle: ModelBundle, device: torch.device) -> Any:
+    kind, config = configured(bundle)
     method = kind(config)
     try:
         method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
@@ -201,10 +229,4 @@ def _build(bundle: ModelBundle, device: torch.device) -> Any:
         raise ValueError(
             f"model {bundle.name!r}: its weights do not fit its configuration: {error}"
         ) from error
-    return method.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
+    return placed_well(method.to(device)).eval().requires_grad_(False)

@@ -102,9 +102,8 @@ class Prepared:
             In the model's range and size, on the device.
         """
         own = self.own(places)[self.in_use]
-        return Visits(
-            images=_tensor(own, self.scalings, self.image_size, self.device), ages=self.ages
-        )
+        images = _tensor(own, self.scalings, self.image_size, self.device)
+        return Visits(images=images, ages=self.ages, value_range=self.scalings[0].range)
 
     def own(self, places: slice) -> NDArray[Any]:
         """(visit, modality, plane, row, column): some of `planes` as the stack has them."""
@@ -295,7 +294,8 @@ def visits_of(
     in_use = stack.is_observed if in_use is None else in_use
     taken = np.asarray(images[np.flatnonzero(in_use)])
     ages = torch.from_numpy(stack.ages[in_use]).to(device)
-    return Visits(images=_tensor(taken, scalings, image_size, device), ages=ages)
+    tensor = _tensor(taken, scalings, image_size, device)
+    return Visits(images=tensor, ages=ages, value_range=scalings[0].range)
 
 
 def _tensor(

@@ -79,8 +79,13 @@ class Recipe:
     `options` are the method's own (for SDM: `noise_levels`, `draws`, `sampling_steps`, `start`), by
     name; what is not named keeps the method's default.
 
-    `smallest` is measured at each visit by itself: in mm² for planar series and in mm³ for volumes
-    where the series has a spacing in mm, in pixels or voxels where it has not.
+    A mask is made in this order: what reaches `threshold`, and `floor`; less what lies at the rim
+    of the subject or outside it (`erosion`); less its small parts (`smallest`); grown (`dilation`).
+
+    `erosion` tells the subject from what surrounds it as `rims.examined_region` does; 0 examines
+    the whole image. `smallest` is measured at each visit by itself: in mm² for planar series and in
+    mm³ for volumes where the series has a spacing in mm, in pixels or voxels where it has not.
+    Pixels that touch at a corner belong to one part; in volumes voxels of neighbouring planes too.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -92,7 +97,9 @@ class Recipe:
     threshold: Threshold = field(default_factory=HealthyQuantile)
     floor: float | None = None  # healthy quantile that the mask must exceed beside `threshold`
     imputed_references: bool = False  # whether imputed visits count when scores are fused
+    erosion: int = 0  # pixels or voxels at the subject's rim where nothing is marked
     smallest: float = 0.0  # parts of the mask below this are dropped, see `Recipe`
+    dilation: int = 0  # pixels that the mask is grown by, in the plane
 
     def __post_init__(self) -> None:
         if self.median < 1 or self.median % 2 == 0:
@@ -103,6 +110,8 @@ class Recipe:
             check_share("floor", self.floor)
         if not 0 <= self.smallest < float("inf"):
             raise ValueError(f"smallest must be a size, 0 to keep every part; got {self.smallest}")
+        for name in ("erosion", "dilation"):
+            _check_count(name, getattr(self, name))
 
     @classmethod
     def default(cls) -> Recipe:
@@ -149,8 +158,16 @@ class Recipe:
                 name: getattr(self, name)
                 for name in ("median", "rescale", "floor", "imputed_references")
             },
-            **{name: getattr(self, name) for name in ("volume_median", "smallest")},
+            **{
+                name: getattr(self, name)
+                for name in ("volume_median", "erosion", "smallest", "dilation")
+            },
         }
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether its threshold is one for series that are examined together."""
+        return getattr(self.threshold, "per", "patient") in ("pixel", "dataset")
 
     @property
     def score_key(self) -> str:
@@ -184,6 +201,11 @@ class Recipe:
             for name, v in read.get("options", {}).items()
         }
         return cls(**(read | {"options": options}))
+
+
+def _check_count(name: str, value: int) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number of pixels, 0 for none; got {value}")
 
 
 def _names(kind: Any) -> str:

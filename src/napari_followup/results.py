@@ -87,7 +87,8 @@ class Detection:
     image_score
         ``(visit,)`` one number a visit; NaN where it is missing.
     threshold
-        What `score` was compared with; infinite when nothing stood out.
+        What `score` was compared with, the lowest height where each visit or pixel has its own;
+        infinite when nothing stood out.
     floor
         Height of `score` that healthy patients stay under, from the bundle; none when it is not
         known.

@@ -7,7 +7,7 @@ patient, the training on healthy subjects, whose scores the model then remembers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 import torch
@@ -220,24 +220,26 @@ def raw_stages(visits: Visits, evidence: Evidence, score: Score) -> Stages:
         raise ValueError(
             "this method gives no healthy image to compare with; choose the method's own score"
         )
-    healthy = evidence.healthy.mean(dim=0)
-    pixel = pixel_distance(visits.images, healthy)
+    mean = evidence.healthy.mean(dim=0)
+    images, healthy = visits.in_unit_range(visits.images), visits.in_unit_range(mean)
+    pixel = pixel_distance(images, healthy)
     match score:
         case Pixel(tolerance=tolerance):
-            return {"pixel": pixel_distance(visits.images, healthy, tolerance=tolerance)}
+            return {"pixel": pixel_distance(images, healthy, tolerance=tolerance)}
         case Temporal(tolerance=tolerance):
-            distance = pixel_distance(visits.images, healthy, tolerance=tolerance)
+            distance = pixel_distance(images, healthy, tolerance=tolerance)
             return {"pixel": pixel, "temporal": distance}
         case Ssim(sigmas=sigmas):
-            return {"pixel": pixel, "ssim": ssim_distance(visits.images, healthy, sigmas=sigmas)}
+            return {"pixel": pixel, "ssim": ssim_distance(images, healthy, sigmas=sigmas)}
         case Mahalanobis():
-            return {"pixel": pixel} | _mahalanobis_stages(visits.images, evidence.healthy, score)
+            draws = visits.in_unit_range(evidence.healthy)
+            return {"pixel": pixel} | _mahalanobis_stages(images, draws, score)
         case Fam(levels=levels):
             if evidence.features is None:
                 raise ValueError(
                     "FAM needs a method with features, such as SDM; choose the pixel score"
                 )
-            others = Visits(images=healthy, ages=visits.ages)
+            others = replace(visits, images=mean)
             flat = feature_distance(visits.planes, others.planes, evidence.features, levels)
             feature = flat.unflatten(0, (len(healthy), healthy.shape[2]))
             return {"pixel": pixel, "feature": feature}
@@ -259,8 +261,9 @@ def _own_stages(visits: Visits, evidence: Evidence) -> dict[str, Tensor]:
         raise ValueError("this method brings no score of its own; choose the pixel score")
     if evidence.healthy is None:
         return {"own": evidence.score}
-    healthy = evidence.healthy.mean(dim=0)
-    return {"pixel": pixel_distance(visits.images, healthy), "own": evidence.score}
+    healthy = visits.in_unit_range(evidence.healthy.mean(dim=0))
+    images = visits.in_unit_range(visits.images)
+    return {"pixel": pixel_distance(images, healthy), "own": evidence.score}
 
 
 def fuse(

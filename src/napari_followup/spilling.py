@@ -12,15 +12,16 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["each_visit", "near", "new_array", "release"]
+__all__ = ["each_visit", "in_one_file", "near", "new_array", "release"]
 
 IN_MEMORY = 2**26  # bytes; larger arrays go to a file
+ALIGNED = 64  # bytes, where arrays in one file begin
 
 
 class _Spill(mmap.mmap):
@@ -80,6 +81,36 @@ def each_visit(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
     for parts in zip(*arrays, strict=True):
         yield parts
         release(*arrays)
+
+
+def in_one_file(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Move arrays into one temporary file: a process may keep open only so many.
+
+    Parameters
+    ----------
+    arrays
+        Of at least one axis each; they may lie in files already.
+
+    Returns
+    -------
+    list of NDArray
+        The same values, writable, in the order of `arrays`.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them.
+    """
+    places = np.cumsum([0, *(-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays)]).tolist()
+    memory = _on_disk(max(1, places[-1]))
+    moved = []
+    for array, place in zip(arrays, places[:-1], strict=True):
+        there: NDArray[Any] = np.ndarray(array.shape, array.dtype, buffer=memory, offset=place)
+        for index in range(len(array)):
+            there[index] = array[index]
+            release(there, array)
+        moved.append(there)
+    return moved
 
 
 def near(images: Any) -> NDArray[Any]:

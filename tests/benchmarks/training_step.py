@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
+from napari_followup.device import placed_well
 from napari_followup.methods.sdm import PRESETS, SDM
 from napari_followup.training.batches import RandomBatches
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.settings import placed_well
 from napari_followup.training.state import TrainingState
 
 WARM_UP = 2  # batches that do not count

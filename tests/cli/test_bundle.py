@@ -168,3 +168,22 @@ def test_join_takes_the_names_of_installed_models(
 
     assert run("bundle", "join", model, "mine", "--out", out) == 0
     assert list(load_bundle(out).parts) == ["tdm"]
+
+
+def test_calibrate_measures_what_only_trained_weights_can_tell(
+    run: Run,
+    tiny_anofpdm: ModelBundle,
+    series: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, out = (
+        save_bundle(tiny_anofpdm, tmp_path / "model.safetensors"),
+        tmp_path / "x.safetensors",
+    )
+
+    assert run("bundle", "calibrate", model, series, "--out", out) == 0
+
+    found = load_bundle(out).config["largest_difference"]
+    assert found > 0
+    assert f"measured: largest_difference {found}, healthy_similarity" in capsys.readouterr().out

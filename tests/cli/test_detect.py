@@ -364,3 +364,105 @@ def test_axes_are_asked_about_only_where_a_file_does_not_tell(
     said = capsys.readouterr().out
     assert "taken as volumes of 3 planes, examined plane by plane" in said
     assert "svyx" not in said
+
+
+POOLED = """
+threshold = {kind = "Quantile", q = 0.6, per = "%s"}
+[options]
+noise_levels = [10]
+draws = 1
+sampling_steps = 3
+"""
+
+
+def written(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, object]]:
+    with np.load(path) as found:
+        return found["mask"], found["score"], json.loads(str(found["provenance"]))
+
+
+def test_a_threshold_of_the_data_set_is_drawn_by_all_files(
+    run: Run,
+    series: Path,
+    recipe: Path,
+    words: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe.write_text(POOLED % "dataset")
+    images = np.random.default_rng(0).random((3, 16, 16)).astype("float32")
+    np.savez(tmp_path / "noise.npz", images=images, axes="vyx", subject="noise")
+    bad = tmp_path / "bad.npz"
+    bad.write_bytes(b"no archive")
+
+    assert run("detect", series, bad, tmp_path / "noise.npz", *words) == 1
+
+    out, said = tmp_path / "out", capsys.readouterr()
+    found = [written(out / name) for name in ("tiny.npz", "noise.npz")]
+    scores = np.concatenate([score for _, score, _ in found])
+    height = float(np.quantile(scores, 0.6))
+    assert 0 < height < 1
+    for mask, score, about in found:
+        np.testing.assert_array_equal(mask, score >= height)
+        assert (about["threshold"], about["pooled_series"]) == (height, 2)
+    assert {float(row["threshold"]) for row in rows_of(out)} == {float(f"{height:.6g}")}
+    assert said.err.count("error") == 1
+    assert str(bad) in said.err
+    lines = said.out.splitlines()
+    assert lines[0].startswith("tiny: examined (")
+    assert lines[2] == "One threshold for 2 series; results are written now"
+    assert lines[3].startswith("tiny: 4 visits, ")
+
+
+def test_a_file_on_another_grid_fails_alone_where_each_pixel_has_its_threshold(
+    run: Run,
+    series: Path,
+    recipe: Path,
+    words: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe.write_text(POOLED % "pixel")
+    other = tmp_path / "other.npz"
+    np.savez(other, images=np.random.rand(2, 20, 16), axes="vyx")
+
+    assert run("detect", series, other, *words) == 1
+
+    assert "lies on another grid than 'tiny'" in capsys.readouterr().err
+    mask, score, _ = written(tmp_path / "out" / "tiny.npz")
+    np.testing.assert_array_equal(mask, score >= np.quantile(score, 0.6, axis=0))
+
+
+def test_nothing_is_written_where_no_series_of_a_data_set_can_be_examined(
+    run: Run, recipe: Path, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(POOLED % "dataset")
+
+    assert run("detect", tmp_path / "gone.npz", *words) == 2
+
+    assert "nothing could be examined" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_cannot_be_written_does_not_lose_those_of_the_data_set(
+    run: Run,
+    series: Path,
+    recipe: Path,
+    words: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from napari_followup.cli import detect
+
+    recipe.write_text(POOLED % "dataset")
+    np.savez(tmp_path / "noise.npz", images=np.random.rand(3, 16, 16), axes="vyx", subject="noise")
+    write = detect._write
+
+    def full(args: object, source: Path, stem: str, found: object) -> None:
+        if stem == "tiny":
+            raise OSError("no space left")
+        write(args, source, stem, found)
+
+    monkeypatch.setattr(detect, "_write", full)
+
+    assert run("detect", series, tmp_path / "noise.npz", *words) == 1
+    assert written(tmp_path / "out" / "noise.npz")[2]["pooled_series"] == 2

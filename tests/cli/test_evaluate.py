@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.synthetic import starmen
 
 Run = Callable[..., int]
@@ -76,6 +77,49 @@ def test_extra_anomalies_have_a_table_of_their_own(
         "background_square",
         "local_blur",
     }
+
+
+def test_generic_anomalies_are_for_images_that_are_no_starmen(
+    run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--generic", "--patients", 1, "--rows", "default", "thesis")
+    assert run("evaluate", "detection", *words, *more) == 0
+
+    (row,) = figures_of(tmp_path / "out" / "detection_generic.json").values()
+    assert set(row["mdice"]) == {"darker_blob", "brighter_blob", "foreign_patch"}
+    assert run("evaluate", "detection", *words, "--generic", "--extra") == 2
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_rows_that_a_method_cannot_give_are_left_out_with_a_note(
+    run: Run, words: list[object], tiny_tdm: ModelBundle, tmp_path: Path
+) -> None:
+    other = save_bundle(tiny_tdm, tmp_path / "tdm.safetensors")
+    words[words.index("--model") + 1] = other
+    words[words.index("--recipe") + 1] = "default"
+    rows = ("--rows", "default", "published", "yen", "fam", "pca", "ceiling")
+
+    assert run("evaluate", "detection", *words, "--patients", 1, *rows) == 0
+
+    names = list(figures_of(tmp_path / "out" / "detection.json"))
+    assert names[:2] == ["default recipe", "pixel distance + Yen"]
+    assert [name.partition("(")[0] for name in names[2:]] == ["PCA", "PCA"]
+    page = (tmp_path / "out" / "detection.md").read_text("utf-8")
+    assert "published recipe: left out, method 'tdm' has none" in page
+    assert "FAM + Yen, no fusion: left out, score Fam: FAM needs a method with features" in page
+    assert "ceiling of the default recipe: left out, score Temporal" in page
+
+
+def test_data_without_a_training_split_have_no_learned_rows(
+    run: Run, words: list[object], tmp_path: Path
+) -> None:
+    more = ("--patients", 1, "--rows", "default", "pca", "ceiling", "--training-split", "taught")
+
+    assert run("evaluate", "detection", *words, *more) == 0
+
+    assert list(figures_of(tmp_path / "out" / "detection.json")) == ["default recipe"]
+    page = (tmp_path / "out" / "detection.md").read_text("utf-8")
+    assert "pca and ceiling: left out, 'cohort.npz': split: got 'taught'" in page
 
 
 def test_reconstruction_is_quoted_at_the_level_and_as_the_recipe_has_it(

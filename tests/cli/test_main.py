@@ -11,7 +11,17 @@ import pytest
 from napari_followup import cli
 
 Run = Callable[..., int]
-COMMANDS = ("demo", "align", "change", "detect", "train", "synthesize", "evaluate", "bundle")
+COMMANDS = (
+    "demo",
+    "align",
+    "change",
+    "detect",
+    "train",
+    "synthesize",
+    "evaluate",
+    "study",
+    "bundle",
+)
 
 
 def test_version_is_that_of_the_package(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import product
+from itertools import count, pairwise, product
 
 import pytest
 import torch
@@ -25,9 +25,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("size", "patch", "overlap", "count"), CASES)
+@pytest.mark.parametrize(("size", "patch", "overlap", "number"), CASES)
 def test_a_grid_covers_the_plane_with_the_product_of_both_axes_counts(
-    size: tuple[int, int], patch: tuple[int, int], overlap: int, count: int
+    size: tuple[int, int], patch: tuple[int, int], overlap: int, number: int
 ) -> None:
     corners = patch_grid(size, patch, overlap)
 
@@ -36,12 +36,25 @@ def test_a_grid_covers_the_plane_with_the_product_of_both_axes_counts(
         assert 0 <= row <= size[0] - patch[0]
         assert 0 <= column <= size[1] - patch[1]
         seen[row : row + patch[0], column : column + patch[1]] += 1
-    assert len(corners) == count
+    assert len(corners) == number
     assert seen.min() >= 1
     for axis in (0, 1):
         starts = corners[:, axis].unique()
         assert (starts.diff() <= patch[axis] - overlap).all()
         assert not len(starts) > 2 or starts.diff().max() - starts.diff().min() <= 1
+
+
+def test_any_patch_and_overlap_cover_any_length_with_as_few_patches_as_can_be() -> None:
+    lengths = [(whole, side) for whole in range(1, 25) for side in range(1, whole + 1)]
+    for (whole, side), overlap in product(lengths, range(24)):
+        if overlap < side:
+            starts = patch_grid((whole, side), (side, side), overlap)[:, 0].tolist()
+
+            steps = [after - before for before, after in pairwise(starts)]
+            assert (starts[0], starts[-1]) == (0, whole - side)
+            assert all(0 < step <= side - overlap for step in steps)
+            fewest = next(n for n in count(1) if n * side - (n - 1) * overlap >= whole)
+            assert len(starts) == fewest
 
 
 def test_a_mask_is_one_inside_its_patch() -> None:

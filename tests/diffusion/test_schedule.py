@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_followup.diffusion.schedule import linear_schedule, step_grid
+from napari_followup.diffusion.schedule import check_betas, linear_schedule, step_grid
 
 
 def test_signal_share_is_the_running_product_of_what_each_step_leaves() -> None:
@@ -48,3 +48,10 @@ def test_no_step_of_an_uneven_grid_comes_twice() -> None:
 def test_a_walk_of_no_step_is_refused(level: int, sampling_steps: int) -> None:
     with pytest.raises(ValueError, match=f"at least 1, got {level} and {sampling_steps}"):
         step_grid(level, sampling_steps)
+
+
+def test_a_schedule_rises_between_no_noise_and_noise_alone() -> None:
+    check_betas((1e-4, 2e-2))
+    for betas in ((0.0, 0.02), (0.02, 0.01), (0.5, 1.0)):
+        with pytest.raises(ValueError, match="beta_range must rise inside"):
+            check_betas(betas)

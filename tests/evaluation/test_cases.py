@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.evaluation.cases import EXTRA_KINDS, HEALTHY, KINDS, make_cases
+from napari_followup.evaluation.cases import (
+    EXTRA_KINDS,
+    GENERIC_KINDS,
+    HEALTHY,
+    KINDS,
+    healthy_cases,
+    make_cases,
+    unused,
+)
 from napari_followup.synthetic import starmen
 
 STACKS = starmen(9, visits=4, seed=5)
@@ -40,10 +48,28 @@ def test_the_number_of_healthy_subjects_can_be_limited() -> None:
     assert [case.number for case in cases if case.kind != HEALTHY] == [6, 7, 8]
 
 
-def test_extra_kinds_are_drawn_too() -> None:
-    cases = make_cases(STACKS, EXTRA_KINDS, patients=1)
+@pytest.mark.parametrize("kinds", [EXTRA_KINDS, GENERIC_KINDS])
+def test_other_kinds_are_drawn_too(kinds: tuple[str, ...]) -> None:
+    cases = make_cases(STACKS, kinds, patients=1)
 
+    assert [case.kind for case in cases if case.kind != HEALTHY] == list(kinds)
     assert all(case.truth.any() for case in cases if case.kind != HEALTHY)
+
+
+def test_subjects_without_a_part_stay_healthy_and_keep_their_numbers() -> None:
+    cases = make_cases(STACKS, KINDS, patients=1, healthy=2)
+
+    free = unused(STACKS, cases)
+
+    assert [case.number for case in free] == [2, 3, 4, 5]
+    assert [case.stack.subject for case in free] == [stack.subject for stack in STACKS[2:6]]
+    assert not any(case.truth.any() for case in free)
+
+
+def test_healthy_cases_are_numbered_from_where_others_end() -> None:
+    cases = healthy_cases(STACKS[:2], first=9)
+
+    assert [(case.kind, case.number) for case in cases] == [(HEALTHY, 9), (HEALTHY, 10)]
 
 
 def test_somebody_must_stay_healthy() -> None:

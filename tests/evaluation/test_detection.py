@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
 from napari_followup.evaluation.cases import KINDS, Case, make_cases
-from napari_followup.evaluation.detection import (
-    Row,
-    baseline_rows,
-    ceiling_rows,
-    evaluate_detection,
-    model_rows,
-)
-from napari_followup.methods.sdm import SDM
+from napari_followup.evaluation.detection import evaluate_detection, measure_rows
+from napari_followup.evaluation.rows import Row, baseline_rows
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Fixed, HealthyHysteresis, HealthyQuantile, Recipe
+from napari_followup.recipe import Fixed, Recipe
 from napari_followup.stack import VisitStack
 
 
@@ -73,28 +67,6 @@ def test_l1_ratio_divides_the_residual_inside_by_that_outside(tiny_bundle: Model
     assert found.l1_ratio == pytest.approx(5.0, rel=1e-5)
 
 
-def test_rows_with_the_same_options_share_their_reconstructions(
-    tiny_bundle: ModelBundle, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-    examine = SDM.examine
-
-    def counted(*args: object) -> object:
-        calls.append(args)
-        return examine(*args)
-
-    monkeypatch.setattr(SDM, "examine", counted)
-    rows = [
-        Row(name="one", recipe=tiny_recipe),
-        Row(name="two", recipe=replace(tiny_recipe, median=3)),
-    ]
-
-    one, two = evaluate_detection(CASES[:3], tiny_bundle, rows)
-
-    assert len(calls) == 3
-    assert (one.name, two.name) == ("one", "two")
-
-
 def test_figures_repeat_with_the_seed(tiny_bundle: ModelBundle, tiny_recipe: Recipe) -> None:
     rows = [Row(name="model", recipe=tiny_recipe)]
 
@@ -106,33 +78,6 @@ def test_figures_repeat_with_the_seed(tiny_bundle: ModelBundle, tiny_recipe: Rec
     assert first.pixel_auprc != other.pixel_auprc
 
 
-def test_ceilings_draw_their_own_healthy_line(tiny_bundle: ModelBundle) -> None:
-    known = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))
-    recipes = {
-        "line": Recipe(threshold=HealthyQuantile(q=0.99)),
-        "two lines": Recipe(threshold=HealthyHysteresis(low=0.9, high=0.99), floor=0.5),
-    }
-    bundle = tiny_bundle.with_healthy(recipes["line"].score_key, known)
-    healthy = make_cases([body(n) for n in range(20, 24)], (), patients=1)
-
-    line, two = ceiling_rows(bundle, recipes, healthy)
-
-    # noise of sd 0.02 is above 2.576 sd in 1 % of all cases
-    assert line.line.height(0.99) == pytest.approx(2.576 * 0.02, rel=0.1)
-    assert two.line.height(0.9) == pytest.approx(1.645 * 0.02, rel=0.1)
-    assert two.line.height(0.5) == pytest.approx(0.674 * 0.02, rel=0.1)
-    (found, _) = evaluate_detection(CASES, bundle, [line, two])
-    assert found.false_positives == pytest.approx(0.01, rel=0.5)
-    assert found.mean_mdice > 0.7
-
-
-def test_a_ceiling_without_healthy_quantiles_needs_no_line(tiny_bundle: ModelBundle) -> None:
-    (ceiling,) = ceiling_rows(tiny_bundle, {"fixed": Recipe(threshold=Fixed(value=0.2))}, CASES[:2])
-
-    assert ceiling.line is None
-    assert ceiling.name == "ceiling of the fixed"
-
-
 def test_principal_components_stand_in_for_the_model(tiny_bundle: ModelBundle) -> None:
     planes = torch.cat([torch.from_numpy(body(n).images[:, :, 0]) for n in range(10)])
 
@@ -141,15 +86,6 @@ def test_principal_components_stand_in_for_the_model(tiny_bundle: ModelBundle) -
 
     assert [each.name for each in found] == ["PCA(5) residual + Yen", "PCA(5) residual + LAFM"]
     assert found[0].auroc > 0.9
-
-
-def test_model_rows_differ_from_the_thesis_by_what_their_names_say() -> None:
-    default, published, pixel, fam = (row.recipe for row in model_rows(Recipe.default()))
-
-    assert default == Recipe.default()
-    assert published == Recipe.published()
-    assert replace(fam, fusion=published.fusion) == published
-    assert (type(pixel.score).__name__, pixel.fusion, pixel.median) == ("Pixel", None, 1)
 
 
 def test_only_healthy_patients_still_give_false_positives(tiny_bundle: ModelBundle) -> None:
@@ -170,3 +106,38 @@ def test_progress_counts_patients_and_can_stop(tiny_bundle: ModelBundle) -> None
     evaluate_detection(CASES, tiny_bundle, [row()], on_step=tell)
 
     assert told == [(1, 8), (2, 8)]
+
+
+def test_every_figure_has_an_interval_about_it(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    (found,) = evaluate_detection(CASES, tiny_bundle, [Row(name="model", recipe=tiny_recipe)])
+
+    figures = {"mdice mean": found.mean_mdice, **{f"mdice {k}": v for k, v in found.mdice.items()}}
+    figures |= {
+        name: getattr(found, name)
+        for name in ("false_positives", "auroc", "pixel_auprc", "best_dice")
+    }
+    assert set(found.intervals) == set(figures)
+    for name, (low, high) in found.intervals.items():
+        assert low - 0.01 <= figures[name] <= high + 0.01, name
+
+
+def test_no_mask_of_one_threshold_beats_the_best_dice(tiny_bundle: ModelBundle) -> None:
+    def dim(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
+        noise = 0.3 * torch.randn(case.healthy.images.shape, generator=generator)
+        return torch.from_numpy(case.healthy.images) + noise
+
+    rows = [replace(row(f"{value}", value=value), healer=dim) for value in (0.1, 0.3, 0.5, 0.9)]
+    found = evaluate_detection(CASES, tiny_bundle, rows)
+
+    best = {each.best_dice for each in found}
+    assert len(best) == 1
+    assert max(each.mean_mdice for each in found) <= best.pop() + 0.02
+
+
+def test_patients_are_kept_beside_the_figures(tiny_bundle: ModelBundle) -> None:
+    (found,) = measure_rows(CASES, tiny_bundle, [row()])
+
+    assert [patient.kind for patient in found.patients] == [case.kind for case in CASES]
+    assert found.figures.name == found.row.name == "perfect"

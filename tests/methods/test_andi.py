@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.methods.andi import (
     COMPACT,
     PUBLISHED,
@@ -177,34 +175,6 @@ def test_loss_of_a_network_that_answers_zero_is_the_mean_square_of_its_target(
 
     # pyramid noise has a variance of 1 about a mean that need not be 0
     assert loss == pytest.approx(expected, abs=0.3 if noise == "pyramid" else 0.05)
-
-
-def test_loss_falls_in_training() -> None:
-    torch.manual_seed(0)
-    andi = ANDi(replace(TINY, prediction="clean"))
-    images = torch.zeros(16, 1, 16, 16)
-    images[..., 4:12, 4:12] = 0.8
-    trained = [p for part in andi.parts_of("denoise") for p in part.parameters()]
-    optimizer, losses = torch.optim.Adam(trained, lr=3e-3), []
-    for _ in range(25):
-        loss = andi.loss("denoise", images, generator(len(losses)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-
-
-def test_a_bundle_brings_the_same_scores_back(tmp_path: Path) -> None:
-    andi = awake(TINY)
-    bundle = ModelBundle(name="tiny", method="andi", config=asdict(TINY), weights=andi.state_dict())
-
-    read = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build()
-
-    assert read.config == TINY
-    found, expected = (m.examine(series(), OPTIONS, generator(), silent) for m in (read, andi))
-    torch.testing.assert_close(found.score, expected.score, rtol=1e-3, atol=1e-9)
 
 
 def test_presets_differ_in_size_and_agree_in_the_steps_they_know() -> None:

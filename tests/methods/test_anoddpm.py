@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.diffusion.noise import simplex
 from napari_followup.diffusion.schedule import linear_schedule
 from napari_followup.methods.anoddpm import (
@@ -19,7 +17,6 @@ from napari_followup.methods.anoddpm import (
     AnoDDPMConfig,
     AnoDDPMOptions,
 )
-from napari_followup.methods.method import Visits
 
 TINY = AnoDDPMConfig(
     image_size=(16, 16),
@@ -71,17 +68,6 @@ def test_one_network_call_from_a_level_is_the_published_reconstruction(model: An
     )
     steps, code = model.unet.project_steps(torch.tensor([10])), model.unet.project_code(None)
     torch.testing.assert_close(found, model.unet(noised, steps, code).clamp(0, 1)[None])
-
-
-def test_draws_stand_side_by_side_levels_first(model: AnoDDPM) -> None:
-    planes = torch.rand(3, 1, 16, 16)
-
-    healthy = model.reconstruct(planes, OPTIONS, generator())
-
-    assert healthy.shape == (4, 3, 1, 16, 16)
-    first = model.reconstruct(planes, replace(OPTIONS, noise_levels=(4,)), generator())
-    torch.testing.assert_close(healthy[:2], first)
-    assert not torch.allclose(healthy[0], healthy[1])
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
@@ -138,16 +124,6 @@ def test_a_perfect_network_gives_the_image_back_whatever_it_predicts(
     torch.testing.assert_close(healthy, planes.expand(2, -1, -1, -1, -1), atol=1e-4, rtol=1e-4)
 
 
-def test_evidence_has_the_axes_of_the_visits(model: AnoDDPM) -> None:
-    visits = Visits(images=torch.rand(2, 1, 3, 16, 16), ages=torch.arange(2.0))
-
-    found = model.examine(visits, OPTIONS, generator(), lambda done, total: None)
-
-    assert found.healthy is not None
-    assert found.healthy.shape == (4, 2, 1, 3, 16, 16)
-    assert found.score is None
-
-
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -165,43 +141,6 @@ def test_loss_of_a_network_that_answers_zero_is_the_mean_of_its_target(
     loss = fresh.loss("denoise", torch.rand(64, 1, 16, 16), generator())
 
     assert loss.item() == pytest.approx(expected, abs=0.03)
-
-
-def test_loss_falls_when_the_network_learns() -> None:
-    fresh, images = AnoDDPM(TINY), torch.rand(1, 1, 16, 16).expand(8, -1, -1, -1)
-    optimizer = torch.optim.Adam(fresh.parts_of("denoise")[0].parameters(), lr=3e-3)
-    fresh.begin("denoise")
-    losses = []
-    for _ in range(40):
-        loss = fresh.loss("denoise", images, generator())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    assert losses[-1] < 0.6 * losses[0]
-
-
-def test_a_model_comes_back_from_its_bundle_as_it_was(model: AnoDDPM, tmp_path: Path) -> None:
-    bundle = ModelBundle(
-        name="tiny", method="anoddpm", config=asdict(TINY), weights=model.state_dict()
-    )
-    planes = torch.rand(1, 1, 16, 16)
-
-    back = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build("cpu")
-
-    assert back.config == TINY
-    torch.testing.assert_close(
-        back.reconstruct(planes, OPTIONS, generator()),
-        model.reconstruct(planes, OPTIONS, generator()),
-        atol=1e-3,
-        rtol=1e-3,
-    )
-
-
-def test_a_level_beyond_the_schedule_is_refused(model: AnoDDPM) -> None:
-    with pytest.raises(ValueError, match="got \\(21,\\), this model knows steps 1 to 20"):
-        model.reconstruct(torch.rand(1, 1, 16, 16), AnoDDPMOptions(noise_levels=(21,)), generator())
 
 
 def test_settings_and_options_are_checked_where_they_are_made() -> None:

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
+from napari_followup.diffusion.labelled import half_spoilt
 from napari_followup.methods.anofpdm import (
     COMPACT,
     PUBLISHED,
@@ -18,6 +17,7 @@ from napari_followup.methods.anofpdm import (
     AnoFPDMOptions,
 )
 from napari_followup.methods.method import Visits
+from napari_followup.scores.forward import healthy_boundary
 from napari_followup.scores.smooth import median_filter
 
 TINY = AnoFPDMConfig(
@@ -195,37 +195,6 @@ def test_plain_planes_get_labels_unless_that_is_switched_off() -> None:
         strict.loss("denoise", images, generator())
 
 
-def test_loss_falls_in_training() -> None:
-    torch.manual_seed(0)
-    model = AnoFPDM(replace(TINY, prediction="clean"))
-    images = torch.zeros(16, 1, 16, 16)
-    images[..., 4:12, 4:12] = 0.8
-    trained = [p for part in model.parts_of("denoise") for p in part.parameters()]
-    optimizer, losses = torch.optim.Adam(trained, lr=3e-3), []
-    for _ in range(25):
-        loss = model.loss("denoise", images, generator(len(losses)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
-    assert model.labels.weight.grad is not None
-
-
-def test_a_bundle_brings_the_same_scores_back(tmp_path: Path) -> None:
-    model = awake(TINY)
-    bundle = ModelBundle(
-        name="tiny", method="anofpdm", config=asdict(TINY), weights=model.state_dict()
-    )
-
-    read = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build()
-
-    assert read.config == TINY
-    found, expected = (m.examine(series(), OPTIONS, generator(), silent) for m in (read, model))
-    torch.testing.assert_close(found.score, expected.score, rtol=1e-3, atol=1e-5)
-
-
 def test_steps_that_were_not_trained_are_refused() -> None:
     with pytest.raises(ValueError, match="got steps 1 to 21; this model knows steps 1 to 20"):
         awake(TINY).gather(series().planes, replace(OPTIONS, last_step=21), generator())
@@ -270,3 +239,27 @@ def test_presets_are_table_2_and_a_small_network() -> None:
     assert (PUBLISHED.dropout, PUBLISHED.label_dropout, PUBLISHED.steps) == (0.1, 0.1, 1000)
     assert AnoFPDMOptions().guidance == 2.0
     assert sum(parameter.numel() for parameter in AnoFPDM(COMPACT).parameters()) < 2.6e6
+
+
+def test_largest_difference_and_boundary_are_those_of_the_planes_that_were_held_back() -> None:
+    model, planes = awake(TINY), series(3, depth=4).planes
+    labels = torch.tensor([0, 1] * 6)
+
+    found = model.refined(planes, labels, generator())
+
+    options = AnoFPDMOptions(first_step=1, last_step=20, stride=5)
+    errors = model.gather(planes, options, generator())
+    assert found.largest_difference == pytest.approx(errors.largest[1::2].max().item(), rel=1e-3)
+    between = healthy_boundary(errors.similarity(), labels == 0)
+    assert found.healthy_similarity == pytest.approx(between, abs=1e-4)
+    assert replace(found, largest_difference=None, healthy_similarity=None) == TINY
+
+
+def test_half_of_the_planes_are_spoilt_where_no_labels_are_given() -> None:
+    model, planes = awake(TINY), series(3, depth=4).planes
+
+    found = model.refined(planes, None, generator(4))
+
+    shown = half_spoilt(planes, generator(4), TINY.value_range)
+    assert found == model.refined(*shown, generator())
+    assert model.refined(planes, torch.zeros(12), generator()).healthy_similarity is None

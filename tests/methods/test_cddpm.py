@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.diffusion.masking import random_tiles
 from napari_followup.diffusion.noise import simplex
 from napari_followup.diffusion.schedule import linear_schedule
@@ -23,7 +22,7 @@ from napari_followup.methods.cddpm import (
     CDDPMConfig,
     CDDPMOptions,
 )
-from napari_followup.methods.method import Visits, main_stage
+from napari_followup.methods.method import main_stage
 from napari_followup.networks.embedding import sinusoids
 from napari_followup.stack import VisitStack
 from napari_followup.training.plan import TrainingPlan
@@ -106,17 +105,6 @@ def test_the_ensemble_is_the_mean_of_single_levels(model: CDDPM) -> None:
     torch.testing.assert_close(found.mean(dim=0), sum(single) / 3, atol=1e-5, rtol=1e-4)
 
 
-def test_draws_stand_side_by_side_levels_first(model: CDDPM) -> None:
-    planes = torch.rand(3, 1, 16, 16)
-
-    healthy = model.reconstruct(planes, OPTIONS, generator())
-
-    assert healthy.shape == (4, 3, 1, 16, 16)
-    first = model.reconstruct(planes, replace(OPTIONS, noise_levels=(4,)), generator())
-    torch.testing.assert_close(healthy[:2], first)
-    assert not torch.allclose(healthy[0], healthy[1])
-
-
 def test_every_network_call_is_counted_once_and_the_code_is_made_once(
     model: CDDPM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,15 +119,6 @@ def test_every_network_call_is_counted_once_and_the_code_is_made_once(
 
     assert seen == [(n, 12) for n in range(1, 13)]
     assert len(encoded) == 1
-
-
-def test_evidence_has_the_axes_of_the_visits(model: CDDPM) -> None:
-    visits = Visits(images=torch.rand(2, 1, 3, 16, 16), ages=torch.arange(2.0))
-
-    found = model.examine(visits, OPTIONS, generator(), lambda done, total: None)
-
-    assert found.healthy is not None
-    assert found.healthy.shape == (4, 2, 1, 3, 16, 16)
 
 
 def test_pre_training_comes_first_takes_a_tenth_and_leaves_no_decoder_behind() -> None:
@@ -212,28 +191,6 @@ def test_loss_of_every_stage_falls_when_the_network_learns(stage: str) -> None:
         losses.append(loss.item())
 
     assert losses[-1] < 0.6 * losses[0]
-
-
-def test_a_model_comes_back_from_its_bundle_as_it_was(model: CDDPM, tmp_path: Path) -> None:
-    bundle = ModelBundle(
-        name="tiny", method="cddpm", config=asdict(TINY), weights=model.state_dict()
-    )
-    planes = torch.rand(1, 1, 16, 16)
-
-    back = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build("cpu")
-
-    assert back.config == TINY
-    torch.testing.assert_close(
-        back.reconstruct(planes, OPTIONS, generator()),
-        model.reconstruct(planes, OPTIONS, generator()),
-        atol=1e-3,
-        rtol=1e-3,
-    )
-
-
-def test_a_level_beyond_the_schedule_is_refused(model: CDDPM) -> None:
-    with pytest.raises(ValueError, match=r"got \(21,\), this model knows steps 1 to 20"):
-        model.reconstruct(torch.rand(1, 1, 16, 16), CDDPMOptions(noise_levels=(21,)), generator())
 
 
 def test_settings_and_options_are_checked_where_they_are_made() -> None:

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.methods.disyre import (
     COMPACT,
     DISYRE,
@@ -151,39 +149,6 @@ def test_corruption_respects_the_value_range() -> None:
 
     plain = DISYRE(TINY).corrupted(images, steps, generator(2))
     torch.testing.assert_close(shown, 2 * plain - 1, atol=1e-5, rtol=1e-5)
-
-
-def test_loss_falls_in_training() -> None:
-    torch.manual_seed(0)
-    disyre = DISYRE(replace(TINY, filling="any"))
-    images = torch.zeros(16, 1, 16, 16)
-    images[..., 4:12, 4:12] = 0.8
-    trained = [p for part in disyre.parts_of("restore") for p in part.parameters()]
-    optimizer, losses = torch.optim.Adam(trained, lr=3e-3), []
-    for _ in range(25):
-        loss = disyre.loss("restore", images, generator(len(losses)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-
-    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-
-
-def test_a_bundle_brings_the_same_scores_back(tmp_path: Path) -> None:
-    disyre = awake(TINY)
-    bundle = ModelBundle(
-        name="tiny", method="disyre", config=asdict(TINY), weights=disyre.state_dict()
-    )
-    visits = Visits(images=torch.rand(2, 1, 1, 16, 16), ages=torch.arange(2.0))
-
-    read = load_bundle(save_bundle(bundle, tmp_path / "tiny.safetensors", half=False)).build()
-
-    assert read.config == TINY
-    found, expected = (
-        model.examine(visits, DISYREOptions(), generator(), silent) for model in (read, disyre)
-    )
-    torch.testing.assert_close(found.score, expected.score, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

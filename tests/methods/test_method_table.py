@@ -3,8 +3,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_followup.methods import METHODS, method_class, method_presets, method_recipe
-from napari_followup.methods.method import Method, Visits
+from napari_followup.methods import (
+    METHODS,
+    method_class,
+    method_config,
+    method_presets,
+    method_recipe,
+    method_recipes,
+)
+from napari_followup.methods.method import Method
+from napari_followup.methods.tdm import TDMConfig
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -13,9 +21,11 @@ def test_every_method_of_the_table_has_the_members_that_are_called(name: str) ->
 
     assert issubclass(kind, torch.nn.Module)
     assert kind.stages
-    assert kind.samples in ("planes", "series")
-    called = ("config_type", "options_type", "samples", "fitted")
-    for member in (*called, "examine", "loss", "begin", "parts_of"):
+    assert kind.samples in ("planes", "series", "volumes", "labelled")
+    assert kind.gives
+    assert kind.gives <= {"healthy", "score", "features"}
+    called = ("config_type", "options_type", "samples", "fitted", "gives", "check_options")
+    for member in (*called, "examine", "loss", "begin", "parts_of", "refines", "refined"):
         assert hasattr(kind, member)
         assert member in {*vars(Method), *Method.__annotations__}
 
@@ -29,19 +39,32 @@ def test_presets_are_configurations_of_their_method(name: str) -> None:
     assert all(isinstance(preset, method_class(name).config_type) for preset in presets.values())
 
 
+def test_a_configuration_comes_back_from_plain_values() -> None:
+    assert method_config("tdm", {"channels": [8, 16], "age_range": None}) == TDMConfig(
+        channels=(8, 16), age_range=None
+    )
+    with pytest.raises(TypeError, match="magic"):
+        method_config("tdm", {"magic": 1})
+
+
 def test_an_unknown_method_is_named_with_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"no method 'magic'; this version knows .*sdm"):
         method_class("magic")
 
 
-def test_planes_come_back_to_their_visit_modality_and_depth() -> None:
-    visits = Visits(images=torch.rand(3, 2, 4, 5, 6), ages=torch.arange(3.0))
+@pytest.mark.parametrize("name", ["anoddpm", "pddpm", "cddpm", "vae3d", "sadm"])
+def test_behrendts_methods_share_their_steps_after_the_score(name: str) -> None:
+    recipe = method_recipes(name)["published"]
 
-    planes = visits.planes
+    assert (recipe.erosion, recipe.smallest, recipe.dilation) == (3, 7, 0)
+    if name == "sadm":  # which filters one of its two branches alone
+        assert (recipe.median, recipe.options["median"]) == (1, 5)
+    else:
+        assert (recipe.median, recipe.volume_median) == (5, True)
 
-    assert planes.shape == (12, 2, 5, 6)
-    assert torch.equal(planes[1 * 4 + 3], visits.images[1, :, 3])
-    assert torch.equal(visits.unplane(torch.stack([planes, -planes]))[1], -visits.images)
+
+def test_andi_widens_its_mask_by_a_pixel() -> None:
+    assert method_recipes("andi")["published"].dilation == 1
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

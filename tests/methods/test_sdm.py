@@ -48,16 +48,6 @@ def test_compact_preset_is_small() -> None:
     assert count(SDM(COMPACT)) < 8
 
 
-def test_draws_stand_side_by_side_levels_first(sdm: SDM) -> None:
-    planes = torch.rand(3, 1, 16, 16)
-
-    healthy = sdm.reconstruct(planes, OPTIONS, generator())
-
-    assert healthy.shape == (4, 3, 1, 16, 16)
-    first = sdm.reconstruct(planes, replace(OPTIONS, noise_levels=(4,)), generator())
-    torch.testing.assert_close(healthy[:2], first)
-
-
 def test_reconstruction_follows_its_generator(sdm: SDM) -> None:
     planes = torch.rand(2, 1, 16, 16)
 
@@ -88,11 +78,6 @@ def test_every_network_call_is_counted_once(sdm: SDM, start: str, calls: int) ->
     )
 
     assert seen == [(n, calls) for n in range(1, calls + 1)]
-
-
-def test_a_level_beyond_the_schedule_is_refused(sdm: SDM) -> None:
-    with pytest.raises(ValueError, match="got \\(21,\\), this model knows steps 1 to 20"):
-        sdm.reconstruct(torch.rand(1, 1, 16, 16), SDMOptions(noise_levels=(21,)), generator())
 
 
 @pytest.mark.parametrize("prediction", ["noise", "clean"])

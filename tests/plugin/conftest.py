@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from napari_followup.gaps import check_new_ages
+from napari_followup.model_file import FIELDS, FORMAT, KEY
 from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
 
 
@@ -229,3 +231,69 @@ def tiny_tdm_model(tiny_tdm: Any, tmp_path_factory: pytest.TempPathFactory) -> P
     from napari_followup.bundle import save_bundle
 
     return save_bundle(tiny_tdm, tmp_path_factory.mktemp("model") / "tiny-tdm.safetensors")
+
+
+@pytest.fixture(scope="session")
+def tiny_andi_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of an untrained ANDi of 16 x 16 pixels: a score of its own, and no healthy image."""
+    from napari_followup.methods.andi import ANDi, ANDiConfig
+
+    config = ANDiConfig(
+        image_size=(16, 16), channels=(8, 16), blocks=1, attention=(), condition_features=16
+    )
+    return _saved("andi", ANDi, config, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny_cddpm_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of an untrained cDDPM of 16 x 16 pixels: healthy images, and no features."""
+    from napari_followup.methods.cddpm import CDDPM, CDDPMConfig
+
+    config = CDDPMConfig(
+        image_size=(16, 16),
+        channels=(8, 16),
+        blocks=1,
+        attention=(),
+        condition_features=16,
+        code_features=8,
+        encoder_depth=18,
+        encoder_width=8,
+        encoder_stem_norm="group",
+        encoder_pool=False,
+    )
+    return _saved("cddpm", CDDPM, config, tmp_path_factory)
+
+
+def _saved(method: str, kind: Any, config: Any, folders: pytest.TempPathFactory) -> Path:
+    from dataclasses import asdict
+
+    import torch
+
+    from napari_followup.bundle import ModelBundle, save_bundle
+
+    torch.manual_seed(0)
+    network = kind(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if not parameter.any():  # what starts at zero would hide what lies before it
+                parameter.normal_(std=0.2)
+    bundle = ModelBundle(
+        name="tiny", method=method, config=asdict(config), weights=network.state_dict()
+    )
+    return save_bundle(bundle, folders.mktemp("model") / f"tiny-{method}.safetensors")
+
+
+@pytest.fixture
+def header_of(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model file that is all header: what it says of itself, and no weight."""
+
+    def written(method: str, parts: tuple[str, ...] = (), **about: Any) -> Path:
+        said = {name: {} for name in FIELDS} | {"version": "1", "format": FORMAT}
+        beside = {each: said | {"name": each, "method": each} for each in parts}
+        said |= {"name": method, "method": method, "parts": beside} | about
+        header = json.dumps({"__metadata__": {KEY: json.dumps(said)}}).encode()
+        path = tmp_path / f"{'-'.join([method, *parts])}.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        return path
+
+    return written

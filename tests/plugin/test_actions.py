@@ -17,7 +17,7 @@ from napari_followup.plugin.actions import (
 from napari_followup.plugin.layers import source_of
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import detection_layers
-from napari_followup.recipe import Fam, Lafm, Recipe
+from napari_followup.recipe import Fam, Lafm, Quantile, Recipe
 from napari_followup.results import Cancelled
 from napari_followup.slicing import Slicing
 
@@ -244,3 +244,40 @@ def test_planes_that_were_not_examined_are_empty_in_the_layers(tiny_model: Path)
     assert np.isfinite(score).all(axis=(0, 1, 3)).nonzero()[0].tolist() == [4, 5]
     assert np.isnan(score[:, :, 6:]).all()
     assert found.notes[0].startswith("planes 4 to 5 across y were examined")
+
+
+POOLED = Recipe(
+    options={"noise_levels": (250,), "draws": 1, "sampling_steps": 2},
+    threshold=Quantile(q=0.6, per="dataset"),
+)
+
+
+def test_a_threshold_of_the_data_set_is_drawn_by_all_subjects_of_a_layer(
+    tiny_model: Path, series: np.ndarray
+) -> None:
+    cohort = np.stack([series, np.full_like(series, np.nan), series[:, ::-1] * 3, series**2])
+    seen: list[tuple[str, int, int]] = []
+    source = source_of(Image(cohort), axes="svyx")
+    report = Report(lambda *line: seen.append(line), interval=0)
+
+    found = detect_layers(source, str(tiny_model), POOLED, device="cpu", report=report)
+
+    there = [each for each in found.detections if each is not None]
+    height = np.quantile(np.concatenate([each.score for each in there]), 0.6)
+    assert 0 < height < 1
+    assert found.detections[1] is None
+    assert "subject-0001 was left out" in found.notes[0]
+    assert found.provenance["pooled_series"] == 3
+    assert found.provenance["threshold"] == pytest.approx(height)
+    for each in there:
+        np.testing.assert_array_equal(each.mask, each.score >= np.float32(height))
+    assert ("Cutting all subjects at one threshold", 0, 0) in seen
+    assert any(phase == "Detecting, subject 3 of 4" for phase, *_ in seen)
+
+
+def test_a_single_subject_is_said_to_be_alone_with_its_threshold(
+    tiny_model: Path, series: np.ndarray
+) -> None:
+    found = detect_layers(source_of(Image(series)), str(tiny_model), POOLED, device="cpu")
+
+    assert any("taken from this one alone" in note for note in found.notes)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_followup.methods import method_recipe
 from napari_followup.recipe import Lafm, Recipe, Yen
 from napari_followup.slicing import Slicing
 
@@ -621,7 +623,7 @@ def test_presets_fill_the_form_and_the_form_names_the_preset(
     assert widget.preset.currentText() == "as set below"
     widget.form.median.setValue(5)
     assert widget.preset.currentText() == "published"
-    widget.form.options_form.noise_levels.setText("none")
+    widget.form.options_form.controls["noise_levels"].setText("none")
     widget.form.changed.emit()
     assert widget.preset.currentText() == "as set below"
     widget.preset.setCurrentText("default")
@@ -671,3 +673,87 @@ def test_planes_can_be_chosen_of_volumes_only(
     widget.layer = viewer.layers["scan"]
     assert planes.isHidden()
     assert widget.series.slicing is None
+
+
+def test_a_model_of_another_method_shows_its_options_and_finds_with_them(
+    open_widget: Open, tiny_andi_model: Path, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    widget.model = str(tiny_andi_model)
+    controls = widget.form.options_form.controls
+    assert list(controls) == ["first_step", "last_step", "stride", "noise", "mean", "floor"]
+    assert widget.preset.currentText() == "default"
+    assert widget.recipe == method_recipe("andi")
+    controls["stride"].setValue(50)
+    controls["mean"].setCurrentText("arithmetic")
+    assert widget.preset.currentText() == "as set below"
+    finish(qtbot, widget, widget.button.click)
+
+    assert widget.error == ""
+    assert [layer.name for layer in viewer.layers] == ["scan", "scan score", "scan mask"]
+    provenance = viewer.layers["scan score"].metadata["followup"]["provenance"]
+    assert provenance["method"] == "andi"
+    assert provenance["recipe"]["options"] == {"stride": 50, "mean": "arithmetic"}
+
+
+def test_models_of_several_methods_are_used_in_turn(
+    open_widget: Open,
+    tiny_model: Path,
+    tiny_andi_model: Path,
+    tiny_cddpm_model: Path,
+    series: np.ndarray,
+    qtbot: Any,
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    used = []
+    for model in (tiny_cddpm_model, tiny_andi_model, tiny_model, tiny_andi_model):
+        widget.model = str(model)
+        finish(qtbot, widget)
+        assert widget.error == ""
+        about = viewer.layers["scan score"].metadata["followup"]["provenance"]
+        assert about["recipe_name"] == "default"
+        used.append((about["method"], next(iter(about["recipe"]["options"]))))
+
+    steps, levels = ("andi", "stride"), "noise_levels"
+    assert used == [("cddpm", levels), steps, ("sdm", levels), steps]
+
+
+def test_a_recipe_that_the_model_cannot_follow_is_refused_before_a_run(
+    open_widget: Open, doors: Any, header_of: Callable[..., Path], series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    widget.model = str(header_of("andi"))
+    widget.recipe = Recipe()
+    finish(qtbot, widget)
+
+    assert "ANDi gives no healthy image to compare with" in widget.error
+    assert widget.job.status.text() == widget.error
+    assert not doors.loaded
+
+
+def test_a_recipe_of_another_method_is_not_remembered_for_this_model(
+    open_widget: Open, doors: Any, kept: SimpleNamespace, header_of: Callable[..., Path]
+) -> None:
+    kept.recipe = json.dumps(Recipe(options={"draws": 3}).as_dict())
+    kept.model = str(header_of("disyre"))
+    _, widget = open_widget(NAME)
+
+    assert widget.recipe == method_recipe("disyre")
+    assert "its default one was taken" in widget.recipes.note.text()
+    assert not widget.recipes.note.isHidden()
+    widget.model = str(header_of("sdm"))
+    assert widget.recipe == Recipe.default()
+
+
+def test_a_recipe_of_the_model_s_method_is_remembered(
+    open_widget: Open, doors: Any, kept: SimpleNamespace, header_of: Callable[..., Path]
+) -> None:
+    mine = replace(method_recipe("andi"), options={"stride": 25})
+    kept.recipe, kept.model = json.dumps(mine.as_dict()), str(header_of("andi"))
+    _, widget = open_widget(NAME)
+
+    assert widget.recipe == mine
+    assert widget.preset.currentText() == "as set below"
+    assert widget.remembered.recipe == kept.recipe
+    widget.reset_button.click()
+    assert widget.recipe == widget.recipes.facts.recipes["default"]

@@ -156,3 +156,25 @@ def test_no_model_at_all_is_said(
     qtbot.addWidget(combo)
 
     assert (combo.currentText(), combo.chosen) == ("no model yet", "")
+
+
+def test_each_choice_is_told_once_and_never_while_the_list_is_filled(
+    combo: ModelCombo, folder: Path, tiny_model: Path
+) -> None:
+    told: list[str] = []
+    combo.model_changed.connect(lambda: told.append(combo.chosen))
+    combo.fill(str(folder), combo.chosen)
+    assert told == [combo.chosen]
+    combo.chosen = str(tiny_model)
+    assert told[1:] == [str(tiny_model)]
+
+    combo.setCurrentIndex(combo.findData(CHOOSE))  # no model, but the way to a file
+    assert len(told) == 2
+
+
+def test_a_file_that_may_have_been_replaced_is_told_of(combo: ModelCombo) -> None:
+    told: list[str] = []
+    combo.model_changed.connect(lambda: told.append(combo.chosen))
+    combo.refresh()
+
+    assert told == [combo.chosen]

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 
 from napari_followup.plugin.choice_form import ChoiceForm
+from napari_followup.plugin.method_options import OPTIONS
+from napari_followup.plugin.method_recipes import RECIPES as OWN_RECIPES
+from napari_followup.plugin.model_facts import ModelFacts
 from napari_followup.plugin.recipe_form import OptionsForm, RecipeForm, kinds_of, with_options
 from napari_followup.recipe import (
     Fam,
@@ -34,6 +37,7 @@ RECIPES = [
     Recipe.temporal(),
     Recipe(imputed_references=True),
     Recipe(median=3, volume_median=True, smallest=12.5),
+    Recipe(erosion=2, smallest=4.0, dilation=1),
     *(Recipe(score=kind()) for kind in kinds_of(Score) if kind),
     *(Recipe(fusion=kind()) for kind in kinds_of(Fusion) if kind),
     *(Recipe(threshold=kind()) for kind in kinds_of(Threshold) if kind),
@@ -54,7 +58,7 @@ def test_controls_change_the_recipe(qtbot: Any) -> None:
     qtbot.addWidget(form)
     changes: list[int] = []
     form.changed.connect(lambda: changes.append(1))
-    form.options_form.draws.setValue(3)
+    form.options_form.controls["draws"].setValue(3)
     form.fusion.value = None
     form.threshold.value = Fixed(value=0.25)
     form.median.setValue(3)
@@ -79,9 +83,9 @@ def test_what_is_left_empty_is_left_to_the_model(qtbot: Any) -> None:
 
 
 def test_noise_levels_that_are_no_steps_are_refused(qtbot: Any) -> None:
-    form = OptionsForm()
+    form = OptionsForm(OPTIONS["sdm"])
     qtbot.addWidget(form)
-    form.noise_levels.setText("250, high")
+    form.controls["noise_levels"].setText("250, high")
 
     with pytest.raises(ValueError, match="noise levels: got '250, high'"):
         _ = form.options
@@ -124,6 +128,86 @@ def test_the_temporal_residual_goes_by_no_noise_levels(qtbot: Any) -> None:
     assert isinstance(form.recipe.score, Temporal)
     form.recipe = Recipe.default()
     assert not form.options_form.isHidden()
+
+
+@pytest.mark.parametrize("method", sorted(OWN_RECIPES))
+def test_the_recipes_of_every_method_come_out_as_they_went_in(qtbot: Any, method: str) -> None:
+    form = RecipeForm(Recipe(), ModelFacts(method=method, recipes=OWN_RECIPES[method]))
+    qtbot.addWidget(form)
+    for recipe in OWN_RECIPES[method].values():
+        form.recipe = recipe
+
+        assert form.recipe == recipe
+        assert form.recipe.as_dict() == recipe.as_dict()
+
+
+@pytest.mark.parametrize("method", sorted(OWN_RECIPES))
+def test_every_option_of_a_method_has_a_control_that_is_explained(qtbot: Any, method: str) -> None:
+    form = OptionsForm(OPTIONS[method])
+    qtbot.addWidget(form)
+
+    assert list(form.controls) == [option.name for option in OPTIONS[method]]
+    assert all("Default: " in control.toolTip() for control in form.controls.values())
+    assert form.options == {}
+
+
+def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
+    form = OptionsForm(OPTIONS["andi"])
+    qtbot.addWidget(form)
+    form.controls["stride"].setValue(1)
+    form.controls["mean"].setCurrentText("geometric")
+    assert form.options == {}
+
+    form.controls["mean"].setCurrentText("arithmetic")
+    form.controls["floor"].setText("1e-9")
+    assert form.options == {"mean": "arithmetic", "floor": 1e-9}
+    form.options = {"stride": 1}  # a recipe that says it keeps it
+    assert form.options == {"stride": 1}
+
+
+def test_another_method_brings_its_own_controls(qtbot: Any) -> None:
+    form = OptionsForm(OPTIONS["sdm"])
+    qtbot.addWidget(form)
+    form.options = {"draws": 4}
+    form.ask(OPTIONS["cddpm"])
+    assert form.options == {"draws": 4}
+    assert form.controls["draws"].value() == 4
+    form.ask(OPTIONS["disyre"])
+
+    assert list(form.controls) == ["step_size", "single_step"]
+    assert form.options == {"draws": 4}  # which a check refuses
+    form.options = {"single_step": 30}
+    assert form.controls["single_step"].value() == 30
+
+
+def test_the_method_may_change_while_something_is_typed(qtbot: Any) -> None:
+    form = OptionsForm(OPTIONS["sdm"])
+    qtbot.addWidget(form)
+    form.changed.connect(lambda: form.options)
+    with qtbot.waitExposed(form):
+        form.show()
+    form.controls["noise_levels"].setFocus()
+    qtbot.keyClicks(form.controls["noise_levels"], "50")
+    form.ask(OPTIONS["andi"])
+
+    assert form.options == {}
+    assert list(form.controls) == [option.name for option in OPTIONS["andi"]]
+
+
+def test_a_form_follows_what_a_model_can_do(qtbot: Any) -> None:
+    form = RecipeForm(Recipe.default())
+    qtbot.addWidget(form)
+    andi = ModelFacts(method="andi", recipes=OWN_RECIPES["andi"], gives=frozenset({"score"}))
+    form.follow(andi)
+    form.recipe = andi.recipes["default"]
+    model: Any = form.score.kind.model()
+    able = [
+        form.score.kind.itemText(n) for n in range(model.rowCount()) if model.item(n).isEnabled()
+    ]
+
+    assert able == ["the method's own"]
+    assert form.options_form.controls["stride"].value() == 5
+    assert form.recipe == andi.recipes["default"]
 
 
 @dataclass(frozen=True, kw_only=True)

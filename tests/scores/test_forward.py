@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.scores.forward import ForwardErrors, chosen_quantile
+from napari_followup.scores.forward import ForwardErrors, chosen_quantile, healthy_boundary
 
 
 def stored(images: Tensor, guided: Tensor, unguided: Tensor) -> tuple[list[int], Tensor, Tensor]:
@@ -58,6 +58,15 @@ def test_the_map_ends_before_the_step_that_parts_the_errors_most(end: int) -> No
     assert errors.score().item() == pytest.approx(sum(squares) / len(squares))
 
 
+def test_the_mean_is_of_all_steps_whatever_parts_the_errors() -> None:
+    errors = ForwardErrors(torch.zeros(1, 2, 1, 1))
+    for guided in (1.0, 3.0):
+        pair = torch.tensor([guided, 2 * guided]).view(1, 2, 1, 1)
+        errors.add(pair, pair)
+
+    assert errors.mean().item() == pytest.approx((1 + 4 + 9 + 36) / 4)
+
+
 def test_images_do_not_share_their_end_step() -> None:
     images = torch.zeros(2, 1, 1, 1)
     errors = ForwardErrors(images)
@@ -88,3 +97,26 @@ def test_quantiles_are_those_of_algorithm_1() -> None:
         expected.append(grid[index])
 
     np.testing.assert_allclose(chosen_quantile(largest, most).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_boundary_is_as_right_as_any_can_be(seed: int) -> None:
+    torch.manual_seed(seed)
+    is_healthy = torch.rand(30) < 0.5
+    similarity = (0.8 + 0.1 * torch.randn(30) + 0.1 * is_healthy).double()
+
+    def right(boundary: float) -> int:
+        return int(((similarity >= boundary) == is_healthy).sum())
+
+    found = healthy_boundary(similarity, is_healthy)
+
+    tried = np.linspace(0, 2, 20001)
+    assert right(found) == max(right(boundary) for boundary in tried)
+    assert not any(right(boundary) >= right(found) for boundary in tried[tried > found + 0.2])
+
+
+def test_the_boundary_lies_in_the_middle_between_those_that_can_be_told_apart() -> None:
+    similarity = torch.tensor([0.9, 0.5, 0.8, 0.6])
+    is_healthy = torch.tensor([True, False, True, False])
+
+    assert healthy_boundary(similarity, is_healthy) == pytest.approx(0.7)

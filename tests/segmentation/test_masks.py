@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from napari_followup.segmentation.masks import (
-    confirmed_by,
+    confirmed_at,
+    dilated,
     grown_mask,
     mask_at,
     without_small,
@@ -63,12 +64,14 @@ def test_what_is_given_an_array_writes_into_it_visit_by_visit() -> None:
         return zip(*arrays, strict=True)
 
     found = grown_mask(scores, 0.5, 0.95, out=mask, walk=walk)
-    confirmed_by(found, scores, out=mask, walk=walk)
+    confirmed_at(found, scores, 0.6, out=mask, walk=walk)
     without_small(mask, 2, out=mask, walk=walk)
+    dilated(mask, 1, out=mask, walk=walk)
 
     assert found is mask
-    assert len(walked) == 5
-    expected = without_small(confirmed_by(grown_mask(scores, 0.5, 0.95), scores), 2)
+    assert len(walked) == 4
+    kept = without_small(confirmed_at(grown_mask(scores, 0.5, 0.95), scores, 0.6), 2)
+    expected = dilated(kept, 1)
     np.testing.assert_array_equal(mask, expected)
 
 
@@ -77,31 +80,68 @@ def test_an_empty_map_has_no_region(high: float) -> None:
     assert not grown_mask(np.zeros((1, 1, 4, 4)), low=0.3, high=high).any()
 
 
-def test_pixel_distance_confirms_what_stands_out_inside_the_mask() -> None:
-    mask = np.zeros((1, 1, 16, 16), bool)
-    mask[0, 0, :8] = True
-    distance = np.full(mask.shape, 0.05, np.float32)
-    distance[0, 0, 2:4, 2:6] = 0.9
-    distance[0, 0, 12:] = 0.9  # outside the mask
+def test_what_is_confirmed_reaches_the_height_inside_the_mask() -> None:
+    mask = np.array([True, True, False, True, True]).reshape(1, 1, 1, 5)
+    distance = np.array([0.9, 0.4, 0.9, NAN, 0.5]).reshape(mask.shape)
 
-    found = confirmed_by(mask, distance)
+    found = confirmed_at(mask, distance, 0.5)
 
-    assert np.argwhere(found).tolist() == np.argwhere(distance[:, :, :8] > 0.5).tolist()
+    assert found.ravel().tolist() == [True, False, False, False, True]
+    assert not confirmed_at(mask, distance, np.inf).any()
 
 
-def test_an_empty_mask_stays_empty() -> None:
-    assert not confirmed_by(np.zeros((1, 1, 4, 4), bool), np.random.rand(1, 1, 4, 4)).any()
+def test_heights_may_differ_from_pixel_to_pixel() -> None:
+    assert mask_at(np.array([0.4, 0.4, 0.4]), np.array([0.3, 0.5, NAN])).tolist() == [
+        True,
+        False,
+        False,
+    ]
 
 
-def test_a_missing_visit_does_not_change_what_is_confirmed_in_the_others() -> None:
-    rng = np.random.default_rng(0)
-    distance = rng.random((2, 1, 16, 16)).astype(np.float32) ** 4
-    mask = distance > 0.1
-    missing = np.full((6, 1, 16, 16), NAN, np.float32)
+@pytest.mark.parametrize("width", [0, 1, 2, 4])
+def test_a_mask_grows_by_steps_within_its_plane_and_visit(width: int) -> None:
+    mask = np.random.default_rng(width).random((2, 3, 9, 7)) > 0.97
+    mask[1, 1] = False
 
-    found = confirmed_by(
-        np.concatenate([mask, np.zeros(missing.shape, bool)]), np.concatenate([distance, missing])
-    )
+    found = dilated(mask, width)
 
-    np.testing.assert_array_equal(found[:2], confirmed_by(mask, distance))
-    assert not found[2:].any()
+    expected = np.zeros_like(mask)
+    for visit, z, y, x in np.ndindex(mask.shape):
+        expected[visit, z, y, x] = any(
+            abs(y - row) + abs(x - column) <= width for row, column in np.argwhere(mask[visit, z])
+        )
+    np.testing.assert_array_equal(found, expected)
+    assert dilated(mask, width, out=mask) is mask
+    np.testing.assert_array_equal(mask, expected)
+
+
+def parts_of(mask: np.ndarray, reach: int) -> list[set[tuple[int, ...]]]:
+    """Collect pixels that hold together, one by one; a step changes each place by `reach`."""
+    left, parts = {tuple(place) for place in np.argwhere(mask)}, []
+    while left:
+        part = edge = {left.pop()}
+        while edge:
+            edge = {
+                place
+                for place in left
+                if any(max(abs(np.subtract(place, other))) <= reach for other in edge)
+            }
+            left -= edge
+            part = part | edge
+        parts.append(part)
+    return parts
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_small_parts_are_those_of_a_plane_or_of_a_volume_by_corners(depth: int) -> None:
+    mask = np.random.default_rng(depth).random((2, depth, 12, 12)) > (0.8 if depth == 1 else 0.92)
+
+    found = without_small(mask, 4)
+
+    expected = np.zeros_like(mask)
+    for visit, kept in zip(mask, expected, strict=True):
+        for part in parts_of(visit, 1):
+            if len(part) >= 4:
+                kept[tuple(np.transpose(list(part)))] = True
+    assert 0 < expected.sum() < mask.sum()
+    np.testing.assert_array_equal(found, expected)

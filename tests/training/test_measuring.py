@@ -40,3 +40,14 @@ def test_measuring_can_be_stopped(
 
     with pytest.raises(Cancelled, match="enough"):
         measured(replace(tiny_bundle, own_recipe=tiny_recipe), subjects, before)
+
+
+def test_what_only_trained_weights_can_tell_is_measured_first(
+    tiny_anofpdm: ModelBundle, cohort: list[VisitStack]
+) -> None:
+    subjects = cohort_of(cohort, tiny_anofpdm.build(), TrainingPlan(steps=1), None)
+
+    bundle, _ = measured(tiny_anofpdm, subjects, lambda share: None)
+
+    assert bundle.config["largest_difference"] > 0
+    assert bundle.recipe.score_key in bundle.healthy

@@ -20,13 +20,14 @@ from napari_followup.cli import (
     detect,
     evaluate,
     impute,
+    study,
     synthesize,
     train,
 )
 
 __all__ = ["main", "parser"]
 
-COMMANDS = (demo, align, change, detect, impute, train, synthesize, evaluate, bundle)
+COMMANDS = (demo, align, change, detect, impute, train, synthesize, evaluate, study, bundle)
 EXPECTED = (OSError, ValueError, TypeError, ImportError, MemoryError)
 
 

@@ -115,6 +115,7 @@ def _calibrate(args: argparse.Namespace) -> None:
     recipe = recipe_named(args.recipe, bundle)
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
+    bundle = _refined(bundle, stacks, device, args.seed)
     if args.own or args.choose:
         bundle = replace(bundle, own_recipe=recipe)
     if args.choose:
@@ -125,6 +126,19 @@ def _calibrate(args: argparse.Namespace) -> None:
     height = model.healthy[recipe.score_key].height(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")
+
+
+def _refined(
+    bundle: ModelBundle, stacks: Sequence[VisitStack], device: str, seed: int
+) -> ModelBundle:
+    """Measure what the configuration leaves to trained weights, and print it."""
+    from napari_followup.training.refining import refined
+
+    fitted = refined(bundle, stacks, device=device, seed=seed)
+    if fitted is not bundle:
+        values = {name: fitted.config[name] for name in fitted.build().refined_fields}
+        print("measured: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+    return fitted
 
 
 def _with_best_recipe(

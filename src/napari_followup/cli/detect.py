@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_followup.cli.files import (
     detection_rows,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from napari_followup.results import Detection
     from napari_followup.stack import VisitStack
 
+    Result = tuple[Path, Callable[[], Detection]]
+    """The file of a series, and what makes its detection or raises what went wrong."""
+
 __all__ = ["add_parser", "run"]
 
 FORMATS = ("nifti", "ome-tiff", "ome-zarr", "npz")
@@ -53,8 +57,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "NIfTI files, or with --format, SUBJECT_mask, _score and _healthy on the grid of the "
         "series, with SUBJECT_visits.csv and SUBJECT_provenance.json. Planes that were not looked "
         "at are NaN, and 0 in the mask. Files of these names in --out are replaced; the last line "
-        "says which. A series that fails is named on stderr and does not stop the others; the exit "
-        "code is then 1.",
+        "says which. Results come once all series were examined if the recipe's threshold is one "
+        "for all. A series that fails is named on stderr and stops no other; exit code 1.",
     )
     output = parser.add_mutually_exclusive_group()
     for form, text in ((True, "TIFFs beside the .npz"), (False, "the .npz alone")):
@@ -89,7 +93,6 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 def run(args: argparse.Namespace) -> int:
     """Detect in every series, one after another."""
     from napari_followup.bundle import load_bundle
-    from napari_followup.detect import detect
     from napari_followup.device import choose_device
 
     planes, bundle = planes_chosen(args), load_bundle(args.model)
@@ -100,14 +103,14 @@ def run(args: argparse.Namespace) -> int:
     before = files_there(args.out)
     taken: set[str] = set()
     failed = 0
-    for source, stack in _series(args):
+    settings = {"device": args.device, "seed": args.seed, "planes": planes}
+    results = _together if recipe.is_pooled else _one_by_one
+    for source, make in results(args, bundle, recipe, settings):
         start = time.monotonic()
         try:
-            if isinstance(stack, Exception):
-                raise stack
-            found = detect(stack, bundle, recipe, device=args.device, seed=args.seed, planes=planes)
+            found = make()
             args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
-            _write(args, source, file_stem(stack.subject, taken), found)
+            _write(args, source, file_stem(found.stack.subject, taken), found)
         except FAILURES as error:
             if args.debug:
                 raise
@@ -126,6 +129,46 @@ def run(args: argparse.Namespace) -> int:
     if replaced := replaced_line(args.out, before):
         print(replaced)
     return int(failed > 0)
+
+
+def _one_by_one(
+    args: argparse.Namespace, bundle: ModelBundle, recipe: Recipe, settings: dict[str, Any]
+) -> Iterator[Result]:
+    """Every series by itself."""
+    from napari_followup.detect import detect
+
+    run = partial(detect, bundle=bundle, recipe=recipe, **settings)
+    for source, stack in _series(args):
+        make = _fail if isinstance(stack, Exception) else run
+        yield source, partial(make, stack)
+
+
+def _together(
+    args: argparse.Namespace, bundle: ModelBundle, recipe: Recipe, settings: dict[str, Any]
+) -> Iterator[Result]:
+    """All series, cut at one threshold once the last of them was examined."""
+    from napari_followup.cohorts import Cohort
+
+    cohort, sources = Cohort(bundle, recipe, **settings), []
+    for source, stack in _series(args):
+        start = time.monotonic()
+        try:
+            if isinstance(stack, Exception):
+                raise stack
+            cohort.add(stack)
+        except FAILURES as error:
+            yield source, partial(_fail, error)
+            continue
+        sources.append(source)
+        print(f"{stack.subject}: examined ({time.monotonic() - start:.1f} s)", flush=True)
+    if sources:
+        print(f"One threshold for {len(sources)} series; results are written now", flush=True)
+    for source in sources:
+        yield source, cohort.cut
+
+
+def _fail(error: Any) -> NoReturn:
+    raise error
 
 
 def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) -> None:

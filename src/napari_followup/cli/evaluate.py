@@ -25,12 +25,20 @@ from napari_followup.cli.options import (
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.evaluation.cases import Case
-    from napari_followup.evaluation.detection import Row
+    from napari_followup.evaluation.baselines import Components
+    from napari_followup.evaluation.rows import Row
+    from napari_followup.recipe import Recipe
+    from napari_followup.stack import VisitStack
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "components_of", "run"]
 
-ROWS = ("default", "published", "yen", "fam", "pca", "ceiling", "thesis")
+SHORT = {  # rows of the model
+    "default recipe": "default",
+    "published recipe": "published",
+    "pixel distance + Yen": "yen",
+    "FAM + Yen, no fusion": "fam",
+}
+ROWS = (*SHORT.values(), "pca", "ceiling", "thesis")
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
@@ -67,8 +75,14 @@ def _add_detection(questions: Subcommands, shared: argparse.ArgumentParser) -> N
     detection.add_argument(
         "--healthy", type=int, help="healthy patients (default: all that remain)"
     )
-    detection.add_argument(
+    drawn = detection.add_mutually_exclusive_group()
+    drawn.add_argument(
         "--extra", action="store_true", help="other anomalies, which nothing was chosen for"
+    )
+    drawn.add_argument(
+        "--generic",
+        action="store_true",
+        help="blobs and patches for images that are no starmen, your own cohort for one",
     )
     detection.add_argument(
         "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="to compare (default: all)"
@@ -135,50 +149,77 @@ def _provenance(args: argparse.Namespace, bundle: ModelBundle) -> dict[str, Any]
 
 
 def _detection(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:
-    from napari_followup.evaluation.cases import EXTRA_KINDS, KINDS, make_cases
+    from napari_followup.evaluation.cases import EXTRA_KINDS, GENERIC_KINDS, KINDS, make_cases
     from napari_followup.evaluation.detection import THESIS, evaluate_detection
     from napari_followup.evaluation.report import detection_table
 
-    kinds = EXTRA_KINDS if args.extra else KINDS
+    kinds = EXTRA_KINDS if args.extra else GENERIC_KINDS if args.generic else KINDS
     stacks = read_data(args.data, args.split)
     cases = make_cases(stacks, kinds, patients=args.patients, healthy=args.healthy, seed=args.seed)
-    rows = _rows(args, bundle)
+    rows, notes = _rows(args, bundle)
     figures = evaluate_detection(
         cases, bundle, rows, device=args.device, seed=args.seed, on_step=countdown("patient")
     )
     counts = ", ".join(f"{number} {kind}" for kind, number in figures[0].patients.items())
-    if "thesis" in args.rows and not args.extra:
+    if "thesis" in args.rows and kinds is KINDS:
         figures.append(THESIS)
-    name = "detection_extra" if args.extra else "detection"
+    name = f"detection{'_extra' * args.extra}{'_generic' * args.generic}"
     text = f"{detection_table(figures)}\n\nPatients: {counts}. All but the l1-ratio in per cent."
-    notes = [f"{row.name}: {note}" for row in figures for note in row.notes]
+    notes += [f"{row.name}: {note}" for row in figures for note in row.notes]
     text = "\n".join([text, *notes])
     yield Report(
         name=name, title="Detection", text=text, figures=figures, about={"patients": counts}
     )
 
 
-def _rows(args: argparse.Namespace, bundle: ModelBundle) -> list[Row]:
-    """Make the rows asked for."""
-    from napari_followup.evaluation.detection import baseline_rows, ceiling_rows, model_rows
-    from napari_followup.recipe import Recipe
+def _rows(args: argparse.Namespace, bundle: ModelBundle) -> tuple[list[Row], list[str]]:
+    """Make the rows asked for, and say which of them this model or these data cannot give."""
+    from napari_followup.evaluation.row_judging import usable
+    from napari_followup.evaluation.rows import model_rows
 
     default = recipe_named(args.recipe, bundle)
-    chosen = dict(zip(("default", "published", "yen", "fam"), model_rows(default), strict=True))
-    rows = [row for name, row in chosen.items() if name in args.rows]
-    if {"pca", "ceiling"} & set(args.rows):
+    names = {short: name for name, short in SHORT.items() if short in args.rows}
+    wanted = [row for row in model_rows(bundle, default) if row.name in names.values()]
+    trial = [row for row in wanted if row.name == names.get("default")]  # an error, if it is one
+    kept, notes = usable([row for row in wanted if row not in trial], bundle)
+    if "published" in names and "published" not in bundle.recipes:
+        notes.insert(0, f"{names['published']}: left out, method {bundle.method!r} has none")
+    more, others = _learned_rows(args, bundle, default)
+    notes += others
+    if not (rows := [*trial, *kept, *more]):
+        why = "; ".join(notes) or "the thesis' figures stand beside others"
+        raise ValueError(f"rows: nothing to measure; {why}")
+    return rows, notes
+
+
+def _learned_rows(
+    args: argparse.Namespace, bundle: ModelBundle, default: Recipe
+) -> tuple[list[Row], list[str]]:
+    """Rows that need healthy subjects to learn from, where the data have them."""
+    from napari_followup.evaluation.cases import healthy_cases
+    from napari_followup.evaluation.row_judging import ceiling_rows, usable
+    from napari_followup.evaluation.rows import baseline_rows, ceilings
+
+    wanted = [name for name in ("pca", "ceiling") if name in args.rows]
+    if not wanted:
+        return [], []
+    try:
         training = read_data(args.data, args.training_split)
-        if "pca" in args.rows:
-            rows += baseline_rows(_components(training, bundle))
-        if "ceiling" in args.rows:
-            recipes = {"default recipe": default, "published recipe": Recipe.published()}
-            rows += ceiling_rows(bundle, recipes, _healthy_cases(training[:50]))
-    if not rows:
-        raise ValueError("rows: nothing to measure; the thesis' figures stand beside others")
-    return rows
+    except ValueError as error:
+        return [], [f"{' and '.join(wanted)}: left out, {error}"]
+    rows, notes = [], []
+    if "pca" in wanted:
+        rows += baseline_rows(components_of(training, bundle))
+    if "ceiling" in wanted:
+        named = {"default recipe": default, "published recipe": bundle.recipes.get("published")}
+        recipes = {name: recipe for name, recipe in named.items() if recipe is not None}
+        rows += ceiling_rows(bundle, recipes, healthy_cases(training[:50]))
+        notes = usable(ceilings(recipes), bundle)[1]
+    return rows, notes
 
 
-def _components(training: list[Any], bundle: ModelBundle) -> Any:
+def components_of(training: list[VisitStack], bundle: ModelBundle) -> Components:
+    """Principal components of healthy series, as a model would see them."""
     import torch
 
     from napari_followup.evaluation.baselines import fit_components
@@ -187,12 +228,6 @@ def _components(training: list[Any], bundle: ModelBundle) -> Any:
     device = torch.device("cpu")
     planes = [prepare(stack, bundle, device).visits.planes for stack in training]
     return fit_components(torch.cat(planes))
-
-
-def _healthy_cases(stacks: list[Any]) -> list[Case]:
-    from napari_followup.evaluation.cases import make_cases
-
-    return make_cases(stacks, (), patients=1)
 
 
 def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:

@@ -2,14 +2,13 @@
 
 Behrendt (2026), Sec. 3.4, throughout: a network sees a noised plane and predicts the clean one,
 with the mean absolute error. Predicting the noise with the mean squared error is the older way (Ho
-et al. 2020). The settings come as a method's configuration, which has `noise`, `steps`,
-`beta_range`, `prediction`, `loss`, `corruption`, `step_power` and `value_range`.
+et al. 2020).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,18 +16,48 @@ from torch import Tensor
 from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.process import add_noise, clean_from_noise
-from napari_followup.diffusion.schedule import abar_at
+from napari_followup.diffusion.schedule import abar_at, check_betas
 from napari_followup.diffusion.steps import draw_steps
 
 __all__ = [
+    "DenoisingConfig",
     "NoisedPlanes",
-    "check_levels",
-    "check_noising",
-    "check_use",
+    "check_target",
     "clean_planes",
     "error_map",
     "noised_planes",
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisingConfig:
+    """A U-Net, its noise and its training target (defaults: Behrendt 2026, Sec. 8.2, 4.2).
+
+    The text leaves open where its U-Net attends: here it is the coarsest level, and the middle.
+    Levels are resampled by residual blocks, as in Dhariwal & Nichol (2021), which it follows.
+    """
+
+    modalities: int = 1
+    image_size: tuple[int, int] = (96, 96)  # (y, x) in pixels
+    value_range: tuple[float, float] = (0.0, 1.0)  # part of what a noise level means
+    channels: tuple[int, ...] = (128, 128, 256)
+    blocks: int = 3
+    attention: tuple[int, ...] = (2,)
+    unshuffle: int = 1
+    residual_resampling: bool = True
+    condition_features: int = 128
+    dropout: float = 0.0
+    noise: str = "simplex"  # or "gaussian"
+    steps: int = 1000
+    beta_range: tuple[float, float] = (1e-4, 2e-2)
+    prediction: Literal["noise", "clean"] = "clean"
+    loss: Literal["l1", "l2"] = "l1"
+    corruption: float = 0.0  # share of training images that are spoilt before they are noised
+    step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
+
+    def __post_init__(self) -> None:
+        check_target(self)
+        noise_named(self.noise)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,45 +74,25 @@ class NoisedPlanes:
     steps: Tensor
 
 
-def check_noising(config: Any) -> None:
-    """Check a configuration's schedule, noise and target.
+def check_target(config: Any) -> None:
+    """Check a configuration's schedule and target.
+
+    Parameters
+    ----------
+    config
+        `beta_range`, `corruption` and `prediction`.
 
     Raises
     ------
     ValueError
         If one of them makes no sense, or two do not go together.
     """
-    low, high = config.beta_range
-    if not 0 < low < high < 1:
-        raise ValueError(f"beta_range must rise inside (0, 1), got {config.beta_range}")
-    noise_named(config.noise)
+    check_betas(config.beta_range)
     if config.corruption and config.prediction != "clean":
         raise ValueError(
             "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
             "that was added to it"
         )
-
-
-def check_use(noise_levels: tuple[int, ...], draws: int, sampling_steps: int) -> None:
-    """Check what a method is used with.
-
-    Raises
-    ------
-    ValueError
-        If there is no level, or a number below 1.
-    """
-    if not noise_levels or min(noise_levels) < 1:
-        raise ValueError(f"noise_levels must name steps from 1 up, got {noise_levels}")
-    if draws < 1 or sampling_steps < 1:
-        raise ValueError(
-            f"draws and sampling_steps must be at least 1, got {draws} and {sampling_steps}"
-        )
-
-
-def check_levels(noise_levels: tuple[int, ...], steps: int) -> None:
-    """Raise a ValueError if a noise level lies beyond a schedule of so many steps."""
-    if max(noise_levels) > steps:
-        raise ValueError(f"noise_levels: got {noise_levels}, this model knows steps 1 to {steps}")
 
 
 def noised_planes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["abar_at", "linear_schedule", "step_grid"]
+__all__ = ["abar_at", "check_betas", "linear_schedule", "step_grid"]
 
 
 def linear_schedule(steps: int, beta_range: tuple[float, float] = (1e-4, 2e-2)) -> Tensor:
@@ -32,6 +32,13 @@ def linear_schedule(steps: int, beta_range: tuple[float, float] = (1e-4, 2e-2)) 
     """
     betas = torch.linspace(*beta_range, steps, dtype=torch.float64)
     return torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, dim=0)])
+
+
+def check_betas(beta_range: tuple[float, float]) -> None:
+    """Raise a ValueError if the noise variances of the first and last step make no schedule."""
+    low, high = beta_range
+    if not 0 < low < high < 1:
+        raise ValueError(f"beta_range must rise inside (0, 1), got {beta_range}")
 
 
 def abar_at(abars: Tensor, steps: Tensor, like: Tensor) -> Tensor:

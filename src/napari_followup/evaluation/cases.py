@@ -5,36 +5,30 @@ No subject plays two parts, and the same subjects always play the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.evaluation.case import HEALTHY, Case
 from napari_followup.evaluation.extra_anomalies import EXTRA_ANOMALIES, add_extra_anomaly
 from napari_followup.stack import VisitStack
-from napari_followup.synthetic import add_anomaly
+from napari_followup.synthetic import add_anomaly, generic
 
-__all__ = ["EXTRA_KINDS", "HEALTHY", "KINDS", "Case", "make_cases"]
+__all__ = [
+    "EXTRA_KINDS",
+    "GENERIC_KINDS",
+    "HEALTHY",
+    "KINDS",
+    "Case",
+    "healthy_cases",
+    "make_cases",
+    "unused",
+]
 
-HEALTHY = "healthy"
 KINDS = ("growing_circle", "darker_circle", "darker_line")  # Dang (2025), Sec. 4.1
 EXTRA_KINDS = EXTRA_ANOMALIES
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Case:
-    """One subject in its part.
-
-    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
-    is the subject's position in the data, which its noise is seeded with.
-    """
-
-    kind: str
-    stack: VisitStack
-    healthy: VisitStack
-    truth: NDArray[np.bool_]
-    number: int
+GENERIC_KINDS = generic.GENERIC_ANOMALIES  # for images that look like no starman
 
 
 def make_cases(
@@ -52,7 +46,7 @@ def make_cases(
     stacks
         Healthy series, one a subject.
     kinds
-        Anomalies, of `synthetic.ANOMALIES` or `EXTRA_ANOMALIES`.
+        Anomalies, of `synthetic.ANOMALIES`, `EXTRA_KINDS` or `GENERIC_KINDS`.
     patients
         Subjects of each kind, taken from the end of `stacks`.
     healthy
@@ -86,6 +80,17 @@ def make_cases(
     return cases
 
 
+def healthy_cases(stacks: Sequence[VisitStack], first: int = 0) -> list[Case]:
+    """Cases of subjects that all stay healthy; their numbers count from `first`."""
+    return [_healthy_case(stack, first + number) for number, stack in enumerate(stacks)]
+
+
+def unused(stacks: Sequence[VisitStack], cases: Sequence[Case]) -> list[Case]:
+    """Subjects that play no part in `cases`, which `make_cases` made of `stacks`; healthy ones."""
+    taken = {case.number for case in cases}
+    return [_healthy_case(stack, n) for n, stack in enumerate(stacks) if n not in taken]
+
+
 def _remedy(subjects: int, kinds: int) -> str:
     most = (subjects - 1) // max(kinds, 1)
     if most < 1:
@@ -98,7 +103,12 @@ def _healthy_case(stack: VisitStack, number: int) -> Case:
     return Case(kind=HEALTHY, stack=stack, healthy=stack, truth=truth, number=number)
 
 
+def _drawing(kind: str) -> Callable[..., tuple[VisitStack, NDArray[np.bool_]]]:
+    if kind in GENERIC_KINDS:
+        return generic.draw
+    return add_extra_anomaly if kind in EXTRA_KINDS else add_anomaly
+
+
 def _sick_case(stack: VisitStack, kind: str, number: int, seed: int) -> Case:
-    draw = add_extra_anomaly if kind in EXTRA_KINDS else add_anomaly
-    sick, truth = draw(stack, kind, seed=seed + number)
+    sick, truth = _drawing(kind)(stack, kind, seed=seed + number)
     return Case(kind=kind, stack=sick, healthy=stack, truth=truth, number=number)

@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.reading.replacing import replacing
 
 if TYPE_CHECKING:
-    from napari_followup.evaluation.detection import DetectionFigures
+    from napari_followup.evaluation.detection_figures import DetectionFigures
     from napari_followup.evaluation.reconstruction import ReconstructionFigures
 
-__all__ = ["detection_table", "reconstruction_table", "replacing", "table", "write_report"]
+__all__ = [
+    "detection_table",
+    "number",
+    "reconstruction_table",
+    "replacing",
+    "table",
+    "write_report",
+]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -32,7 +39,8 @@ def _padded(line: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
 
 
-def _number(value: float, digits: int, factor: float = 1.0) -> str:
+def number(value: float, digits: int, factor: float = 1.0) -> str:
+    """Write a figure with so many digits, times a factor; a dash where there is none."""
     return "–" if math.isnan(value) else f"{factor * value:.{digits}f}"
 
 
@@ -55,15 +63,15 @@ def detection_table(figures: Sequence[DetectionFigures]) -> str:
 
 
 def _detection_row(row: DetectionFigures, kinds: Sequence[str]) -> list[str]:
-    low, high = (_number(end, 1, 100) for end in row.interval)
+    low, high = (number(end, 1, 100) for end in row.interval)
     return [
         row.name,
-        *(_number(row.mdice.get(kind, math.nan), 1, 100) for kind in kinds),
-        _number(row.mean_mdice, 1, 100),
+        *(number(row.mdice.get(kind, math.nan), 1, 100) for kind in kinds),
+        number(row.mean_mdice, 1, 100),
         "–" if low == "–" else f"{low} to {high}",
-        _number(row.false_positives, 4, 100),
-        *(_number(area, 1, 100) for area in (row.auroc, row.auprc, row.pixel_auprc)),
-        _number(row.l1_ratio, 1),
+        number(row.false_positives, 4, 100),
+        *(number(area, 1, 100) for area in (row.auroc, row.auprc, row.pixel_auprc)),
+        number(row.l1_ratio, 1),
     ]
 
 
@@ -73,9 +81,9 @@ def reconstruction_table(figures: Sequence[ReconstructionFigures]) -> str:
     rows = [
         [
             row.name,
-            *(_number(error, 2, 1000) for error in (row.l1, row.l2)),
-            _number(row.psnr, 2),
-            *(_number(share, 2, 100) for share in (row.ssim, row.ms_ssim)),
+            *(number(error, 2, 1000) for error in (row.l1, row.l2)),
+            number(row.psnr, 2),
+            *(number(share, 2, 100) for share in (row.ssim, row.ms_ssim)),
         ]
         for row in figures
     ]
@@ -99,7 +107,7 @@ def write_report(
     title, text
         Head and body of the markdown file.
     figures
-        Dataclasses of numbers; what is no number becomes null in the JSON.
+        Dataclasses or mappings of numbers; what is no number becomes null in the JSON.
     provenance
         Command, seed, model, data: stands in both files.
 
@@ -111,7 +119,7 @@ def write_report(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     said = "\n".join(f"- {key}: {value}" for key, value in provenance.items())
-    values = {"provenance": dict(provenance), "figures": [_plain(asdict(row)) for row in figures]}
+    values = {"provenance": dict(provenance), "figures": [_plain(_as_dict(row)) for row in figures]}
     contents = {
         folder / f"{name}.md": f"# {title}\n\n{text}\n\n{said}\n",
         folder / f"{name}.json": json.dumps(values, indent=1, ensure_ascii=False) + "\n",
@@ -120,6 +128,10 @@ def write_report(
         with replacing(path) as draft:
             draft.write_text(content, encoding="utf-8")
     return list(contents)
+
+
+def _as_dict(row: Any) -> dict[str, Any]:
+    return dict(row) if isinstance(row, Mapping) else asdict(row)
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ import torch
 from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device, fast_networks, inference
 from napari_followup.evaluation.prediction import Series, series_of
+from napari_followup.evaluation.timing import wait
 from napari_followup.gaps import DRAWS
 from napari_followup.impute import imputation
 from napari_followup.stack import VisitStack
@@ -119,14 +120,9 @@ def _seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> floa
     """Median time of a run, after one that does not count where there are several."""
     found = []
     for _ in range(repeats + (repeats > 1)):
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         run()
-        _wait(device)
+        wait(device)
         found.append(time.perf_counter() - start)
     return median(found[1:] if repeats > 1 else found)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_followup.recipe import Recipe
 
-__all__ = ["METHODS", "method_class", "method_presets", "method_recipe", "method_recipes"]
+__all__ = [
+    "METHODS",
+    "method_class",
+    "method_config",
+    "method_presets",
+    "method_recipe",
+    "method_recipes",
+    "tupled",
+]
 
 METHODS = {
     "andi": "napari_followup.methods.andi:ANDi",
@@ -113,6 +122,36 @@ def method_recipes(name: str) -> dict[str, Recipe]:
     module = _module(name)
     named = {"default": "DEFAULT_RECIPE", "published": "PUBLISHED_RECIPE"}
     return {key: getattr(module, own) for key, own in named.items() if hasattr(module, own)}
+
+
+def method_config(name: str, values: Mapping[str, Any]) -> Any:
+    """Read what JSON made of a method's configuration.
+
+    Parameters
+    ----------
+    name
+        One of `METHODS`.
+    values
+        Fields by name; lists are read as the tuples that they were.
+
+    Returns
+    -------
+    dataclass
+        Of the method's ``config_type``.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such method, or a value makes no sense.
+    TypeError
+        If the configuration has no such field.
+    """
+    return method_class(name).config_type(**tupled(values))
+
+
+def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn lists back into the tuples that they were before a file was written."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _module(name: str) -> Any:

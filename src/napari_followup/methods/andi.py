@@ -21,9 +21,9 @@ from napari_followup.diffusion.posterior import transition_deviation
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.pyramid import pyramid_noise
 from napari_followup.diffusion.sampling import draw_noise
-from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.steps import check_steps, draw_steps
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import HealthyHysteresis, Own, Recipe, Support, Yen
 from napari_followup.scores.steps import StepMean
@@ -64,9 +64,7 @@ class ANDiConfig:
     trained_steps: tuple[int, int] = (1, 1000)
 
     def __post_init__(self) -> None:
-        low, high = self.beta_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        check_betas(self.beta_range)
         check_steps("trained_steps", self.trained_steps, (1, self.steps))
 
 
@@ -82,8 +80,9 @@ COMPACT = ANDiConfig(
     trained_steps=(1, 300),
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-# Sec. 4.5; the paper then widens the mask by one voxel, which a recipe does not.
-PUBLISHED_RECIPE = Recipe(score=Own(), median=5, volume_median=True, threshold=Yen(pixel_too=False))
+PUBLISHED_RECIPE = Recipe(  # Sec. 4.5
+    score=Own(), median=5, volume_median=True, threshold=Yen(pixel_too=False), dilation=1
+)
 DEFAULT_RECIPE = Recipe(
     options={"stride": 5}, score=Own(), fusion=Support(), threshold=HealthyHysteresis()
 )
@@ -116,7 +115,7 @@ class ANDiOptions:
         return range(self.first_step, self.last_step, self.stride)
 
 
-class ANDi(nn.Module):
+class ANDi(nn.Module, Method):
     """U-Net that predicts what pyramid noise has been added to.
 
     Raises
@@ -129,6 +128,7 @@ class ANDi(nn.Module):
 
     config_type = ANDiConfig
     options_type = ANDiOptions
+    gives = frozenset({"score"})
     stages = ("denoise",)
     samples = "planes"
 
@@ -141,9 +141,9 @@ class ANDi(nn.Module):
         )
 
     @staticmethod
-    def fitted(config: ANDiConfig, samples: Tensor) -> ANDiConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: ANDiConfig, options: ANDiOptions) -> None:
+        """Raise a ValueError if a step lies beyond those that were trained."""
+        check_steps("options", (options.steps[0], options.steps[-1]), config.trained_steps)
 
     def clean(self, noised: Tensor, steps: Tensor) -> Tensor:
         """Predict the clean image, unclamped: clipping would take outliers away (Sec. 5.6).
@@ -193,8 +193,8 @@ class ANDi(nn.Module):
         ----------
         Algorithm 1, lines 3 to 9.
         """
+        self.check_options(self.config, options)
         wanted = options.steps
-        check_steps("options", (wanted[0], wanted[-1]), self.config.trained_steps)
         for chunk in _chunks(wanted, len(planes)):
             steps = torch.tensor(chunk, device=planes.device).repeat_interleave(len(planes))
             noise = torch.cat([self._noise(options.noise, planes, generator) for _ in chunk])
@@ -227,9 +227,6 @@ class ANDi(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: the U-Net."""
         return (self.unet,)
-
-    def begin(self, stage: str) -> None:
-        """Prepare nothing: there is one stage."""
 
     def _network(self, noised: Tensor, steps: Tensor) -> Tensor:
         predicted: Tensor = self.unet(

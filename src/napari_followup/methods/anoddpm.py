@@ -8,7 +8,6 @@ fast, trained to put spoilt parts right (`diffusion.corruption`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,18 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_followup.diffusion.ancestral import decode_ancestral
-from napari_followup.diffusion.denoising import (
-    check_levels,
-    check_noising,
-    check_use,
-    clean_planes,
-    error_map,
-    noised_planes,
-)
+from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
+from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import Denoise, decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Pixel, Recipe
 
@@ -45,33 +38,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnoDDPMConfig:
-    """Architecture, noise and training target (defaults: Behrendt 2026, Sec. 8.2, 4.2).
-
-    The text leaves open where its U-Net attends: here it is the coarsest level, and the middle.
-    Levels are resampled by residual blocks, as in Dhariwal & Nichol (2021), which it follows.
-    """
-
-    modalities: int = 1
-    image_size: tuple[int, int] = (96, 96)  # (y, x) in pixels
-    value_range: tuple[float, float] = (0.0, 1.0)  # part of what a noise level means
-    channels: tuple[int, ...] = (128, 128, 256)
-    blocks: int = 3
-    attention: tuple[int, ...] = (2,)
-    unshuffle: int = 1
-    residual_resampling: bool = True
-    condition_features: int = 128
-    dropout: float = 0.0
-    noise: str = "simplex"  # or "gaussian"
-    steps: int = 1000
-    beta_range: tuple[float, float] = (1e-4, 2e-2)
-    prediction: Literal["noise", "clean"] = "clean"
-    loss: Literal["l1", "l2"] = "l1"
-    corruption: float = 0.0  # share of training images that are spoilt before they are noised
-    step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
-
-    def __post_init__(self) -> None:
-        check_noising(self)
+class AnoDDPMConfig(DenoisingConfig):
+    """Architecture, noise and training target; all of them are those of `DenoisingConfig`."""
 
 
 THESIS = AnoDDPMConfig()
@@ -88,27 +56,29 @@ COMPACT = AnoDDPMConfig(
 )
 PRESETS = {"thesis": THESIS, "gaussian": GAUSSIAN, "compact": COMPACT}
 DEFAULT_RECIPE = Recipe.default()
-PUBLISHED_RECIPE = Recipe(
-    options={"noise_levels": (500,), "draws": 1, "sampling_steps": 1}, score=Pixel(), median=5
+PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
+    options={"noise_levels": (500,), "draws": 1, "sampling_steps": 1},
+    score=Pixel(),
+    median=5,
+    volume_median=True,
+    erosion=3,
+    smallest=7,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnoDDPMOptions:
+class AnoDDPMOptions(LevelOptions):
     """How a trained AnoDDPM is used: where decoding starts, how often, in how many calls."""
 
-    noise_levels: tuple[int, ...] = (500,)  # Sec. 3.4.2: T / 2
-    draws: int = 1  # reconstructions from each level
-    sampling_steps: int = 1
     sampler: Literal["ddim", "ddpm"] = "ddim"  # ddpm: fresh noise at every step, as in the original
 
     def __post_init__(self) -> None:
-        check_use(self.noise_levels, self.draws, self.sampling_steps)
+        super().__post_init__()
         if self.sampler not in ("ddim", "ddpm"):
             raise ValueError(f"sampler must be 'ddim' or 'ddpm', got {self.sampler!r}")
 
 
-class AnoDDPM(nn.Module):
+class AnoDDPM(nn.Module, Method):
     """A denoising U-Net and its noise.
 
     Raises
@@ -121,6 +91,7 @@ class AnoDDPM(nn.Module):
 
     config_type = AnoDDPMConfig
     options_type = AnoDDPMOptions
+    gives = frozenset({"healthy"})
     stages = ("denoise",)
     samples = "planes"
 
@@ -133,9 +104,9 @@ class AnoDDPM(nn.Module):
         self.register_buffer("abars", abars, persistent=False)
 
     @staticmethod
-    def fitted(config: AnoDDPMConfig, samples: Tensor) -> AnoDDPMConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: AnoDDPMConfig, options: AnoDDPMOptions) -> None:
+        """Raise a ValueError if a noise level lies beyond the schedule."""
+        check_levels(options.noise_levels, config.steps)
 
     def reconstruct(
         self,
@@ -150,32 +121,22 @@ class AnoDDPM(nn.Module):
         ----------
         planes
             ``(b, modality, y, x)`` in the value range.
-        options
-            Noise levels, draws, sampling steps and sampler.
-        generator
-            Source of the noise.
+        options, generator
+            Levels, draws, sampling steps and sampler, and the source of the noise.
         on_step
             Called after every network call.
 
         Returns
         -------
         Tensor
-            ``(draw, b, modality, y, x)``, all draws of one level before those of the next.
-
-        Raises
-        ------
-        ValueError
-            If a noise level lies beyond the schedule.
+            See `LevelOptions.reconstructions`; errors are those of `check_options`.
         """
-        check_levels(options.noise_levels, self.config.steps)
-        calls = sum(min(level, options.sampling_steps) for level in options.noise_levels)
-        denoise = self._denoiser(counter(on_step, options.draws * calls))
-        drawn = [
-            self._decoded(planes, level, options, generator, denoise)
-            for level in options.noise_levels
-            for _ in range(options.draws)
-        ]
-        return torch.stack(drawn)
+        self.check_options(self.config, options)
+        code, tell = self.unet.project_code(None), counter(on_step, options.calls)
+        denoise = denoiser(self.unet, code, self.abars, self.config, tell)
+        return options.reconstructions(
+            lambda level: self._decoded(planes, level, options, generator, denoise)
+        )
 
     def _decoded(
         self,
@@ -191,18 +152,6 @@ class AnoDDPM(nn.Module):
         if options.sampler == "ddim":
             return decode(*walk)
         return decode_ancestral(*walk, noise=self.noise, generator=generator)
-
-    def _denoiser(self, tell: Callable[[], None]) -> Denoise:
-        """Network, its answers as clean planes inside the value range."""
-        code = self.unet.project_code(None)
-
-        def denoise(noised: Tensor, step: int) -> Tensor:
-            steps = torch.tensor([step], device=noised.device)
-            predicted = self.unet(noised, self.unet.project_steps(steps), code)
-            tell()
-            return clean_planes(predicted, noised, self.abars[step].to(noised), self.config)
-
-        return denoise
 
     def examine(
         self, visits: Visits, options: AnoDDPMOptions, generator: torch.Generator, on_step: OnStep
@@ -220,6 +169,3 @@ class AnoDDPM(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: the U-Net."""
         return (self.unet,)
-
-    def begin(self, stage: str) -> None:
-        """Nothing to prepare."""

@@ -9,7 +9,7 @@ cross-attention as in the source.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from napari_followup.diffusion.labelled import HEALTHY, half_spoilt
 from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_step
 from napari_followup.diffusion.sampling import draw_noise, noised_to
-from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.steps import check_steps, draw_steps
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Fixed, HealthyHysteresis, Own, Recipe, Support
-from napari_followup.scores.forward import ForwardErrors, chosen_quantile
+from napari_followup.scores.forward import ForwardErrors, chosen_quantile, healthy_boundary
 from napari_followup.scores.smooth import median_filter
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 UNLABELLED = 2  # third entry of the label table, beside healthy and anomalous
+FIT_STRIDE, FIT_PLANES = 5, 16  # steps left out, and planes at once, in `AnoFPDM.refined`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +61,15 @@ class AnoFPDMConfig:
     trained_steps: tuple[int, int] = (1, 1000)
     label_dropout: float = 0.1
     synthetic_labels: bool = True  # whether plain healthy planes may be spoilt to make labels
-    # M_max of Algorithm 1, from validation images; where it is not known, the series' own largest
+    # M_max of Algorithm 1, which `AnoFPDM.refined` measures when training ends; where it is not
+    # known, the series' own largest
     largest_difference: float | None = None
-    # Cosine of appendix B from which an image is healthy, from validation images; where it is not
-    # known, every image is cut at its quantile
+    # Cosine of appendix B from which an image is healthy, measured then too; where it is not known,
+    # every image is cut at its quantile
     healthy_similarity: float | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.beta_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        check_betas(self.beta_range)
         check_steps("trained_steps", self.trained_steps, (1, self.steps))
         if not 0 < self.label_dropout < 1:
             raise ValueError(f"label_dropout must lie in (0, 1), got {self.label_dropout}")
@@ -136,7 +136,7 @@ class AnoFPDMOptions:
         return range(self.first_step, self.last_step + 1, self.stride)
 
 
-class AnoFPDM(nn.Module):
+class AnoFPDM(nn.Module, Method):
     """U-Net with a table of labels: healthy, anomalous, none.
 
     Raises
@@ -149,9 +149,12 @@ class AnoFPDM(nn.Module):
 
     config_type = AnoFPDMConfig
     options_type = AnoFPDMOptions
+    gives = frozenset({"healthy", "score"})
     stages = ("denoise",)
     samples: Literal["planes", "labelled"] = "planes"
     takes_labels = True  # beside the planes, where there are any
+    refines = ("cut",)
+    refined_fields = ("largest_difference", "healthy_similarity")
 
     def __init__(self, config: AnoFPDMConfig) -> None:
         super().__init__()
@@ -165,9 +168,9 @@ class AnoFPDM(nn.Module):
         )
 
     @staticmethod
-    def fitted(config: AnoFPDMConfig, samples: Tensor) -> AnoFPDMConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: AnoFPDMConfig, options: AnoFPDMOptions) -> None:
+        """Raise a ValueError if a step lies beyond those that were trained."""
+        check_steps("options", (options.steps[0], options.steps[-1]), config.trained_steps)
 
     def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
         """Predict the clean image, unclamped.
@@ -229,8 +232,8 @@ class AnoFPDM(nn.Module):
         ----------
         Eqs. 3 to 5. Guidance is linear in the prediction, so it may act on clean images or noise.
         """
+        self.check_options(self.config, options)
         wanted = options.steps
-        check_steps("options", (wanted[0], wanted[-1]), self.config.trained_steps)
         tell, errors = counter(on_step, len(wanted)), ForwardErrors(planes)
         both = torch.tensor([HEALTHY, UNLABELLED], device=planes.device)
         code = self.labelled(both.repeat_interleave(len(planes)))
@@ -320,9 +323,48 @@ class AnoFPDM(nn.Module):
             )
         return half_spoilt(batch, generator, self.config.value_range)
 
+    def refined(
+        self, planes: Tensor, labels: Tensor | None, generator: torch.Generator
+    ) -> AnoFPDMConfig:
+        """Measure M_max of Algorithm 1 and the cosine of appendix B.
+
+        Parameters
+        ----------
+        planes
+            ``(b, modality, y, x)`` in the value range, not trained on; healthy without `labels`.
+        labels
+            ``(b,)``, 0 for healthy. Where none are given, half of the planes are spoilt, as in
+            training.
+        generator
+            Source of what they are spoilt with.
+
+        Returns
+        -------
+        AnoFPDMConfig
+            Only M_max is measured where all planes are healthy, or none is.
+
+        References
+        ----------
+        Algorithm 1 and appendix B, with the published guidance, every fifth of its steps.
+        """
+        if labels is None:
+            planes, labels = half_spoilt(planes, generator, self.config.value_range)
+        first, last = self.config.trained_steps
+        options = AnoFPDMOptions(
+            first_step=first, last_step=min(AnoFPDMOptions.last_step, last), stride=FIT_STRIDE
+        )
+        parts = [self.gather(part, options, generator) for part in planes.split(FIT_PLANES)]
+        largest = torch.cat([errors.largest for errors in parts])
+        similarity = torch.cat([errors.similarity() for errors in parts])
+        is_healthy = labels == 0
+        mixed = bool(is_healthy.any()) and not bool(is_healthy.all())
+        sick = largest[~is_healthy] if mixed else largest
+        return replace(
+            self.config,
+            largest_difference=float(sick.max().clamp_min(1e-12)),
+            healthy_similarity=healthy_boundary(similarity, is_healthy) if mixed else None,
+        )
+
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: all."""
         return (self.unet, self.labels)
-
-    def begin(self, stage: str) -> None:
-        """Prepare nothing: there is one stage."""

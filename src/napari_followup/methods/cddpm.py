@@ -10,26 +10,19 @@ out of every convolution (sparse convolutions), here they enter as zeros.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from napari_followup.diffusion.denoising import (
-    check_levels,
-    check_noising,
-    check_use,
-    clean_planes,
-    error_map,
-    noised_planes,
-)
+from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
+from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
 from napari_followup.diffusion.masking import random_tiles
 from napari_followup.diffusion.noise import noise_named
-from napari_followup.diffusion.sampling import Denoise, decode, noised_to
+from napari_followup.diffusion.sampling import decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.inpainting import FeatureDecoder
 from napari_followup.networks.unet import UNet
@@ -52,22 +45,13 @@ ENSEMBLE = (250, 500, 750)  # noise levels whose reconstructions are averaged, S
 
 
 @dataclass(frozen=True, kw_only=True)
-class CDDPMConfig:
+class CDDPMConfig(DenoisingConfig):
     """Architecture, noise, pre-training, training target (defaults: Behrendt 2026, Sec. 8.3, 4.4).
 
-    As for AnoDDPM, the text leaves open where its U-Net attends; it names no depth for the ResNet.
+    The text names no depth for the ResNet.
     """
 
-    modalities: int = 1
-    image_size: tuple[int, int] = (96, 96)  # (y, x) in pixels
-    value_range: tuple[float, float] = (0.0, 1.0)  # part of what a noise level means
     channels: tuple[int, ...] = (128, 256, 256)
-    blocks: int = 3
-    attention: tuple[int, ...] = (2,)
-    unshuffle: int = 1
-    residual_resampling: bool = True
-    condition_features: int = 128
-    dropout: float = 0.0
     code_features: int = 128  # the best of 32 to 512
     encoder_depth: int = 50
     encoder_width: int = 64
@@ -77,16 +61,9 @@ class CDDPMConfig:
     pretraining: bool = False  # whether the encoder first learns to fill in masked images
     masked: float = 0.65  # share of the image
     tile: int = 16  # side of what is masked at once, in pixels
-    noise: str = "simplex"  # or "gaussian"
-    steps: int = 1000
-    beta_range: tuple[float, float] = (1e-4, 2e-2)
-    prediction: Literal["noise", "clean"] = "clean"
-    loss: Literal["l1", "l2"] = "l1"
-    corruption: float = 0.0  # share of training images that are spoilt before they are noised
-    step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
 
     def __post_init__(self) -> None:
-        check_noising(self)
+        super().__post_init__()
         if not 0 < self.masked < 1 or self.tile < 1:
             raise ValueError(
                 f"masked must lie in (0, 1) and tile be at least 1, got {self.masked} and "
@@ -119,22 +96,22 @@ DEFAULT_RECIPE = Recipe(  # ten draws, as the source measures them by (Sec. 3.4.
     fusion=Support(),
     threshold=HealthyHysteresis(),
 )
-PUBLISHED_RECIPE = Recipe(options={"noise_levels": ENSEMBLE}, score=Pixel(), median=5)
+PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
+    options={"noise_levels": ENSEMBLE},
+    score=Pixel(),
+    median=5,
+    volume_median=True,
+    erosion=3,
+    smallest=7,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CDDPMOptions:
-    """How a trained cDDPM is used: where decoding starts, how often, in how many calls."""
-
-    noise_levels: tuple[int, ...] = (500,)  # Sec. 3.4.3: T / 2; or `ENSEMBLE`
-    draws: int = 1  # reconstructions from each level
-    sampling_steps: int = 1
-
-    def __post_init__(self) -> None:
-        check_use(self.noise_levels, self.draws, self.sampling_steps)
+class CDDPMOptions(LevelOptions):
+    """How a trained cDDPM is used: from the one published level, or from those of `ENSEMBLE`."""
 
 
-class CDDPM(nn.Module):
+class CDDPM(nn.Module, Method):
     """Encoder and U-Net of a context-conditioned diffusion model.
 
     Raises
@@ -147,6 +124,7 @@ class CDDPM(nn.Module):
 
     config_type = CDDPMConfig
     options_type = CDDPMOptions
+    gives = frozenset({"healthy"})
     stages: tuple[str, ...] = ("denoise",)
     main_stage = "denoise"  # the one that gets the whole training budget
     samples = "planes"
@@ -172,9 +150,9 @@ class CDDPM(nn.Module):
         self.register_buffer("abars", abars, persistent=False)
 
     @staticmethod
-    def fitted(config: CDDPMConfig, samples: Tensor) -> CDDPMConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: CDDPMConfig, options: CDDPMOptions) -> None:
+        """Raise a ValueError if a noise level lies beyond the schedule."""
+        check_levels(options.noise_levels, config.steps)
 
     def reconstruct(
         self,
@@ -189,45 +167,26 @@ class CDDPM(nn.Module):
         ----------
         planes
             ``(b, modality, y, x)`` in the value range.
-        options
-            Noise levels, draws and sampling steps.
-        generator
-            Source of the noise.
+        options, generator
+            Levels, draws and sampling steps, and the source of the noise.
         on_step
             Called after every network call.
 
         Returns
         -------
         Tensor
-            ``(draw, b, modality, y, x)``, all draws of one level before those of the next.
-
-        Raises
-        ------
-        ValueError
-            If a noise level lies beyond the schedule.
+            See `LevelOptions.reconstructions`; errors are those of `check_options`.
         """
-        check_levels(options.noise_levels, self.config.steps)
-        calls = sum(min(level, options.sampling_steps) for level in options.noise_levels)
-        denoise = self._denoiser(self.encoder(planes), counter(on_step, options.draws * calls))
-        drawn = []
-        for level in options.noise_levels:
-            for _ in range(options.draws):
-                noise = self.noise(tuple(planes.shape), generator, planes)
-                start = noised_to(planes, level, self.abars, noise)
-                drawn.append(decode(start, level, options.sampling_steps, self.abars, denoise))
-        return torch.stack(drawn)
+        self.check_options(self.config, options)
+        code, tell = self.unet.project_code(self.encoder(planes)), counter(on_step, options.calls)
+        denoise = denoiser(self.unet, code, self.abars, self.config, tell)
 
-    def _denoiser(self, code: Tensor, tell: Callable[[], None]) -> Denoise:
-        """Network with a code (b, code_features) bound, its answers inside the value range."""
-        projected = self.unet.project_code(code)
+        def decoded(level: int) -> Tensor:
+            noise = self.noise(tuple(planes.shape), generator, planes)
+            start = noised_to(planes, level, self.abars, noise)
+            return decode(start, level, options.sampling_steps, self.abars, denoise)
 
-        def denoise(noised: Tensor, step: int) -> Tensor:
-            steps = torch.tensor([step], device=noised.device)
-            predicted = self.unet(noised, self.unet.project_steps(steps), projected)
-            tell()
-            return clean_planes(predicted, noised, self.abars[step].to(noised), self.config)
-
-        return denoise
+        return options.reconstructions(decoded)
 
     def examine(
         self, visits: Visits, options: CDDPMOptions, generator: torch.Generator, on_step: OnStep

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import random_filling, random_shapes
 from napari_followup.diffusion.foreign import amounts, blend, foreign_patches
-from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.diffusion.schedule import check_betas, linear_schedule
 from napari_followup.diffusion.steps import draw_steps
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Own, Recipe, Support
 
@@ -56,9 +56,7 @@ class DISYREConfig:
     healthy_share: float = 0.0  # share of training images that are left as they are
 
     def __post_init__(self) -> None:
-        low, high = self.beta_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        check_betas(self.beta_range)
         if not 0 <= self.healthy_share < 1:
             raise ValueError(f"healthy_share must lie in [0, 1), got {self.healthy_share}")
 
@@ -109,7 +107,7 @@ class DISYREOptions:
         return [self.single_step]
 
 
-class DISYRE(nn.Module):
+class DISYRE(nn.Module, Method):
     """U-Net that puts synthetic anomalies right.
 
     Raises
@@ -122,6 +120,7 @@ class DISYRE(nn.Module):
 
     config_type = DISYREConfig
     options_type = DISYREOptions
+    gives = frozenset({"healthy", "score"})
     stages = ("restore",)
     samples = "planes"
 
@@ -133,9 +132,9 @@ class DISYRE(nn.Module):
         self.register_buffer("amounts", schedule, persistent=False)
 
     @staticmethod
-    def fitted(config: DISYREConfig, samples: Tensor) -> DISYREConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: DISYREConfig, options: DISYREOptions) -> None:
+        """Raise a ValueError if the single step lies beyond the schedule."""
+        options.chain(config.steps)
 
     def restored(self, images: Tensor, steps: Tensor) -> Tensor:
         """Predict the healthy image, unclamped.
@@ -221,6 +220,3 @@ class DISYRE(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: the U-Net."""
         return (self.unet,)
-
-    def begin(self, stage: str) -> None:
-        """Prepare nothing: there is one stage."""

@@ -32,12 +32,18 @@ class Visits:
 
     images: Tensor
     ages: Tensor
+    value_range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def planes(self) -> Tensor:
         """``(visit · z, modality, y, x)``: every plane an image of its own."""
         planes: Tensor = self.images.transpose(1, 2).flatten(0, 1)
         return planes
+
+    def in_unit_range(self, images: Tensor) -> Tensor:
+        """Images in the value range brought to [0, 1], in which scores are measured; any shape."""
+        low, high = self.value_range
+        return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
 
     def unplane(self, planes: Tensor) -> Tensor:
         """``(draw, visit · z, modality, y, x)`` back to ``(draw, visit, modality, z, y, x)``."""
@@ -66,7 +72,15 @@ class Method(Protocol):
     A configuration may ask for further stages: those of the object count, not of the class. One
     whose longest stage is not the first names it as `main_stage`.
 
-    `samples` says what it learns from: ``"planes"`` (b, modality, y, x), each for itself, or
+    `gives` says what the evidence holds: ``"healthy"``, ``"score"``, ``"features"``. A method that
+    stands on another one gives that one's class, configuration and options as
+    ``underneath(config)``; its features are given too, and healthy images are made as often as
+    its options say.
+
+    `refines` names the options whose effect depends on what `refined` measures, and
+    `refined_fields` the fields of the configuration that hold it.
+
+    `samples` says what it learns from: ``"planes"`` (b, modality, y, x), each for itself;
     ``"series"``, a tuple of images (b, visit, modality, y, x) and ages (b, visit), NaN where a
     series has fewer visits than others; ``"volumes"`` (b, modality, z, y, x), of as many planes as
     ``config.depth`` says if there is one; or ``"labelled"``, planes and their labels (b,), 0 for
@@ -76,20 +90,34 @@ class Method(Protocol):
     config: Any
     config_type: type
     options_type: type
+    gives: frozenset[str]
     stages: tuple[str, ...]
     samples: Literal["planes", "series", "volumes", "labelled"]
+    refines: tuple[str, ...] = ()
+    refined_fields: tuple[str, ...] = ()
 
     @staticmethod
     def fitted(config: Any, samples: Any) -> Any:
-        """Config with what depends on the training samples, such as the range of ages."""
+        """Config with what depends on the training samples, such as the range of ages; or as is."""
+        return config
+
+    @staticmethod
+    def check_options(config: Any, options: Any) -> None:
+        """Raise a ValueError if a model of this configuration cannot be used with these options."""
+        return
 
     def examine(
         self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
         """Find evidence in one patient's visits."""
 
+    def refined(self, planes: Tensor, labels: Tensor | None, generator: torch.Generator) -> Any:
+        """Config with what only trained weights can tell, from planes held back; or as is."""
+        return self.config
+
     def begin(self, stage: str) -> None:
-        """Prepare `stage`, once, before its first step."""
+        """Prepare `stage`, once, before its first step; nothing to do for most."""
+        return
 
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains; the rest stays as it is."""

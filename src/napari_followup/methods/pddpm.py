@@ -15,16 +15,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from napari_followup.diffusion.denoising import (
-    check_levels,
-    check_noising,
-    check_use,
-    clean_planes,
-    error_map,
-    noised_planes,
-)
+from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
+from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.patches import (
+    check_patch,
     patch_cover,
     patch_grid,
     random_corners,
@@ -32,7 +27,7 @@ from napari_followup.diffusion.patches import (
 )
 from napari_followup.diffusion.sampling import Denoise, decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import HealthyHysteresis, Pixel, Recipe, Support
 
@@ -49,35 +44,15 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDDPMConfig:
-    """Architecture, noise, patches and training target (defaults: Behrendt 2026, Sec. 8.2, 4.2).
+class PDDPMConfig(DenoisingConfig):
+    """Architecture, noise, patches and training target (defaults: Behrendt 2026, Sec. 8.2, 4.2)."""
 
-    As for AnoDDPM, the text leaves open where its U-Net attends.
-    """
-
-    modalities: int = 1
-    image_size: tuple[int, int] = (96, 96)  # (y, x) in pixels
-    value_range: tuple[float, float] = (0.0, 1.0)  # part of what a noise level means
     patch_share: float = 0.5  # side of a patch over the side of the image
     positions: Literal["grid", "anywhere"] = "grid"  # of patches in training
     loss_on: Literal["patch", "image"] = "patch"
-    channels: tuple[int, ...] = (128, 128, 256)
-    blocks: int = 3
-    attention: tuple[int, ...] = (2,)
-    unshuffle: int = 1
-    residual_resampling: bool = True
-    condition_features: int = 128
-    dropout: float = 0.0
-    noise: str = "simplex"  # or "gaussian"
-    steps: int = 1000
-    beta_range: tuple[float, float] = (1e-4, 2e-2)
-    prediction: Literal["noise", "clean"] = "clean"
-    loss: Literal["l1", "l2"] = "l1"
-    corruption: float = 0.0  # share of training images that are spoilt before they are noised
-    step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
 
     def __post_init__(self) -> None:
-        check_noising(self)
+        super().__post_init__()
         if not 0 < self.patch_share <= 1:
             raise ValueError(f"patch_share must lie in (0, 1], got {self.patch_share}")
 
@@ -107,24 +82,25 @@ DEFAULT_RECIPE = Recipe(
     fusion=Support(),
     threshold=HealthyHysteresis(),
 )
-PUBLISHED_RECIPE = Recipe(options={"noise_levels": (500,)}, score=Pixel(), median=5)
+PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
+    options={"noise_levels": (500,)},
+    score=Pixel(),
+    median=5,
+    volume_median=True,
+    erosion=3,
+    smallest=7,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDDPMOptions:
+class PDDPMOptions(LevelOptions):
     """How a trained pDDPM is used: from which levels, with which patches, in how many calls."""
 
-    noise_levels: tuple[int, ...] = (500,)  # Sec. 3.4.2: T / 2
-    draws: int = 1  # reconstructions from each level
-    sampling_steps: int = 1
     patch: tuple[int, int] | None = None  # (y, x) in pixels; the trained size when none is given
     overlap: int = 0  # pixels that neighbouring patches share at least
 
-    def __post_init__(self) -> None:
-        check_use(self.noise_levels, self.draws, self.sampling_steps)
 
-
-class PDDPM(nn.Module):
+class PDDPM(nn.Module, Method):
     """A denoising U-Net that sees a noised patch in clean surroundings.
 
     Raises
@@ -137,6 +113,7 @@ class PDDPM(nn.Module):
 
     config_type = PDDPMConfig
     options_type = PDDPMOptions
+    gives = frozenset({"healthy"})
     stages = ("denoise",)
     samples = "planes"
 
@@ -149,9 +126,10 @@ class PDDPM(nn.Module):
         self.register_buffer("abars", abars, persistent=False)
 
     @staticmethod
-    def fitted(config: PDDPMConfig, samples: Tensor) -> PDDPMConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: PDDPMConfig, options: PDDPMOptions) -> None:
+        """Raise a ValueError if a level lies beyond the schedule, or patches do not fit."""
+        check_levels(options.noise_levels, config.steps)
+        check_patch(options.patch or config.patch, config.image_size, options.overlap)
 
     def reconstruct(
         self,
@@ -166,67 +144,43 @@ class PDDPM(nn.Module):
         ----------
         planes
             ``(b, modality, y, x)`` in the value range.
-        options
-            Noise levels, draws, sampling steps, patches.
-        generator
-            Source of the noise, drawn anew for each patch.
+        options, generator
+            Levels, draws, sampling steps and patches, and the source of the noise, drawn anew for
+            each patch.
         on_step
             Called after every network call: one a patch, step, level and draw.
 
         Returns
         -------
         Tensor
-            ``(draw, b, modality, y, x)``, all draws of one level before those of the next.
-
-        Raises
-        ------
-        ValueError
-            If a noise level lies beyond the schedule, or a patch is larger than the image.
+            See `LevelOptions.reconstructions`; errors are those of `check_options`.
         """
-        check_levels(options.noise_levels, self.config.steps)
+        self.check_options(self.config, options)
         patch = options.patch or self.config.patch
         height, width = planes.shape[-2:]
         corners = patch_grid((height, width), patch, options.overlap)
-        calls = sum(min(level, options.sampling_steps) for level in options.noise_levels)
-        tell = counter(on_step, options.draws * calls * len(corners))
-        covers = patch_cover(corners, patch, planes)
-        drawn = []
-        for level in options.noise_levels:
-            for _ in range(options.draws):
-                made = (
-                    self._decoded(planes, cover, level, options.sampling_steps, generator, tell)
-                    for cover in covers
-                )
-                drawn.append(stitched(made, corners, patch))
-        return torch.stack(drawn)
+        tell = counter(on_step, options.calls * len(corners))
+        denoisers = [
+            self._denoiser(planes, cover, tell) for cover in patch_cover(corners, patch, planes)
+        ]
 
-    def _decoded(
-        self,
-        planes: Tensor,
-        cover: Tensor,
-        level: int,
-        sampling_steps: int,
-        generator: torch.Generator,
-        tell: Callable[[], None],
-    ) -> Tensor:
-        """Planes read back from a level, right where `cover` (1, y, x) is 1."""
-        noise = self.noise(tuple(planes.shape), generator, planes)
-        start = noised_to(planes, level, self.abars, noise)
-        denoise = self._denoiser(planes, cover, tell)
-        return decode(start, level, sampling_steps, self.abars, denoise)
+        def decoded(level: int, denoise: Denoise) -> Tensor:
+            noise = self.noise(tuple(planes.shape), generator, planes)
+            start = noised_to(planes, level, self.abars, noise)
+            return decode(start, level, options.sampling_steps, self.abars, denoise)
+
+        return options.reconstructions(
+            lambda level: stitched((decoded(level, each) for each in denoisers), corners, patch)
+        )
 
     def _denoiser(self, planes: Tensor, cover: Tensor, tell: Callable[[], None]) -> Denoise:
         """Network that is shown `planes` wherever `cover` (1, y, x) is 0, at every step."""
+
+        def shown(noised: Tensor) -> Tensor:
+            return torch.lerp(planes, noised, cover)
+
         code = self.unet.project_code(None)
-
-        def denoise(noised: Tensor, step: int) -> Tensor:
-            shown = torch.lerp(planes, noised, cover)
-            steps = torch.tensor([step], device=noised.device)
-            predicted = self.unet(shown, self.unet.project_steps(steps), code)
-            tell()
-            return clean_planes(predicted, noised, self.abars[step].to(noised), self.config)
-
-        return denoise
+        return denoiser(self.unet, code, self.abars, self.config, tell, shown)
 
     def examine(
         self, visits: Visits, options: PDDPMOptions, generator: torch.Generator, on_step: OnStep
@@ -261,6 +215,3 @@ class PDDPM(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: the U-Net."""
         return (self.unet,)
-
-    def begin(self, stage: str) -> None:
-        """Nothing to prepare."""

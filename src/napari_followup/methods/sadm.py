@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.diffusion.anomalies import perlin_anomalies, shape_anomalies
-from napari_followup.methods import method_class, method_presets
-from napari_followup.methods.method import Evidence, OnStep, Visits, main_stage
+from napari_followup.methods import method_class, method_config, method_presets, tupled
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, main_stage
 from napari_followup.networks.segmentation import ResidualSegmenter
 from napari_followup.networks.sizes import check_sides
 from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Own, Recipe, Support
@@ -67,7 +67,7 @@ class SADMConfig:
         if self.base_config is None:
             given = method_presets(self.base)[self.base_preset]
         else:
-            given = method_class(self.base).config_type(**_tuples(self.base_config))
+            given = method_config(self.base, self.base_config)
         return replace(
             given,
             modalities=self.modalities,
@@ -85,9 +85,9 @@ COMPACT = SADMConfig(
     anomalies="shapes",
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(
-    options={"median": 5}, score=Own(), threshold=HealthyQuantile()
-)  # the source searches its threshold among labels
+PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
+    options={"median": 5}, score=Own(), threshold=HealthyQuantile(), erosion=3, smallest=7
+)
 DEFAULT_RECIPE = Recipe(score=Own(), fusion=Support(), threshold=HealthyHysteresis())
 
 
@@ -112,7 +112,7 @@ class SADMOptions:
             raise ValueError(f"sigma must be positive, got {self.sigma}")
 
 
-class SADM(nn.Module):
+class SADM(nn.Module, Method):
     """Another method, and a segmenting network on its residuals.
 
     `config` of an instance holds the whole configuration of the method underneath.
@@ -120,11 +120,13 @@ class SADM(nn.Module):
     Raises
     ------
     ValueError
-        If the method underneath does not learn from planes, or the image size does not fit.
+        If the method underneath does not learn from planes or gives no healthy images, or the image
+        size does not fit.
     """
 
     config_type = SADMConfig
     options_type = SADMOptions
+    gives = frozenset({"healthy", "score"})
     stages: tuple[str, ...] = (SEGMENT,)  # an instance has those of its base before it
     samples = "planes"
 
@@ -138,10 +140,26 @@ class SADM(nn.Module):
                 f"base: {config.base!r} learns from {self.base.samples}; SADM needs a method that "
                 "learns from planes"
             )
-        self.base_options = self.base.options_type(**_tuples(config.base_options or {}))
+        if "healthy" not in self.base.gives:
+            raise ValueError(
+                f"base: {config.base!r} gives no healthy images; SADM needs a method that does"
+            )
+        _, _, self.base_options = self.underneath(config)
         self.stages, self.main_stage = (*self.base.stages, SEGMENT), main_stage(self.base)
         self.segmenter = ResidualSegmenter(config.modalities, config.channels)
         check_sides(config.image_size, self.segmenter.multiple)
+
+    @staticmethod
+    def underneath(config: SADMConfig) -> tuple[Any, Any, Any]:
+        """Class, configuration and options of the method underneath."""
+        kind = method_class(config.base)
+        return kind, config.of_base(), kind.options_type(**tupled(config.base_options or {}))
+
+    @staticmethod
+    def check_options(config: SADMConfig, options: SADMOptions) -> None:
+        """Raise a ValueError if the method underneath cannot be used as the configuration says."""
+        kind, base, base_options = SADM.underneath(config)
+        kind.check_options(base, base_options)
 
     @staticmethod
     def fitted(config: SADMConfig, samples: Tensor) -> SADMConfig:
@@ -170,10 +188,9 @@ class SADM(nn.Module):
     ) -> Evidence:
         """Reconstruct with the method underneath, then add both branches' scores (eq. 3)."""
         evidence = self.base.examine(visits, self.base_options, generator, on_step)
-        healthy = Visits(images=self._mean(evidence), ages=visits.ages).planes
-        low, high = self.config.value_range
+        healthy = replace(visits, images=self._mean(evidence)).planes
         distance = structural_distance(
-            visits.planes, healthy, sigma=options.sigma, data_range=high - low
+            self._unit(visits.planes), self._unit(healthy), sigma=options.sigma
         )
         found = torch.sigmoid(self.segment(visits.planes, healthy))[:, 0]
         structure = median_filter(distance.mean(dim=1)[:, None], options.median)[:, 0]
@@ -227,10 +244,14 @@ class SADM(nn.Module):
     def _anomalous(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Planes with synthetic anomalies, in the value range, and their masks (b, 1, y, x)."""
         low, high = self.config.value_range
-        unit = ((images - low) / (high - low)).clamp(0, 1)
+        unit = self._unit(images).clamp(0, 1)
         make = perlin_anomalies if self.config.anomalies == "perlin" else shape_anomalies
         shown, masks = make(unit, generator, share=self.config.anomalous_share)
         return low + (high - low) * shown, masks
+
+    def _unit(self, images: Tensor) -> Tensor:
+        low, high = self.config.value_range
+        return (images - low) / (high - low)
 
     def _healthy(self, planes: Tensor, generator: torch.Generator) -> Tensor:
         """Healthy planes (b, m, y, x) of planes of no patient in particular."""
@@ -240,13 +261,4 @@ class SADM(nn.Module):
 
     def _mean(self, evidence: Evidence) -> Tensor:
         """(visit, modality, z, y, x) mean of the draws."""
-        if evidence.healthy is None:
-            raise ValueError(
-                f"base: {self.config.base!r} gives no healthy images; SADM needs a method that does"
-            )
-        return evidence.healthy.mean(dim=0)
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn lists back into the tuples they were before a file was written."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cast(Tensor, evidence.healthy).mean(dim=0)

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import corrupt
+from napari_followup.diffusion.denoising import check_target
 from napari_followup.diffusion.interpolation import lerp, slerp
+from napari_followup.diffusion.levels import LevelOptions, check_levels
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
 from napari_followup.diffusion.schedule import abar_at, linear_schedule
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
 from napari_followup.recipe import Recipe
@@ -70,21 +72,7 @@ class SDMConfig:
     distillation: float = 0.1  # Table 4.2; the text says 1
 
     def __post_init__(self) -> None:
-        low, high = self.beta_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
-        if self.corruption and self.prediction != "clean":
-            raise ValueError(
-                "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
-                "that was added to it"
-            )
-
-    def check_levels(self, levels: tuple[int, ...]) -> None:
-        """Raise a ValueError if one of the noise levels lies beyond the schedule."""
-        if max(levels) > self.steps:
-            raise ValueError(
-                f"noise_levels: got {levels}, this model knows steps 1 to {self.steps}"
-            )
+        check_target(self)
 
     def spoilt(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(b, modality, y, x) in the value range, some of them with parts that are not healthy."""
@@ -119,25 +107,15 @@ PUBLISHED_RECIPE = Recipe.published()
 
 
 @dataclass(frozen=True, kw_only=True)
-class SDMOptions:
+class SDMOptions(LevelOptions):
     """How a trained SDM is used: where decoding starts, how often, in how many network calls."""
 
     noise_levels: tuple[int, ...] = (250,)  # Table 5.2: 250 is the best of 50 to 1000
-    draws: int = 1  # reconstructions from each level
     sampling_steps: int = 100
     start: Literal["semantic", "infer"] = "semantic"  # added noise, or the inverted subcode
 
-    def __post_init__(self) -> None:
-        if not self.noise_levels or min(self.noise_levels) < 1:
-            raise ValueError(f"noise_levels must name steps from 1 up, got {self.noise_levels}")
-        if self.draws < 1 or self.sampling_steps < 1:
-            raise ValueError(
-                f"draws and sampling_steps must be at least 1, got {self.draws} and "
-                f"{self.sampling_steps}"
-            )
 
-
-class SDM(nn.Module):
+class SDM(nn.Module, Method):
     """Encoder, U-Net and feature extractor of a Spatial Diffusion Model.
 
     Raises
@@ -150,6 +128,7 @@ class SDM(nn.Module):
 
     config_type = SDMConfig
     options_type = SDMOptions
+    gives = frozenset({"healthy", "features"})
     stages = ("denoise", "features")
     samples = "planes"
 
@@ -187,9 +166,9 @@ class SDM(nn.Module):
         )
 
     @staticmethod
-    def fitted(config: SDMConfig, samples: Tensor) -> SDMConfig:
-        """Take nothing from the training planes: they are in the value range already."""
-        return config
+    def check_options(config: SDMConfig, options: SDMOptions) -> None:
+        """Raise a ValueError if a noise level lies beyond the schedule."""
+        check_levels(options.noise_levels, config.steps)
 
     def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
         """Predict the clean image, unclamped.
@@ -243,16 +222,15 @@ class SDM(nn.Module):
         ValueError
             If a noise level lies beyond the schedule.
         """
-        self.config.check_levels(options.noise_levels)
-        walks = options.draws * (2 if options.start == "infer" else 1)
-        calls = walks * sum(min(lv, options.sampling_steps) for lv in options.noise_levels)
+        self.check_options(self.config, options)
+        calls = options.calls * (2 if options.start == "infer" else 1)
         denoise = self._denoiser(self.encoder(planes), counter(on_step, calls))
-        drawn = []
-        for level in options.noise_levels:
-            for _ in range(options.draws):
-                noised = self._start(planes, level, options, generator, denoise)
-                drawn.append(decode(noised, level, options.sampling_steps, self.abars, denoise))
-        return torch.stack(drawn)
+
+        def decoded(level: int) -> Tensor:
+            noised = self._start(planes, level, options, generator, denoise)
+            return decode(noised, level, options.sampling_steps, self.abars, denoise)
+
+        return options.reconstructions(decoded)
 
     def between(
         self,

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from napari_followup.diffusion.motion import moved, smoothed
 from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import decode, draw_noise
-from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.visits import draw_visits, leave_one_out
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.references import ReferencePool
 from napari_followup.networks.rrdb import RRDB
 from napari_followup.networks.unet import UNet
@@ -61,9 +61,7 @@ class TDMConfig:
     age_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        low, high = self.beta_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"beta_range must rise inside (0, 1), got {self.beta_range}")
+        check_betas(self.beta_range)
         if self.motion and self.prediction != "clean":
             raise ValueError("motion needs prediction='clean': noise does not move")
         if self.references < 1:
@@ -131,7 +129,7 @@ class TDMOptions:
             )
 
 
-class TDM(nn.Module):
+class TDM(nn.Module, Method):
     """Encoder of known visits and U-Net of a Temporal Diffusion Model.
 
     Raises
@@ -144,6 +142,7 @@ class TDM(nn.Module):
 
     config_type = TDMConfig
     options_type = TDMOptions
+    gives = frozenset({"healthy"})
     stages = ("change",)
     samples = "series"
 
@@ -361,9 +360,6 @@ class TDM(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: all of them."""
         return (self,)
-
-    def begin(self, stage: str) -> None:
-        """Nothing to prepare."""
 
     def _gaps(self, ages: Tensor, wanted: Tensor) -> Tensor:
         """(b, visit) years from each known visit to the wanted age, NaN for those not seen."""

@@ -9,7 +9,7 @@ erased, and what it does not reproduce is the score. `PUBLISHED` is the 3D model
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.erasing import erase
 from napari_followup.diffusion.sampling import draw_noise
-from napari_followup.methods.method import Evidence, OnStep, Visits, counter
+from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.networks.vae import VAENetwork, divergence
 from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Pixel, Recipe, Support
 
@@ -72,9 +72,13 @@ PUBLISHED = VAE3DConfig()
 PLANES = VAE3DConfig(dimensions=2, code_features=128)
 COMPACT = VAE3DConfig(dimensions=2, channels=(64, 96, 128, 128), code_features=128)
 PRESETS = {"published": PUBLISHED, "published 2d": PLANES, "compact": COMPACT}
-# The source's threshold is a search among labels.
-PUBLISHED_RECIPE = Recipe(
-    score=Pixel(), median=5, volume_median=True, threshold=HealthyQuantile(), smallest=7
+PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
+    score=Pixel(),
+    median=5,
+    volume_median=True,
+    threshold=HealthyQuantile(),
+    erosion=3,
+    smallest=7,
 )
 DEFAULT_RECIPE = Recipe(score=Pixel(tolerance=2.0), fusion=Support(), threshold=HealthyHysteresis())
 
@@ -90,7 +94,7 @@ class VAE3DOptions:
             raise ValueError(f"draws must not be negative, got {self.draws}")
 
 
-class VAE3D(nn.Module):
+class VAE3D(nn.Module, Method):
     """Variational autoencoder of volumes, or of planes where the configuration says so.
 
     `samples` of an instance is ``"volumes"`` (b, modality, z, y, x) in 3D.
@@ -103,6 +107,7 @@ class VAE3D(nn.Module):
 
     config_type = VAE3DConfig
     options_type = VAE3DOptions
+    gives = frozenset({"healthy"})
     stages = ("reconstruct",)
     samples: Literal["planes", "volumes"] = "planes"
 
@@ -114,17 +119,6 @@ class VAE3D(nn.Module):
         self.network = VAENetwork(
             config.modalities, config.sides, config.channels, config.code_features
         )
-
-    @staticmethod
-    def fitted(config: VAE3DConfig, samples: Tensor) -> VAE3DConfig:
-        """Take nothing from the training samples: they are in the value range already."""
-        return config
-
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move as any module, but for a memory format of planes, which volumes cannot have."""
-        if self.config.dimensions == 3:
-            kwargs.pop("memory_format", None)
-        return super().to(*args, **kwargs)
 
     def reconstruct(
         self,
@@ -218,9 +212,6 @@ class VAE3D(nn.Module):
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: all."""
         return (self.network,)
-
-    def begin(self, stage: str) -> None:
-        """Prepare nothing: there is one stage."""
 
     def _drawn(self, mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
         noise = draw_noise(tuple(mean.shape), generator, mean)

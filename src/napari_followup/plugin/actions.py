@@ -24,6 +24,7 @@ from napari_followup.plugin.layers import (
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import Found, score_layer, shared_provenance
 from napari_followup.recipe import Fam, Fusion, Recipe, Score
+from napari_followup.results import Detection
 from napari_followup.slicing import Slicing
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ __all__ = [
 ]
 
 Value = TypeVar("Value")
+Each = tuple[tuple[Series | None, ...], tuple[Value | None, ...], list[str]]
+"""Of every subject its series and what was found in it, none where it was left out; and notes."""
 
 
 def detect_layers(
@@ -52,7 +55,7 @@ def detect_layers(
     planes: Slicing | None = None,
     report: Report | None = None,
 ) -> Found:
-    """Detect anomalies in every subject of a layer.
+    """Detect anomalies in every subject of a layer, at one threshold if the recipe says so.
 
     Parameters
     ----------
@@ -82,17 +85,46 @@ def detect_layers(
     """
     report = report or Report()
     bundle = chosen_bundle(model, report)
-    from napari_followup.detect import detect
-
-    report.phase("Detecting")
-    run = partial(detect, bundle=bundle, recipe=recipe, device=device, seed=seed, planes=planes)
-    series, found, notes = _each_subject(
-        source, report, lambda each, step: run(each.stack, on_step=by_plane(step, each, planes))
-    )
+    together = recipe.is_pooled and source.n_subjects > 1
+    run = partial(_cut_together if together else _cut_alone, source, bundle, recipe, report)
+    series, found, notes = run(device=device, seed=seed, planes=planes)
     said = dict.fromkeys(
         note for each in found if each for note in each.provenance.get("notes", ())
     )
     return Found(source=source, series=series, detections=found, notes=(*notes, *said))
+
+
+def _cut_alone(
+    source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
+) -> Each[Detection]:
+    """Detect subject by subject; `settings` are those of `detect`."""
+    from napari_followup.detect import detect
+
+    report.phase("Detecting")
+
+    def run(each: Series, step: Callable[..., bool]) -> Detection:
+        told = by_plane(step, each, settings["planes"])
+        return detect(each.stack, bundle, recipe, on_step=told, **settings)
+
+    return _each_subject(source, report, run)
+
+
+def _cut_together(
+    source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
+) -> Each[Detection]:
+    """Examine every subject, then cut all of them at one threshold."""
+    from napari_followup.cohorts import Cohort
+
+    cohort = Cohort(bundle, recipe, **settings)
+
+    def add(each: Series, step: Callable[..., bool]) -> bool:
+        cohort.add(each.stack, on_step=by_plane(step, each, settings["planes"]))
+        return True
+
+    report.phase("Detecting")
+    series, added, notes = _each_subject(source, report, add)
+    report.phase("Cutting all subjects at one threshold")
+    return series, tuple(cohort.cut() if is_in else None for is_in in added), notes
 
 
 def reconstruct_layers(
@@ -208,7 +240,7 @@ def _load_bundle(model: str, changed: int) -> ModelBundle:
 
 def _each_subject(
     source: Source, report: Report, run: Callable[[Series, Callable[[int, int], bool]], Value]
-) -> tuple[tuple[Series | None, ...], tuple[Value | None, ...], list[str]]:
+) -> Each[Value]:
     """Run subject by subject; a subject that cannot be examined does not stop the others."""
     series: list[Series | None] = []
     found: list[Value | None] = []

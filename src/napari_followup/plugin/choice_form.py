@@ -1,25 +1,23 @@
 """A control for one of several kinds of settings: which kind, and its numbers.
 
-The kinds are dataclasses of `recipe`. Their fields become controls by the type of their default, so
-that a new kind, or a new number, shows here without a line of code.
+The kinds are dataclasses of `recipe`. Their fields become controls by their type, so that a new
+kind, or a new number, shows here without a line of code.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_followup.plugin.forms import NumberBox, add_row, new_form
+from napari_followup.plugin.field_control import Control, control_of
+from napari_followup.plugin.forms import add_row, new_form
 
-__all__ = ["LABELS", "ChoiceForm"]
-
-WHOLE = "whole numbers"  # property of a line of several
-Control = QCheckBox | QDoubleSpinBox | QLineEdit | QSpinBox
+__all__ = ["LABELS", "ChoiceForm", "label_of"]
 
 LABELS = {
     "Fam": "feature attention (FAM)",
@@ -49,6 +47,7 @@ TIPS = {
     "gain": "What the other visits' scores count for",
     "gamma": "Strength of the recovery of what other visits show",
     "levels": "Stages of the feature network to compare, 1 to 4, with commas",
+    "per": "Whose scores lie behind one threshold",
     "pixel_too": "The mask must also pass on the pixel distance",
     "q": "Share of pixels, 0 to 1, that lie below the threshold",
     "reach": "Pixels that an anomaly may move between visits",
@@ -96,31 +95,38 @@ class ChoiceForm(QWidget):
         base, controls = self._bases[index], self.controls[index]
         if base is None:
             return None
-        return replace(base, **{name: _read(name, control) for name, control in controls.items()})
+        return replace(base, **{name: control.setting for name, control in controls.items()})
 
     @value.setter
     def value(self, value: Any) -> None:
         index = self._kinds.index(None if value is None else type(value))
         self._bases[index] = value  # what has no control here is kept
         for name, control in self.controls[index].items():
-            _write(control, getattr(value, name))
+            control.setting = getattr(value, name)
         self.kind.setCurrentIndex(index)
 
+    def refuse(self, obstacles: Mapping[type, str]) -> None:
+        """Leave only those kinds to choose from against which nothing speaks, and say what does."""
+        model = self.kind.model()
+        for row, kind in enumerate(self._kinds):
+            why = "" if kind is None else obstacles.get(kind, "")
+            self.kind.setItemData(row, why or _about(kind), Qt.ItemDataRole.ToolTipRole)
+            item = model.item(row)  # type: ignore[union-attr]
+            item.setEnabled(not why)
+
     def _add_kind(self, kind: type | None, base: Any) -> dict[str, Control]:
-        name = "none" if kind is None else kind.__name__
-        words = re.sub(r"(?<!^)([A-Z])", r" \1", name).lower()
-        self.kind.addItem(LABELS.get(name, words))
-        about = (kind.__doc__ or "").partition("\n")[0] if kind else "The score as it is"
-        self.kind.setItemData(self.kind.count() - 1, about, Qt.ItemDataRole.ToolTipRole)
+        self.kind.addItem(label_of(kind))
+        self.kind.setItemData(self.kind.count() - 1, _about(kind), Qt.ItemDataRole.ToolTipRole)
+        hints = {} if kind is None else get_type_hints(kind)
         controls = {}
         for field in () if base is None else fields(base):
-            control = _control(getattr(base, field.name))
+            name = FIELD_LABELS.get(field.name, field.name)
+            control = control_of(hints[field.name], getattr(base, field.name), label=field.name)
             if control is not None:
                 control.setToolTip(TIPS.get(field.name, ""))
-                add_row(self._rows, FIELD_LABELS.get(field.name, field.name), control)
+                add_row(self._rows, name, control)
                 controls[field.name] = control
-                _write(control, getattr(base, field.name))
-                _changes(control).connect(self.changed)
+                control.edited.connect(self.changed)
         return controls
 
     def _on_kind(self, chosen: int) -> None:
@@ -130,61 +136,12 @@ class ChoiceForm(QWidget):
         self.changed.emit()
 
 
-def _control(value: Any) -> Control | None:
-    """Make a control for a kind of value, or nothing for one that has a single choice."""
-    match value:
-        case bool():
-            return QCheckBox()
-        case int():
-            box = QSpinBox()
-            box.setRange(0, 1000)
-            return box
-        case float():
-            return NumberBox(0, 1e6)
-        case tuple():
-            line = QLineEdit()
-            line.setProperty(WHOLE, all(isinstance(each, int) for each in value))
-            return line
-        case _:
-            return None
+def label_of(kind: type | None) -> str:
+    """Name of a kind of settings, as it is shown."""
+    name = "none" if kind is None else kind.__name__
+    words = re.sub(r"(?<!^)([A-Z])", r" \1", name).lower()
+    return LABELS.get(name, words)
 
 
-def _changes(control: Control) -> Any:
-    match control:
-        case QCheckBox():
-            return control.toggled
-        case QLineEdit():
-            return control.editingFinished
-        case _:
-            return control.valueChanged
-
-
-def _read(name: str, control: Control) -> Any:
-    match control:
-        case QCheckBox():
-            return control.isChecked()
-        case QLineEdit():
-            return _numbers(name, control.text(), whole=bool(control.property(WHOLE)))
-        case _:
-            return control.value()
-
-
-def _numbers(name: str, text: str, *, whole: bool) -> tuple[float, ...]:
-    words = text.replace(",", " ").split()
-    kind, example = (
-        (int, "whole numbers, as in 2, 3") if whole else (float, "numbers, as in 0.5, 1")
-    )
-    try:
-        return tuple(kind(word) for word in words)
-    except ValueError:
-        raise ValueError(f"{name}: got {text!r}; write {example}") from None
-
-
-def _write(control: Control, value: Any) -> None:
-    match control:
-        case QCheckBox():
-            control.setChecked(value)
-        case QLineEdit():
-            control.setText(", ".join(str(each) for each in value))
-        case _:
-            control.setValue(value)
+def _about(kind: type | None) -> str:
+    return (kind.__doc__ or "").partition("\n")[0] if kind else "The score as it is"

@@ -9,18 +9,13 @@ In a script::
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_followup.plugin.actions import detect_layers
@@ -29,7 +24,7 @@ from napari_followup.plugin.layers import LayerTuple, Source
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.progress import JobPanel
-from napari_followup.plugin.recipe_form import RecipeForm, with_options
+from napari_followup.plugin.recipe_choice import RecipeChoice
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import Found, detection_layers
 from napari_followup.plugin.result_panel import ResultPanel, summary
@@ -42,17 +37,15 @@ from napari_followup.results import Detection
 
 __all__ = ["DetectWidget"]
 
-PRESETS = ("default", "published", "as set below")
-
 
 class DetectWidget(QWidget):
     """Find what is abnormal in a series.
 
     Attributes
     ----------
-    series, form, settings, job, results
-        The parts: layer, axes and ages; recipe; device, seed and layers; progress; threshold and
-        timeline.
+    series, recipes, form, settings, job, results
+        The parts: layer, axes and ages; recipe by name; recipe in numbers; device, seed and layers;
+        progress; threshold and timeline.
     error
         What the last run complained of; empty after a good one.
     """
@@ -66,9 +59,8 @@ class DetectWidget(QWidget):
         self.error = ""
         self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo()
-        self.preset = QComboBox()
-        self.preset.addItems(list(PRESETS))
-        self.form = RecipeForm(Recipe.default())
+        self.recipes = RecipeChoice()
+        self.preset, self.form = self.recipes.preset, self.recipes.form
         self.settings = RunForm(wanted=True)
         self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
         self.reset_button = QPushButton("reset all settings")
@@ -124,22 +116,20 @@ class DetectWidget(QWidget):
     @property
     def recipe(self) -> Recipe:
         """The recipe of the next run."""
-        return self.form.recipe
+        return self.recipes.recipe
 
     @recipe.setter
     def recipe(self, recipe: Recipe) -> None:
-        self.form.recipe = recipe
+        self.recipes.recipe = recipe
 
     @property
     def remembered(self) -> Preferences:
         """What the next session will start from."""
-        recipe = self.recipe
-        text = "" if recipe == _preset("default") else json.dumps(recipe.as_dict())
         return replace(
             Preferences.load(),
             device=self.settings.device,
             model=self.model,
-            recipe=text,
+            recipe=self.recipes.remembered,
             seed=self.settings.seed,
             layers=", ".join(self.settings.wanted),
             update_existing=self.settings.update_existing,
@@ -151,14 +141,15 @@ class DetectWidget(QWidget):
         self.settings.wanted = tuple(kept.layers.replace(",", " ").split())
         self.settings.update_existing = kept.update_existing
         self.model_combo.fill(kept.model_folder, kept.model)
-        self.form.recipe = _remembered_recipe(kept.recipe)
+        self.recipes.remembered = kept.recipe
 
     def run(self) -> None:
         """Start; `finished` says when it is over, `detection` and `error` what came of it."""
         if self.job.is_running:
             return
         try:
-            source, recipe, planes = self.series.source(), self.recipe, self.series.slicing
+            source, recipe = self.series.source(), self.recipes.checked()
+            planes = self.series.slicing
         except ValueError as error:
             self._fail(str(error))
             return
@@ -190,15 +181,8 @@ class DetectWidget(QWidget):
         self.job.say(text, is_error=True)
         self.finished.emit()
 
-    def _on_preset(self, name: str) -> None:
-        if name != "as set below":
-            self.form.recipe = _preset(name)
-        else:
-            self.advanced.expand()
-
-    def _on_form(self) -> None:
-        with QSignalBlocker(self.preset):  # the form has changed, not the choice of a preset
-            self.preset.setCurrentText(_preset_of(self.form))
+    def _on_model(self) -> None:
+        self.recipes.follow(self.model)
 
     def _on_series(self) -> None:
         if not self.job.is_running:
@@ -233,8 +217,8 @@ class DetectWidget(QWidget):
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.run)
-        self.preset.currentTextChanged.connect(self._on_preset)
-        self.form.changed.connect(self._on_form)
+        self.model_combo.model_changed.connect(self._on_model)
+        self.recipes.customized.connect(self.advanced.expand)
         self.series.layer_removed.connect(self._on_removed)
         self.series.changed.connect(self._on_series)
         self.job.started.connect(self._on_started)
@@ -251,38 +235,9 @@ def _lay_out(widget: DetectWidget) -> None:
         widget.advanced.addWidget(part)
     choices = new_form()
     add_row(choices, "model", widget.model_combo)
-    add_row(choices, "recipe", widget.preset)
+    add_row(choices, "recipe", widget.recipes)
     below = (widget.advanced, widget.button, widget.job, widget.results)
     scrolled_column_of(widget, widget.series, choices, *below)
-
-
-def _preset(name: str) -> Recipe:
-    """Give a recipe by name; the default one with the sampling steps of the preferences."""
-    if name == "published":
-        return Recipe.published()
-    steps = Preferences.load().sampling_steps
-    return with_options(Recipe.default(), sampling_steps=steps) if steps else Recipe.default()
-
-
-def _preset_of(form: RecipeForm) -> str:
-    """Name of the preset that a form shows; what cannot be read is said when a run begins."""
-    try:
-        recipe = form.recipe
-    except ValueError:
-        return PRESETS[2]
-    return next((name for name in PRESETS[:2] if _preset(name) == recipe), PRESETS[2])
-
-
-def _remembered_recipe(text: str) -> Recipe:
-    try:
-        return Recipe.from_dict(json.loads(text)) if text else _preset("default")
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # of another version, or edited by hand
-        return _preset("default")
 
 
 def _short(source: Source) -> str:

@@ -21,8 +21,8 @@ from qtpy.QtWidgets import (
 
 __all__ = ["ElidingCombo", "NumberBox", "add_row", "column_of", "new_form", "scrolled_column_of"]
 
-WIDTH = 372  # pixels, so that no control is cut off
-LABEL_WIDTH = 104  # pixels; the longest label is "sampling steps"
+WIDTH = 392  # pixels, so that no control is cut off, with a scroll bar beside them
+LABEL_WIDTH = 110  # pixels; the longest label is "full covariance"
 
 
 def new_form(widget: QWidget | None = None) -> QFormLayout:

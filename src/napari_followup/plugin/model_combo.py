@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_followup.catalogue import Entry, described, entries, find
@@ -23,6 +23,8 @@ TIP = Qt.ItemDataRole.ToolTipRole
 
 class ModelCombo(ElidingCombo):
     """Models by name or file; `chosen` is what `load_bundle` takes."""
+
+    model_changed = Signal()  # another one is chosen, or the file of this one may be another
 
     def __init__(self, folder: str = "", model: str = "") -> None:
         super().__init__()
@@ -43,7 +45,8 @@ class ModelCombo(ElidingCombo):
     def chosen(self, model: str | Path) -> None:
         model = _known_as(str(model))
         if self.findData(model) < 0:
-            self._insert(0, described(Path(model)))
+            with QSignalBlocker(self):  # what is chosen moves down, and is not another
+                self._insert(0, described(Path(model)))
         self.setCurrentIndex(self.findData(model))
         self._before = self.currentIndex()
 
@@ -51,22 +54,26 @@ class ModelCombo(ElidingCombo):
         """List the models anew; `model` is chosen if it is still there."""
         found = _entries(folder)
         self._folder, self._listed = folder, _listed(found)
-        self.clear()
-        for entry in found:
-            self._insert(self.count(), entry)
-        if not self.count():
-            self.addItem("no model yet", "")
-        self.insertSeparator(self.count())
-        self.addItem(CHOOSE, CHOOSE)
-        self._before = 0
-        if model and (self.findData(_known_as(model)) >= 0 or Path(model).is_file()):
-            self.chosen = model
+        with QSignalBlocker(self):
+            self.clear()
+            for entry in found:
+                self._insert(self.count(), entry)
+            if not self.count():
+                self.addItem("no model yet", "")
+            self.insertSeparator(self.count())
+            self.addItem(CHOOSE, CHOOSE)
+            self._before = 0
+            if model and (self.findData(_known_as(model)) >= 0 or Path(model).is_file()):
+                self.chosen = model
+        self._on_index(self.currentIndex())
 
     def refresh(self) -> None:
         """Look at the folders again; the choice stays."""
         folder = Preferences.load().model_folder or self._folder
         if _listed(_entries(folder)) != self._listed:
             self.fill(folder, self.chosen)
+        else:
+            self.model_changed.emit()
 
     def showPopup(self) -> None:
         """Look at the folders again before they are shown."""
@@ -80,6 +87,8 @@ class ModelCombo(ElidingCombo):
     def _on_index(self, index: int) -> None:
         said = self.itemData(index, TIP) or self.currentText()
         self.setToolTip(f"{said}\n{ABOUT}")
+        if self.itemData(index) != CHOOSE:
+            self.model_changed.emit()
 
     def _on_activated(self, index: int) -> None:
         if self.itemData(index) != CHOOSE:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import NoneType
 from typing import Any, get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QSpinBox, QWidget
 
-from napari_followup.plugin.choice_form import LABELS, ChoiceForm
+from napari_followup.plugin.choice_form import ChoiceForm, label_of
+from napari_followup.plugin.field_control import Control, control_of
 from napari_followup.plugin.forms import NumberBox, add_row, new_form
-from napari_followup.recipe import Fusion, Recipe, Score, Threshold
+from napari_followup.plugin.method_options import Option
+from napari_followup.plugin.model_facts import ModelFacts
+from napari_followup.recipe import Fusion, Recipe, Score, Temporal, Threshold
 
 __all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]
 
-OWN = "the model's own"
 SMALLEST = (
     "Parts of the mask below this are dropped at each visit: in mm² (planes) or mm³ (volumes) "
     "where the layer has units of length, else in pixels or voxels; 0 keeps all"
 )
+RIM = "Pixels at the rim of the subject where nothing is marked; 0 examines the whole image"
+GROWN = "Pixels by which the mask is grown in the plane, once its small parts are dropped"
 IMPUTED = (
     "Visits of the series that were imputed are examined too, and support, or weaken, what the "
     "observed ones show (LAFM, Support)"
@@ -39,51 +44,61 @@ def with_options(recipe: Recipe, **options: Any) -> Recipe:
 
 
 class OptionsForm(QWidget):
-    """Noise levels, draws and sampling steps; what is left empty is the model's own."""
+    """What can be set of a method; what is left empty, or as it is, is the method's own."""
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[Option] = ()) -> None:
         super().__init__()
-        self.noise_levels = QLineEdit()
-        self.noise_levels.setPlaceholderText(OWN)
-        self.noise_levels.setToolTip("Step where decoding starts, 1 to 1000; several with commas")
-        self.draws = _count(100, "Reconstructions from each level")
-        self.sampling_steps = _count(1000, "Network calls from a level down to the image")
-        form = new_form(self)
-        add_row(form, "noise levels", self.noise_levels)
-        add_row(form, "draws", self.draws)
-        add_row(form, "sampling steps", self.sampling_steps)
-        self.noise_levels.editingFinished.connect(self.changed)
-        self.draws.valueChanged.connect(self.changed)
-        self.sampling_steps.valueChanged.connect(self.changed)
+        self._asked: tuple[Option, ...] = ()
+        self._base: dict[str, Any] = {}
+        self.controls: dict[str, Control] = {}
+        self._rows = new_form(self)
+        self.ask(options)
+
+    def ask(self, options: Sequence[Option]) -> None:
+        """Show the options of another method; the settings stay as they were."""
+        self._asked, self.controls = (), {}  # a line that goes away while it is typed in tells so
+        while self._rows.rowCount():
+            self._rows.removeRow(0)
+        for option in options:
+            control = control_of(
+                option.kind,
+                option.default,
+                label=option.title,
+                empty=option.left,
+                between=option.between,
+            )
+            if control is not None:
+                self.controls[option.name] = control
+                control.setToolTip(f"{option.tip}. Default: {option.left}")
+                add_row(self._rows, option.title, control)
+                control.edited.connect(self.changed)
+        self._asked = tuple(option for option in options if option.name in self.controls)
+        self.options = self._base
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is set, by name; None where it is left to the model.
+        """What is set, by name; what has no control here is kept from what was put in.
 
         Raises
         ------
         ValueError
-            If the noise levels are no whole numbers.
+            If a number cannot be read; the message says which.
         """
-        words = self.noise_levels.text().replace(",", " ").split()
-        if not all(word.isdigit() for word in words):
-            raise ValueError(
-                f"noise levels: got {self.noise_levels.text()!r}; write whole steps, as in 150, 250"
-            )
-        return {
-            "noise_levels": tuple(int(word) for word in words) or None,
-            "draws": self.draws.value() or None,
-            "sampling_steps": self.sampling_steps.value() or None,
-        }
+        found = {name: value for name, value in self._base.items() if name not in self.controls}
+        for option in self._asked:
+            value = self.controls[option.name].setting
+            is_said = value != option.default or option.name in self._base
+            if value is not None and is_said:
+                found[option.name] = value
+        return found
 
     @options.setter
-    def options(self, options: dict[str, Any]) -> None:
-        levels = options.get("noise_levels") or ()
-        self.noise_levels.setText(", ".join(str(level) for level in levels))
-        self.draws.setValue(options.get("draws") or 0)
-        self.sampling_steps.setValue(options.get("sampling_steps") or 0)
+    def options(self, options: Mapping[str, Any]) -> None:
+        self._base = dict(options)
+        for name, control in self.controls.items():
+            control.setting = options.get(name)
 
 
 class RecipeForm(QWidget):
@@ -91,7 +106,7 @@ class RecipeForm(QWidget):
 
     changed = Signal()
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, facts: ModelFacts | None = None) -> None:
         super().__init__()
         self.options_form = OptionsForm()
         self.score = ChoiceForm("score", kinds_of(Score))
@@ -104,33 +119,22 @@ class RecipeForm(QWidget):
         self.median.setToolTip("Side of the median filter in pixels; 1 for none")
         self.volume_median = QCheckBox("in space")
         self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
-        self.smallest = NumberBox(0, 1e9)
-        self.smallest.setToolTip(SMALLEST)
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
-        self._rows = rows = new_form(self)
-        rows.addRow(self.options_form)
-        rows.addRow(self.score)
-        rows.addRow(self.fusion)
-        add_row(rows, "references", self.imputed_references)
-        medians = QHBoxLayout()
-        medians.addWidget(self.median, stretch=1)
-        medians.addWidget(self.volume_median)
-        add_row(rows, "median", medians)
-        rows.addRow(self.threshold)
-        add_row(rows, "smallest part", self.smallest)
-        for part in (self.options_form, self.score, self.fusion, self.threshold):
-            part.changed.connect(self.changed)
-        self.median.valueChanged.connect(self.changed)
-        self.volume_median.toggled.connect(self.changed)
-        self.smallest.valueChanged.connect(self.changed)
-        self.imputed_references.toggled.connect(self.changed)
-        self.score.changed.connect(self._on_score)
+        self.erosion, self.smallest, self.dilation = QSpinBox(), NumberBox(0, 1e9), QSpinBox()
+        self.erosion.setToolTip(RIM)
+        self.smallest.setToolTip(SMALLEST)
+        self.dilation.setToolTip(GROWN)
+        self._rows = new_form(self)
+        _lay_out(self._rows, self)
+        self._connect()
+        self.follow(facts or ModelFacts())
         self.recipe = recipe
 
-    def _on_score(self) -> None:
-        """Show noise levels, draws and steps where the score goes by them."""
-        is_temporal = self.score.kind.currentText() == LABELS["Temporal"]
-        self._rows.setRowVisible(self.options_form, not is_temporal)
+    def follow(self, facts: ModelFacts) -> None:
+        """Show what can be set of a model's method, and which scores it can give."""
+        self.options_form.ask(facts.options)
+        self.score.refuse(facts.obstacles)
+        self._on_score()
 
     @property
     def recipe(self) -> Recipe:
@@ -141,17 +145,19 @@ class RecipeForm(QWidget):
         ValueError
             If a number does not fit; the message says which.
         """
-        recipe = replace(
+        return replace(
             self._base,
+            options=self.options_form.options,
             score=self.score.value,
             fusion=self.fusion.value,
             imputed_references=self.imputed_references.isChecked(),
             median=self.median.value() | 1,  # odd, whatever was typed
             volume_median=self.volume_median.isChecked(),
-            smallest=self.smallest.value(),
             threshold=self.threshold.value,
+            erosion=self.erosion.value(),
+            smallest=self.smallest.value(),
+            dilation=self.dilation.value(),
         )
-        return with_options(recipe, **self.options_form.options)
 
     @recipe.setter
     def recipe(self, recipe: Recipe) -> None:
@@ -162,15 +168,40 @@ class RecipeForm(QWidget):
         self.imputed_references.setChecked(recipe.imputed_references)
         self.median.setValue(recipe.median)
         self.volume_median.setChecked(recipe.volume_median)
-        self.smallest.setValue(recipe.smallest)
         self.threshold.value = recipe.threshold
+        self.erosion.setValue(recipe.erosion)
+        self.smallest.setValue(recipe.smallest)
+        self.dilation.setValue(recipe.dilation)
         self.blockSignals(False)
         self.changed.emit()
 
+    def _on_score(self) -> None:
+        """Show the method's options where there are any and the score goes by them."""
+        is_temporal = self.score.kind.currentText() == label_of(Temporal)
+        has_any = bool(self.options_form.controls)
+        self._rows.setRowVisible(self.options_form, has_any and not is_temporal)
 
-def _count(high: int, tip: str) -> QSpinBox:
-    box = QSpinBox()
-    box.setRange(0, high)
-    box.setSpecialValueText(OWN)
-    box.setToolTip(tip)
-    return box
+    def _connect(self) -> None:
+        for part in (self.options_form, self.score, self.fusion, self.threshold):
+            part.changed.connect(self.changed)
+        for box in (self.median, self.erosion, self.smallest, self.dilation):
+            box.valueChanged.connect(self.changed)
+        for check in (self.volume_median, self.imputed_references):
+            check.toggled.connect(self.changed)
+        self.score.changed.connect(self._on_score)
+
+
+def _lay_out(rows: QFormLayout, form: RecipeForm) -> None:
+    """In the order in which they come into play."""
+    rows.addRow(form.options_form)
+    rows.addRow(form.score)
+    rows.addRow(form.fusion)
+    add_row(rows, "references", form.imputed_references)
+    medians = QHBoxLayout()
+    medians.addWidget(form.median, stretch=1)
+    medians.addWidget(form.volume_median)
+    add_row(rows, "median", medians)
+    rows.addRow(form.threshold)
+    add_row(rows, "erosion", form.erosion)
+    add_row(rows, "smallest part", form.smallest)
+    add_row(rows, "dilation", form.dilation)

@@ -10,13 +10,13 @@ from napari_followup.plugin.actions import reconstruct_layers
 from napari_followup.plugin.forms import add_row, column_of, new_form
 from napari_followup.plugin.layers import LayerTuple
 from napari_followup.plugin.model_combo import ModelCombo
+from napari_followup.plugin.model_facts import ModelFacts, facts_of
 from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.recipe_form import OptionsForm
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.run_form import RunForm
 from napari_followup.plugin.series_input import SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
-from napari_followup.recipe import Recipe
 
 __all__ = ["ReconstructWidget"]
 
@@ -32,21 +32,39 @@ class ReconstructWidget(QWidget):
         kept = Preferences.load()
         self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
-        self.options = OptionsForm()
-        self.options.options = dict(Recipe.default().options)
+        self.facts, self.options = ModelFacts(), OptionsForm(ModelFacts().options)
+        self.options.options = self.facts.recipes["default"].options
         self.settings = RunForm()
         self.settings.device, self.settings.seed = kept.device, kept.seed
         self.step = StepPanel(
             napari_viewer, "Reconstruct", self._work, uses=lambda: [self.series.layers.layer]
         )
         self.series.layer_removed.connect(self.step.stop_without)
+        self.model_combo.model_changed.connect(self._on_model)
         model = new_form()
         add_row(model, "model", self.model_combo)
         column_of(self, self.series, model, self.options, self.settings, self.step)
+        self._on_model()
+
+    def _on_model(self) -> None:
+        """Ask for the options of the model's method, set as in its default recipe."""
+        facts = facts_of(self.model_combo.chosen)
+        if facts != self.facts:
+            self.facts = facts
+            self.options.ask(facts.options)
+            self.options.options = facts.recipes["default"].options
+
+    def _check(self) -> None:
+        if "healthy" not in self.facts.gives:
+            raise ValueError(
+                f"model: {self.facts.title} gives no healthy images, but a score of its own; use "
+                "it in Detect anomalies, or choose another model"
+            )
 
     def _work(self) -> Work:
         source, model = self.series.source(), self.model_combo.chosen
-        options = {name: value for name, value in self.options.options.items() if value is not None}
+        self._check()
+        options = self.options.options
         device, seed, planes = self.settings.device, self.settings.seed, self.series.slicing
         self.step.update_existing = self.settings.update_existing
 

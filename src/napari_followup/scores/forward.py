@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["ForwardErrors", "chosen_quantile"]
+__all__ = ["ForwardErrors", "chosen_quantile", "healthy_boundary"]
 
 
 class ForwardErrors:
@@ -56,6 +56,13 @@ class ForwardErrors:
         """
         return self._score.float()
 
+    def mean(self) -> Tensor:
+        """Mean guided error over all steps taken in: (b, y, x) float32.
+
+        It is the score of one that ends with the next step, whatever parts the errors most.
+        """
+        return (self._sum / max(self._count, 1)).float()
+
     def similarity(self) -> Tensor:
         """Cosine of the two errors over all steps: (b,), near 1 for healthy images.
 
@@ -94,3 +101,33 @@ def chosen_quantile(
     low, high = between
     share = (largest.double() / most).clamp(0, 1)
     return high + (low - high) * (share * 100).round() / 100
+
+
+def healthy_boundary(similarity: Tensor, is_healthy: Tensor) -> float:
+    """Similarity from which on images are best taken for healthy.
+
+    Parameters
+    ----------
+    similarity
+        ``(b,)`` cosines, as `ForwardErrors.similarity` gives them.
+    is_healthy
+        ``(b,)`` bool, what is known of the images; some are and some are not.
+
+    Returns
+    -------
+    float
+        Where most images fall on their own side: in the middle between two neighbours, and of
+        several such places the highest, at which the fewest anomalous images pass.
+
+    References
+    ----------
+    AnoFPDM, appendix B: the threshold of highest accuracy on validation images.
+    """
+    ordered, order = similarity.double().sort()
+    healthy = is_healthy[order].long()
+    below = torch.cat([healthy.new_zeros(1), (1 - healthy).cumsum(0)])  # anomalous, and told so
+    above = healthy.sum() - torch.cat([healthy.new_zeros(1), healthy.cumsum(0)])
+    right = below + above
+    place = int(torch.nonzero(right == right.max())[-1])
+    ends = torch.cat([ordered[:1] - 1, ordered, ordered[-1:] + 1])
+    return float((ends[place] + ends[place + 1]) / 2)

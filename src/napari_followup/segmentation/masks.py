@@ -1,4 +1,4 @@
-"""Masks from scores: reach the threshold, agree with the pixel distance, be large enough.
+"""Masks from scores: reach the threshold, agree with the pixel distance, be large enough, grow.
 
 Whatever goes through the visits of a series does so by `walk`, which is `zip` for arrays in memory;
 one that lets go of each visit after use keeps the memory of large ones bounded.
@@ -11,19 +11,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import generate_binary_structure, label
+from scipy.ndimage import binary_dilation, generate_binary_structure, label
 
-from napari_followup.segmentation.threshold import yen_of_parts
-
-__all__ = ["Walk", "confirmed_by", "grown_mask", "mask_at", "without_small"]
+__all__ = [
+    "Walk",
+    "confirmed_at",
+    "dilated",
+    "grown_mask",
+    "inside_mask",
+    "mask_at",
+    "without_small",
+]
 
 Walk = Callable[..., Iterable[tuple[NDArray[Any], ...]]]
 """Takes arrays, gives their parts along the first axis side by side."""
 
 TOUCHING = generate_binary_structure(3, 3)  # by a corner at least
+BESIDE = generate_binary_structure(2, 1)[None]  # by a side, in the plane
 
 
-def mask_at(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
+def mask_at(
+    scores: NDArray[np.floating], threshold: float | NDArray[np.floating]
+) -> NDArray[np.bool_]:
     """Pixels whose score reaches a threshold; NaN never does.
 
     Parameters
@@ -31,7 +40,7 @@ def mask_at(scores: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]
     scores
         Any shape.
     threshold
-        In the unit of `scores`.
+        In the unit of `scores`; one, or one a pixel. Nothing reaches NaN.
 
     Returns
     -------
@@ -79,37 +88,39 @@ def grown_mask(
     return out
 
 
-def confirmed_by(
+def confirmed_at(
     mask: NDArray[np.bool_],
     distance: NDArray[np.floating],
+    threshold: float,
     *,
     out: NDArray[np.bool_] | None = None,
     walk: Walk = zip,
 ) -> NDArray[np.bool_]:
-    """Keep the part of a mask in which the pixel distance stands out as well.
+    """Keep the part of a mask in which the pixel distance, 0 outside it, reaches a threshold.
 
     Parameters
     ----------
     mask
-        ``(visit, z, y, x)`` of one patient.
+        ``(visit, z, y, x)``.
     distance
-        Pixel distance of the same shape; NaN (a missing visit) has no say.
+        Pixel distance of the same shape; NaN (a missing visit) is in no mask.
+    threshold
+        In the unit of `distance`, such as Yen's of the distance inside the mask of a whole series.
     out, walk
         As for `grown_mask`; `out` may be `mask`.
 
     Returns
     -------
     NDArray
-        Intersection of `mask` with Yen's mask of the distance inside `mask`.
+        Shape of `mask`.
 
     References
     ----------
     Dang (2025), eq. 3.9.
     """
     out = np.empty(mask.shape, bool) if out is None else out
-    threshold = yen_of_parts(lambda: (_inside(*parts) for parts in walk(mask, distance)))
     for kept, part, far in walk(out, mask, distance):
-        kept[...] = part & mask_at(_inside(part, far), threshold)
+        kept[...] = part & mask_at(inside_mask(part, far), threshold)
     return out
 
 
@@ -145,5 +156,35 @@ def without_small(
     return out
 
 
-def _inside(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.floating]:
+def dilated(
+    mask: NDArray[np.bool_],
+    width: int,
+    *,
+    out: NDArray[np.bool_] | None = None,
+    walk: Walk = zip,
+) -> NDArray[np.bool_]:
+    """Grow the mask of each visit within its planes.
+
+    Parameters
+    ----------
+    mask
+        ``(visit, z, y, x)``.
+    width
+        How many steps from pixel to pixel by their sides; 0 leaves the mask as it is.
+    out, walk
+        As for `grown_mask`; `out` may be `mask`.
+
+    Returns
+    -------
+    NDArray
+        Same shape.
+    """
+    out = np.empty(mask.shape, bool) if out is None else out
+    for grown, part in walk(out, mask):
+        grown[...] = binary_dilation(part, BESIDE, iterations=width) if width else part
+    return out
+
+
+def inside_mask(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Give a distance of any shape that is 0 outside a mask; NaN stays, it has no say."""
     return np.where(mask | np.isnan(distance), distance, 0)

@@ -77,7 +77,7 @@ def refined(
 def _planes(
     model: Any, stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Planes (b, modality, y, x), as many healthy as anomalous ones, and labels if there are any."""
+    """Planes (b, modality, y, x); where there are labels, those too, half of them healthy."""
     few = _spread(len(stacks), SUBJECTS)
     chosen = [stacks[index] for index in few]
     if labels is None:

@@ -1,0 +1,297 @@
+"""``napari-followup study``: all models on the same patients, in one table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.options import (
+    FORMATS,
+    Subcommands,
+    add_device,
+    add_seed,
+    check_out,
+    countdown,
+    counted,
+    read_data,
+)
+
+if TYPE_CHECKING:
+    from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
+    from napari_followup.evaluation.verdicts import ClaimFigures
+    from napari_followup.model_bundle import ModelBundle
+    from napari_followup.stack import VisitStack
+
+__all__ = ["add_parser", "run"]
+
+MADE_SEED = 20_000  # of generated subjects: far from seeds that models were trained with
+MADE_TRAINING = 200  # generated subjects that the principal components learn from
+
+
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "study",
+        parents=[shared],
+        help="compare models on the same patients",
+        description="Draws anomalies into healthy subjects and measures every model on them, with "
+        "its default recipe, the same without fusion and with LAFM, and its published recipe; "
+        "principal components are the baseline. Finished rows are kept in OUT, and a study goes on "
+        "where it was stopped.",
+    )
+    parser.add_argument("name", choices=("starmen",), help="anomalies of the Starmen benchmark")
+    parser.add_argument(
+        "data",
+        nargs="*",
+        metavar="DATA",
+        help=f"healthy series, the published cohort for one: {FORMATS}; subjects are generated "
+        "when none are given",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the study")
+    _add_models(parser)
+    _add_subjects(parser)
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        help="names in `bundle list`, or .safetensors files (default: all whose name begins like "
+        "that of the study)",
+    )
+    parser.add_argument(
+        "--no-published",
+        action="store_true",
+        help="leave out published recipes, some of which make hundreds of network calls",
+    )
+    parser.add_argument(
+        "--claims", action="store_true", help="check what the sources claim, too (takes longer)"
+    )
+    parser.add_argument(
+        "--pair",
+        action="append",
+        default=[],
+        metavar="CLAIM=FIRST,SECOND",
+        help="two models that differ in how they were trained, the one first that is said to be "
+        "better: pyramid, erasing or grid; with --claims",
+    )
+
+
+def _add_subjects(parser: argparse.ArgumentParser) -> None:
+    counts = {
+        "--patients": (20, "of each anomaly"),
+        "--healthy": (60, "healthy patients"),
+        "--held-out": (30, "other healthy subjects, for thresholds that a model does not bring"),
+    }
+    for name, (usual, what) in counts.items():
+        parser.add_argument(
+            name, type=int, default=usual, metavar="N", help=f"{what} (default: {usual})"
+        )
+    parser.add_argument(
+        "--split", default="val", help="of a cohort file, to measure on (default: val)"
+    )
+    parser.add_argument(
+        "--training-split",
+        default="train",
+        metavar="SPLIT",
+        help="of a cohort file, that the principal components learn from (default: train)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what is not measured yet, then write the tables."""
+    from napari_followup.evaluation.study_claims import answers
+
+    check_out(args.out)
+    models = _models(args)
+    subjects, training = _subjects(args)
+    entries, notes = _entries(models, training, published=not args.no_published)
+    claims = args.claims or args.pair
+    asked, unanswered = _questions(args, models) if claims else ([], [])
+    store = _store(args, subjects)
+    jobs = [job for entry in entries for job in store.jobs(entry)]
+    jobs += [job for each in asked for entry in each.entries for job in store.jobs(entry)]
+    _measure(jobs, subjects, store, args)
+    said, who = _said(args, entries, subjects), _who(subjects)
+    files = _write_table(args.out, store.rows(entries), notes, who, said)
+    if claims:
+        files += _write_claims(args.out, answers(asked, store), unanswered, who, said)
+    for path in files:
+        print(path)
+    return 0
+
+
+def _models(args: argparse.Namespace) -> dict[str, ModelBundle]:
+    """Models by name; the parts of a file are models of their own."""
+    from napari_followup.bundle import load_bundle
+    from napari_followup.catalogue import embedded, installed
+
+    found: dict[str, ModelBundle] = {}
+    known = [name for name in (*embedded(), *installed()) if name.startswith(args.name)]
+    for source in args.models or known:
+        bundle = load_bundle(source)
+        if bundle.name in found:
+            raise ValueError(
+                f"models: {str(source)!r} is called {bundle.name!r} like another; give each once, "
+                "or rename one"
+            )
+        found[bundle.name] = bundle
+        found |= {f"{bundle.name} ({part})": other for part, other in bundle.parts.items()}
+    if not found:
+        raise ValueError(f"models: none here begins with {args.name!r}; name some")
+    return found
+
+
+def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
+    """Cases, and the subjects that principal components learn from."""
+    from napari_followup.evaluation.cases import KINDS, healthy_cases, make_cases, unused
+    from napari_followup.evaluation.study import Subjects
+
+    stacks, training, about = _given(args) if args.data else _generated(args)
+    cases = make_cases(stacks, KINDS, patients=args.patients, healthy=args.healthy, seed=args.seed)
+    free = unused(stacks, cases)[: args.held_out]
+    if len(free) < args.held_out:
+        count = min(args.held_out, len(training) // 2)
+        free = healthy_cases(training[-count:], first=len(stacks)) if count else []
+        training = training[: len(training) - count]
+        about += "; thresholds from subjects that models may have been trained on"
+    print(f"{about}; {counted(len(free), 'subject')} for thresholds", file=sys.stderr)
+    return Subjects(cases=tuple(cases), calibration=tuple(free), about=about), training
+
+
+def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
+    stacks = read_data(args.data, args.split)
+    names = ", ".join(Path(path).name for path in args.data)
+    return stacks, read_data(args.data, args.training_split), f"{names}, split {args.split}"
+
+
+def _generated(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
+    from napari_followup.evaluation.cases import KINDS
+    from napari_followup.synthetic import starmen
+
+    count = len(KINDS) * args.patients + args.healthy + args.held_out
+    seed = MADE_SEED + args.seed
+    made = starmen(MADE_TRAINING + count, seed=seed)
+    about = f"generated by napari_followup.synthetic.starmen(subjects={len(made)}, seed={seed})"
+    return made[MADE_TRAINING:], made[:MADE_TRAINING], about
+
+
+def _entries(
+    models: dict[str, ModelBundle], training: Sequence[VisitStack], *, published: bool
+) -> tuple[list[Entry], list[str]]:
+    from napari_followup.cli.evaluate import components_of
+    from napari_followup.evaluation.study_entries import baseline_entry, model_entry
+
+    made = [model_entry(name, bundle, published=published) for name, bundle in models.items()]
+    carrier = next(iter(models.values()))
+    planes = sum(int(stack.is_observed.sum()) * stack.shape[2] for stack in training)
+    baseline = baseline_entry(components_of(list(training), carrier), carrier, planes)
+    return [*(entry for entry, _ in made), baseline], [note for _, own in made for note in own]
+
+
+def _questions(
+    args: argparse.Namespace, models: dict[str, ModelBundle]
+) -> tuple[list[Any], list[str]]:
+    """Questions of --claims, then those of --pair."""
+    from napari_followup.bundle import load_bundle
+    from napari_followup.evaluation.study_claims import pair_questions, questions
+
+    pairs = {}
+    for given in args.pair:
+        name, _, files = given.partition("=")
+        both = files.split(",")
+        if len(both) != 2:
+            raise ValueError(f"pair: got {given!r}; give CLAIM=FIRST,SECOND")
+        pairs[name] = (load_bundle(both[0]), load_bundle(both[1]))
+    of_one, of_two = questions(models if args.claims else {}), pair_questions(pairs)
+    notes = [*(of_one[1] if args.claims else []), *of_two[1]]
+    return [*of_one[0], *of_two[0]], notes
+
+
+def _store(args: argparse.Namespace, subjects: Subjects) -> Store:
+    from napari_followup.device import choose_device
+    from napari_followup.evaluation.study import Store
+
+    settings = {
+        "seed": args.seed,
+        "device": choose_device(args.device).type,
+        "subjects": subjects.digest,
+    }
+    return Store(folder=args.out / "rows", settings=settings)
+
+
+def _measure(
+    jobs: Sequence[Job], subjects: Subjects, store: Store, args: argparse.Namespace
+) -> None:
+    """Run the jobs, and say on stderr which, and how much time is left."""
+    from napari_followup.evaluation.study_runs import run_job, steps_of
+
+    tell = _counter(sum(steps_of(job, subjects) for job in jobs))
+    for place, job in enumerate(jobs, start=1):
+        names = ", ".join(row.name for row in job.rows)
+        print(f"{place} of {len(jobs)}: {job.entry.name}: {names}", file=sys.stderr, flush=True)
+        run_job(job, subjects, store, device=args.device, seed=args.seed, on_step=tell)
+
+
+def _counter(total: int) -> Callable[[], None]:
+    told, done = countdown("patient"), 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        told(done, total)
+
+    return step
+
+
+def _write_table(
+    out: Path, rows: Sequence[StudyRow], notes: Sequence[str], who: str, said: dict[str, Any]
+) -> list[Path]:
+    """Print the table of all models, and write it."""
+    from napari_followup.cli.files import write_csv
+    from napari_followup.evaluation.report import write_report
+    from napari_followup.evaluation.study_report import csv_rows, json_rows, study_text
+
+    text, title = study_text(rows, notes, who), "All models on the same patients"
+    print(text, flush=True)
+    files = write_report(out, "study", title, text, json_rows(rows), said)
+    return [*files, write_csv(out / "study.csv", csv_rows(rows))]
+
+
+def _write_claims(
+    out: Path, claims: Sequence[ClaimFigures], notes: Sequence[str], who: str, said: dict[str, Any]
+) -> list[Path]:
+    """Print the table of claims, and write it."""
+    from napari_followup.evaluation.report import write_report
+    from napari_followup.evaluation.study_report import claims_text
+
+    text = claims_text(claims, notes, who)
+    print(f"\n{text}", flush=True)
+    return write_report(out, "claims", "Published claims, checked", text, claims, said)
+
+
+def _who(subjects: Subjects) -> str:
+    kinds = [case.kind for case in subjects.cases]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    held_out = counted(len(subjects.calibration), "other healthy subject")
+    return f"Subjects: {subjects.about}. Patients: {counts}; {held_out} for thresholds."
+
+
+def _said(args: argparse.Namespace, entries: Sequence[Entry], subjects: Subjects) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    models = [f"{entry.name} {entry.method} {entry.fingerprint}" for entry in entries]
+    return {
+        "command": args.command_line,
+        "seed": args.seed,
+        "software": f"napari-followup {version('napari-followup')}",
+        "models": ", ".join(models),
+        "subjects": f"{subjects.about}, {subjects.digest}",
+    }

@@ -1,0 +1,251 @@
+"""Every row's detection of one patient; what the rows look at is found once for all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.detect import examine, judge
+from napari_followup.device import choose_device, inference
+from napari_followup.evaluation.case import Case
+from napari_followup.evaluation.rows import Row, ceilings
+from napari_followup.evaluation.timing import wait
+from napari_followup.methods.method import Evidence
+from napari_followup.preparation import Prepared, prepare
+from napari_followup.recipe import (
+    Fam,
+    HealthyHysteresis,
+    HealthyQuantile,
+    Mahalanobis,
+    Own,
+    Recipe,
+    Score,
+    Temporal,
+    Yen,
+)
+from napari_followup.recipe_checks import check_recipe
+from napari_followup.results import Detection
+from napari_followup.scoring import examiner
+
+__all__ = [
+    "Judged",
+    "asks_healthy",
+    "ceiling_rows",
+    "judging",
+    "needs_line",
+    "usable",
+    "with_lines",
+]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What one row found in one patient, and how long that takes when it is the only row."""
+
+    row: Row
+    detection: Detection
+    seconds: float
+
+
+def judging(
+    rows: Sequence[Row], bundle: ModelBundle, *, device: str = "auto", seed: int = 0
+) -> Callable[[Case], Iterator[Judged]]:
+    """Make a function that goes through the rows with one patient after another.
+
+    Parameters
+    ----------
+    rows
+        Those of one source and the same options share their evidence.
+    bundle
+        The model; its intensity range and image size hold for every row.
+    device, seed
+        As for `detect`; the noise is seeded with `seed` plus the patient's number.
+
+    Returns
+    -------
+    callable
+        Takes a case, yields what each row found in it, in their order. It raises a ValueError if a
+        recipe asks for what the method does not give.
+    """
+    where = choose_device(device)
+    lined = [_lined(bundle, row) for row in rows]  # made once: each has its fingerprint to find
+
+    def judged(case: Case) -> Iterator[Judged]:
+        known: dict[str, tuple[Prepared, Evidence, float]] = {}
+        with inference(where):
+            for row, model in zip(rows, lined, strict=True):
+                if row.key not in known:
+                    known[row.key] = _timed_evidence(case, row, bundle, where, seed + case.number)
+                prepared, evidence, spent = known[row.key]
+                start = time.perf_counter()
+                found = judge(prepared, evidence, model, row.recipe, seed=seed + case.number)
+                yield Judged(row=row, detection=found, seconds=spent + time.perf_counter() - start)
+
+    return judged
+
+
+def _lined(bundle: ModelBundle, row: Row) -> ModelBundle:
+    """Model that knows the row's own healthy scores, where it has any."""
+    if row.line is None:
+        return bundle
+    model, _ = examiner(bundle, row.recipe)
+    known = model.with_healthy(row.recipe.score_key, row.line)
+    return known if model is bundle else bundle.with_part(known)
+
+
+def _timed_evidence(
+    case: Case, row: Row, bundle: ModelBundle, where: torch.device, seed: int
+) -> tuple[Prepared, Evidence, float]:
+    """Prepare a case for a row, find the evidence, and say how many seconds it took."""
+    start = time.perf_counter()
+    model, _ = examiner(bundle, row.recipe)
+    prepared = prepare(case.stack, model, where)
+    evidence = _evidence(case, row, prepared, bundle, seed)
+    wait(where)
+    return prepared, evidence, time.perf_counter() - start
+
+
+def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, seed: int) -> Evidence:
+    where = prepared.device
+    model, options = examiner(bundle, row.recipe)
+    if row.healer is None:
+        return examine(prepared.visits, model, options, where, seed, None)
+    found = row.healer(case, prepared, torch.Generator().manual_seed(seed))
+    if isinstance(found, Evidence):
+        return found
+    features = getattr(bundle.build(where), "examine_features", None)
+    return Evidence(healthy=found[None], features=features)
+
+
+def asks_healthy(recipe: Recipe) -> bool:
+    """Whether a recipe's mask depends on what healthy subjects score."""
+    asks = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    return asks or recipe.floor is not None
+
+
+def needs_line(row: Row, bundle: ModelBundle) -> bool:
+    """Whether healthy scores of a row must be measured, for the bundle does not know them."""
+    if row.line is not None or not asks_healthy(row.recipe):
+        return False
+    model, _ = examiner(bundle, row.recipe)
+    return row.healer is not None or not model.healthy_for(row.recipe.score_key)[1]
+
+
+def with_lines(
+    rows: Sequence[Row],
+    bundle: ModelBundle,
+    calibration: Sequence[Case],
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> list[Row]:
+    """Rows with healthy scores of their own, where they need them and the bundle has none.
+
+    Parameters
+    ----------
+    rows, bundle, device, seed
+        As for `judging`.
+    calibration
+        Healthy cases that are not evaluated on; without any, rows stay as they are.
+    on_step
+        Called after each of them.
+
+    Returns
+    -------
+    list of Row
+        In the order of `rows`.
+    """
+    plain = {
+        row.name: replace(row, recipe=_unthresholded(row.recipe))
+        for row in rows
+        if needs_line(row, bundle)
+    }
+    found: dict[str, list[np.ndarray]] = {name: [] for name in plain}
+    judged = judging(list(plain.values()), bundle, device=device, seed=seed)
+    for case in calibration if plain else ():
+        for each in judged(case):
+            found[each.row.name].append(each.detection.score)
+        if on_step is not None:
+            on_step()
+    lines = {name: HealthyScores.of(scores) for name, scores in found.items() if scores}
+    return [replace(row, line=lines.get(row.name, row.line)) for row in rows]
+
+
+def _unthresholded(recipe: Recipe) -> Recipe:
+    """Copy whose score is that of the recipe and whose threshold needs nothing."""
+    return replace(recipe, threshold=Yen(pixel_too=False), floor=None, rescale=False)
+
+
+def ceiling_rows(
+    bundle: ModelBundle, recipes: Mapping[str, Recipe], calibration: Sequence[Case]
+) -> list[Row]:
+    """Rows of an all but perfect reconstruction, one a recipe, with healthy scores of its own.
+
+    Parameters
+    ----------
+    bundle
+        The model, for its features and its range.
+    recipes
+        By the name they go by.
+    calibration
+        Healthy cases that are not evaluated on: their scores say where a healthy quantile lies when
+        the reconstruction is this good.
+
+    Returns
+    -------
+    list of Row
+        "ceiling of the ..." each, without those whose score one healthy image cannot give.
+    """
+    rows, _ = usable(ceilings(recipes), bundle)
+    return with_lines(rows, bundle, calibration, device="cpu", seed=1)
+
+
+def usable(rows: Sequence[Row], bundle: ModelBundle) -> tuple[list[Row], list[str]]:
+    """Rows that a model can give.
+
+    Parameters
+    ----------
+    rows
+        Any.
+    bundle
+        The model.
+
+    Returns
+    -------
+    rows, notes
+        The rows it can give, and why it cannot give each of the others.
+    """
+    kept, notes = [], []
+    for row in rows:
+        if problem := _problem(row, bundle):
+            notes.append(f"{row.name}: left out, {problem}")
+        else:
+            kept.append(row)
+    return kept, notes
+
+
+def _problem(row: Row, bundle: ModelBundle) -> str:
+    """Say why a model cannot give a row, nothing where it can."""
+    score = row.recipe.score
+    if row.healer is not None:
+        return _healer_problem(score, bundle)
+    try:
+        check_recipe(bundle, row.recipe)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _healer_problem(score: Score, bundle: ModelBundle) -> str:
+    """Say why one healthy image of any making, and the model's features, cannot give a score."""
+    if isinstance(score, Own | Temporal | Mahalanobis):
+        return f"score {type(score).__name__} is of more than one healthy image"
+    if isinstance(score, Fam) and not hasattr(bundle.build("cpu"), "examine_features"):
+        return f"FAM needs a method with features, and {bundle.method!r} has none"
+    return ""

@@ -1,0 +1,139 @@
+"""Rows of a table of detection: a recipe, and who reconstructs if not the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from napari_followup.evaluation.baselines import Components
+from napari_followup.evaluation.case import Case
+from napari_followup.healthy_scores import HealthyScores
+from napari_followup.methods.method import Evidence
+from napari_followup.model_bundle import ModelBundle
+from napari_followup.preparation import Prepared, visits_of
+from napari_followup.recipe import Fam, Pixel, Recipe, Temporal, Yen
+
+__all__ = [
+    "CEILING_NOISE",
+    "Healer",
+    "Row",
+    "baseline_rows",
+    "ceilings",
+    "components_healer",
+    "model_rows",
+]
+
+CEILING_NOISE = 0.02  # standard deviation, of the model's value range
+
+Healer = Callable[[Case, Prepared, torch.Generator], torch.Tensor | Evidence]
+"""Healthy images ``(visit, modality, z, y, x)`` of a case, in the model's range and size; or all
+that there is to find in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table: a recipe, and who reconstructs if not the model."""
+
+    name: str
+    recipe: Recipe
+    healer: Healer | None = None
+    source: str = "model"  # rows of one source and the same options share their evidence
+    line: HealthyScores | None = (
+        None  # healthy scores of this row, where the bundle's are not its own
+    )
+
+    @property
+    def key(self) -> str:
+        """What decides about the evidence."""
+        if self.healer:
+            return self.source
+        temporal = isinstance(self.recipe.score, Temporal)  # which says itself how it is used
+        options = asdict(self.recipe.score) if temporal else self.recipe.as_dict()["options"]
+        return json.dumps([temporal, options])
+
+
+def model_rows(bundle: ModelBundle, default: Recipe) -> list[Row]:
+    """Rows of the model: the recipe on trial, the published one, and two that take from it.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    default
+        The recipe on trial.
+
+    Returns
+    -------
+    list of Row
+        Some of them may ask for what the method does not give, see `row_judging.usable`; a method
+        without a published recipe has no row of it.
+    """
+    published = bundle.recipes.get("published")
+    base = published or default
+    alone = Recipe(
+        options=base.options,
+        score=Pixel(),
+        rescale=base.rescale,
+        threshold=Yen(pixel_too=False),
+    )
+    fam = base.score if isinstance(base.score, Fam) else Fam()
+    rows = [
+        Row(name="default recipe", recipe=default),
+        Row(name="pixel distance + Yen", recipe=alone),
+        Row(
+            name="FAM + Yen, no fusion",
+            recipe=replace(base, score=fam, fusion=None, threshold=Yen()),
+        ),
+    ]
+    if published is not None:
+        rows.insert(1, Row(name="published recipe", recipe=published))
+    return rows
+
+
+def components_healer(components: Components) -> Healer:
+    """Reconstruction from principal components, in the place of a model's."""
+
+    def heal(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
+        visits = prepared.visits
+        return visits.unplane(components.reconstruct(visits.planes)[None])[0]
+
+    return heal
+
+
+def baseline_rows(components: Components) -> list[Row]:
+    """Rows of a reconstruction from principal components."""
+    thesis, name = Recipe.published(), f"PCA({len(components.axes)})"
+    heal = components_healer(components)
+    fused = replace(thesis, score=Pixel())
+    alone = replace(fused, fusion=None, median=1, threshold=Yen(pixel_too=False))
+    return [
+        Row(name=f"{name} residual + Yen", recipe=alone, healer=heal, source=name),
+        Row(name=f"{name} residual + LAFM", recipe=fused, healer=heal, source=name),
+    ]
+
+
+def ceilings(recipes: Mapping[str, Recipe]) -> list[Row]:
+    """Rows of an all but perfect reconstruction, "ceiling of the ...", one a recipe."""
+    return [
+        Row(name=f"ceiling of the {name}", recipe=recipe, healer=_truth, source="truth")
+        for name, recipe in recipes.items()
+    ]
+
+
+def _truth(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
+    """Give the true healthy images plus a little noise."""
+    images = prepared.visits.images
+    where = images.device
+    true = visits_of(
+        case.stack,
+        case.healthy.images,
+        prepared.scalings,
+        (images.shape[-2], images.shape[-1]),
+        where,
+    ).images
+    low, high = prepared.scalings[0].range
+    noise = torch.randn(true.shape, generator=generator).to(true)
+    return true + CEILING_NOISE * (high - low) * noise

@@ -1,0 +1,156 @@
+"""A study: many models on the same patients, whose rows are measured once and kept.
+
+Every finished row is a file of its own. A row is measured again only when its model, its recipe or
+its patients are others. `study_runs` measures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_followup.evaluation.detection_figures import DetectionFigures
+from napari_followup.evaluation.patients import Patient
+from napari_followup.reading.replacing import replacing
+
+if TYPE_CHECKING:
+    from napari_followup.evaluation.case import Case
+    from napari_followup.evaluation.rows import Row
+    from napari_followup.model_bundle import ModelBundle
+
+__all__ = ["Entry", "Job", "Store", "StudyRow", "Subjects"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subjects:
+    """Who is in a study: cases, healthy ones to draw lines by, and a line on where they are from.
+
+    The parts never overlap.
+    """
+
+    cases: tuple[Case, ...]
+    calibration: tuple[Case, ...]
+    about: str
+
+    @property
+    def digest(self) -> str:
+        """Short hash of all images, truths and ages."""
+        found = hashlib.sha256()
+        for case in (*self.cases, *self.calibration):
+            found.update(f"{case.kind} {case.number}".encode())
+            for values in (case.stack.images, case.truth, case.stack.ages):
+                found.update(np.ascontiguousarray(values).tobytes())
+        return found.hexdigest()[:12]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Entry:
+    """One model of a study: its rows, and what its training took; `method` is what it is."""
+
+    name: str
+    method: str
+    bundle: ModelBundle
+    rows: tuple[Row, ...]
+    fingerprint: str
+    parameters: int
+    images_seen: int | None = None  # in training; none where the model does not say
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One row of a study.
+
+    `line` says where the healthy scores behind its threshold come from: "model", "held out", or
+    nothing where it needs none. `seconds` is the median of a patient.
+    """
+
+    model: str
+    method: str
+    fingerprint: str
+    recipe: Mapping[str, Any]
+    line: str
+    figures: DetectionFigures
+    seconds: float
+    parameters: int
+    images_seen: int | None
+    patients: tuple[Patient, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """Rows of one model that share their evidence."""
+
+    entry: Entry
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Folder of finished rows, a JSON file each, and what they were measured with."""
+
+    folder: Path
+    settings: Mapping[str, Any]  # seed, device, patients: all that rows have in common
+
+    def path(self, entry: Entry, row: Row) -> Path:
+        """File of a row, whose name changes with all that its figures depend on."""
+        known = entry.bundle.healthy_for(row.recipe.score_key)
+        identity = {
+            "settings": dict(self.settings),
+            "model": [entry.name, entry.fingerprint],
+            "row": [row.name, row.source, row.key, row.recipe.as_dict()],
+            "healthy": asdict(known[0]) if known[0] and known[1] else None,
+            "version": version("napari-followup"),
+        }
+        text = json.dumps(identity, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+
+    def load(self, entry: Entry, row: Row) -> StudyRow | None:
+        """Row as it was measured earlier, none where it was not."""
+        path = self.path(entry, row)
+        return _row_of(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def save(self, entry: Entry, row: Row, found: StudyRow) -> None:
+        """Keep a finished row."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path(entry, row)) as draft:
+            draft.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+
+    def jobs(self, entry: Entry) -> Iterator[Job]:
+        """Give what is still to be measured of a model, evidence by evidence."""
+        groups: dict[str, list[Row]] = {}
+        for row in entry.rows:
+            if self.load(entry, row) is None:
+                groups.setdefault(row.key, []).append(row)
+        for rows in groups.values():
+            yield Job(entry=entry, rows=tuple(rows))
+
+    def rows(self, entries: Sequence[Entry]) -> list[StudyRow]:
+        """Give all finished rows, in the order of the models and of their rows."""
+        found = [self.load(entry, row) for entry in entries for row in entry.rows]
+        return [each for each in found if each is not None]
+
+
+def _row_of(values: Mapping[str, Any]) -> StudyRow:
+    """Read what `Store.save` wrote."""
+    figures = _made(DetectionFigures, values["figures"])
+    ends = {name: (low, high) for name, (low, high) in figures.intervals.items()}
+    return StudyRow(
+        **{
+            **values,
+            "figures": replace(figures, intervals=ends),
+            "patients": tuple(_made(Patient, each) for each in values["patients"]),
+        }
+    )
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
+    """Dataclass whose lists are tuples again."""
+    plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return kind(**plain)

@@ -1,0 +1,190 @@
+"""From the score maps of a series to its `Detection`: cut, turned back, told.
+
+What `detect` does once the network has run. Series that share a threshold are scored first, one by
+one, and come here together with the line that was drawn for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_followup.cutting import Cut, segment
+from napari_followup.lines import Line, Maps
+from napari_followup.model_bundle import ModelBundle
+from napari_followup.preparation import Prepared
+from napari_followup.recipe import Recipe
+from napari_followup.results import Detection
+from napari_followup.rims import examined_region
+from napari_followup.scoring import examiner
+from napari_followup.spilling import each_visit, new_array
+
+if TYPE_CHECKING:
+    from napari_followup.planewise import Scored
+
+__all__ = ["about_planes", "judged", "maps_of"]
+
+STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
+ALONE = (
+    "the threshold is meant for many series together and was taken from this one alone; examine "
+    "them together (in Python: detect_cohort)"
+)
+
+
+def maps_of(prepared: Prepared, found: Scored, recipe: Recipe) -> Maps:
+    """Give the maps of the planes that were examined, as `lines` and `cutting` take them.
+
+    Parameters
+    ----------
+    prepared
+        The series.
+    found
+        Its scores, as the network's evidence gave them; see `judged`.
+    recipe
+        Whether scores are rescaled before they are pooled with those of other series.
+
+    Returns
+    -------
+    Maps
+        Views of the scores.
+    """
+    score = found.maps["final"]
+    shown, pixel = (maps[:, prepared.taken] for maps in (score, found.maps.get("pixel", score)))
+    scale = _ends(score) if recipe.rescale and recipe.is_pooled else None
+    return Maps(score=shown, pixel=pixel, voxel=prepared.voxel, scale=scale)
+
+
+def judged(
+    prepared: Prepared,
+    found: Scored,
+    bundle: ModelBundle,
+    recipe: Recipe,
+    *,
+    seed: int,
+    line: Line | None = None,
+) -> Detection:
+    """Segment a series by its scores.
+
+    Parameters
+    ----------
+    prepared
+        The series.
+    found
+        Its scores; the final one is rescaled in its place where the recipe says so, so use them
+        once.
+    bundle
+        The model, which remembers the scores of healthy subjects.
+    recipe
+        Threshold and what follows.
+    seed
+        That the scores were found with, for the provenance.
+    line
+        What several series are cut at together; without it, this one stands alone.
+
+    Returns
+    -------
+    Detection
+        As from `detect`.
+    """
+    model, _ = examiner(bundle, recipe)
+    maps = replace(maps_of(prepared, found, recipe), inside=_inside(prepared, recipe))
+    cut = segment(maps, recipe, *model.healthy_for(recipe.score_key), line=line)
+    score, turned_back = found.maps["final"], prepared.turned_back
+    unit = _rescaled(score) if recipe.rescale else float
+    alone = recipe.is_pooled and (line is None or line.series == 1)
+    notes = [*prepared.notes, *([ALONE] if alone else []), *cut.notes, *_of_own(cut, unit)]
+    pooled = {"pooled_series": line.series} if line is not None else {}
+    return Detection(
+        stack=prepared.stack,
+        mask=turned_back(_on_grid(cut.mask, prepared, score.shape)),
+        score=turned_back(score),
+        scores={name: turned_back(each) for name, each in found.maps.items() if name != "final"},
+        healthy=None if found.healthy is None else turned_back(found.healthy),
+        image_score=found.image_score,
+        threshold=unit(cut.threshold),
+        floor=None if cut.floor is None else unit(cut.floor),
+        provenance=model.provenance(
+            seed,
+            recipe=recipe.as_dict(),
+            recipe_name=bundle.name_of(recipe),
+            **about_planes(prepared),
+            **pooled,
+            notes=[*notes, *_remarks(cut.mask, prepared.observed)],
+        ),
+    )
+
+
+def about_planes(prepared: Prepared) -> dict[str, Any]:
+    """Which planes were looked at, for a provenance; nothing where all of them were."""
+    chosen = prepared.slicing
+    return {} if chosen.is_whole else {"planes": chosen.as_dict(prepared.stack)}
+
+
+def _inside(prepared: Prepared, recipe: Recipe) -> NDArray[np.bool_] | None:
+    """Where something may be marked in the planes that were examined, or none for everywhere."""
+    region = examined_region(prepared.stack, recipe.erosion)
+    if region is None:
+        return None
+    turned: NDArray[np.bool_] = prepared.slicing.turned(region)
+    return turned[:, prepared.taken]
+
+
+def _on_grid(
+    mask: NDArray[np.bool_], prepared: Prepared, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Mask of the planes that were examined, on the whole grid."""
+    if mask.shape == shape:
+        return mask
+    whole = new_array(shape, bool)
+    for there, part in each_visit(whole, mask):
+        there[prepared.taken] = part
+    return whole
+
+
+def _of_own(cut: Cut, unit: Callable[[float], float]) -> list[str]:
+    """Say what the heights are where there are many."""
+    if cut.own.ndim == 3:
+        low, high = (f"{unit(float(end)):.3g}" for end in (cut.own.min(), cut.own.max()))
+        return [f"each pixel has a threshold of its own, from {low} to {high}; the lowest is given"]
+    if not cut.own.size:
+        return []
+    heights = ", ".join("-" if np.isnan(h) else f"{unit(float(h)):.3g}" for h in cut.own)
+    return [f"each visit has a threshold of its own, {heights}; the lowest is given"]
+
+
+def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
+    """Say what a mask tells of the whole run; False where a visit was not observed."""
+    marked = sum(int(np.count_nonzero(part)) for (part,) in each_visit(mask))
+    share = marked / (len(observed) * mask[0].size)
+    if share < STRANGE:
+        return []
+    return [
+        f"{100 * share:.0f} % of all pixels are marked: these images do not look like those the "
+        "model was trained on, so neither scores nor mask mean much"
+    ]
+
+
+def _rescaled(score: NDArray[np.float32]) -> Callable[[float], float]:
+    """Min-max rescale a score in its place; returns what does the same to a height."""
+    if (ends := _ends(score)) is None:
+        return float
+    low, high = ends
+    for (part,) in each_visit(score):
+        part -= low
+        part /= high - low
+    return lambda height: (height - low) / (high - low)
+
+
+def _ends(score: NDArray[np.float32]) -> tuple[float, float] | None:
+    """Lowest and highest score of a series; none where they are the same."""
+    ends = [(np.nanmin(part), np.nanmax(part)) for (part,) in each_visit(score) if _has_any(part)]
+    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+    return None if low == high else (low, high)
+
+
+def _has_any(part: NDArray[np.float32]) -> bool:
+    return not np.isnan(part).all()

@@ -1,0 +1,118 @@
+"""What a model can do, as its file says before a weight of it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from napari_followup.catalogue import find
+from napari_followup.model_file import read_about
+from napari_followup.plugin.choice_form import label_of
+from napari_followup.plugin.method_options import OPTIONS, Option
+from napari_followup.plugin.method_recipes import GIVES, RECIPES
+from napari_followup.plugin.train_methods import METHODS
+from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
+
+__all__ = ["ModelFacts", "facts_of"]
+
+NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
+    Pixel: ("healthy",),
+    Fam: ("healthy", "features"),
+    Temporal: ("temporal",),
+    Ssim: ("healthy",),
+    Mahalanobis: ("healthy",),
+    Own: ("score",),
+}
+LACKS = {
+    "healthy": "gives no healthy image to compare with",
+    "features": "gives no features to compare images by",
+    "score": "brings no score of its own",
+    "temporal": "has no TDM beside it, which would predict a visit from the others",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """Method of a model, its recipes by name, and what it gives a score to go by.
+
+    Without arguments those of a file that cannot be read: a run will say why.
+    """
+
+    method: str = "sdm"
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES["sdm"])
+    gives: frozenset[str] = frozenset(LACKS)
+
+    @property
+    def title(self) -> str:
+        """Name of the method, as its authors write it."""
+        return METHODS[self.method].title.partition(",")[0]
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """What can be set of the method."""
+        return OPTIONS[self.method]
+
+    @property
+    def obstacles(self) -> dict[type, str]:
+        """Scores that the model cannot give, and why not."""
+        lacking = {kind: [n for n in needs if n not in self.gives] for kind, needs in NEEDS.items()}
+        return {kind: f"{self.title} {LACKS[names[0]]}" for kind, names in lacking.items() if names}
+
+    def problem(self, recipe: Recipe) -> str:
+        """Say why the model cannot follow a recipe; empty where it can."""
+        if why := self.obstacles.get(type(recipe.score)):
+            able = ", ".join(label_of(kind) for kind in NEEDS if kind not in self.obstacles)
+            return f"score: {why}; choose another score ({able}) or another model"
+        known = [option.name for option in self.options]
+        others = sorted(set(recipe.options) - set(known))
+        if isinstance(recipe.score, Temporal) or not others:
+            return ""
+        return (
+            f"options: {self.title} has no {', '.join(others)}, it has {', '.join(known)}; "
+            "choose another recipe or another model"
+        )
+
+    def name_of(self, recipe: Recipe, recipes: Mapping[str, Recipe]) -> str:
+        """Name among `recipes` of one that comes to the same; empty where none does."""
+        wanted = self._spelt_out(recipe)
+        return next((name for name, own in recipes.items() if self._spelt_out(own) == wanted), "")
+
+    def _spelt_out(self, recipe: Recipe) -> Recipe:
+        """Recipe that names all options; none for a score that does not go by them."""
+        if isinstance(recipe.score, Temporal):
+            return replace(recipe, options={})
+        usual = {option.name: option.default for option in self.options}
+        return replace(recipe, options=usual | dict(recipe.options))
+
+
+def facts_of(model: str) -> ModelFacts:
+    """Read what a model can do from the header of its file.
+
+    Parameters
+    ----------
+    model
+        Name of an embedded model, or a file.
+
+    Returns
+    -------
+    ModelFacts
+        Those of an SDM where there is no such file, or it cannot be read.
+    """
+    try:
+        about = read_about(find(model))
+        own = {"default": Recipe.from_dict(about["recipe"])} if "recipe" in about else {}
+    except (OSError, ValueError, TypeError, KeyError):
+        return ModelFacts()
+    method, parts = about["method"], about["parts"]
+    if method not in OPTIONS:
+        return ModelFacts()
+    is_temporal = "tdm" in (method, *parts)
+    recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
+    return ModelFacts(method=method, recipes=recipes, gives=_given(method, about, is_temporal))
+
+
+def _given(method: str, about: Mapping[str, Any], is_temporal: bool) -> frozenset[str]:
+    """Gather what a score can go by; SADM hands on the features of the method underneath."""
+    beneath = GIVES.get(about["config"].get("base", ""), frozenset()) & {"features"}
+    return GIVES[method] | beneath | ({"temporal"} if is_temporal else set())

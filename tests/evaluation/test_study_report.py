@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from napari_followup.evaluation.cases import HEALTHY
+from napari_followup.evaluation.detection import DetectionFigures
+from napari_followup.evaluation.patients import Patient
+from napari_followup.evaluation.study import StudyRow
+from napari_followup.evaluation.study_report import (
+    against_baseline,
+    budget_remark,
+    claims_text,
+    csv_rows,
+    json_rows,
+    study_table,
+    study_text,
+)
+from napari_followup.evaluation.verdicts import ClaimFigures
+
+NAN = float("nan")
+
+
+def patient(kind: str, dice: float, residuals: tuple[float, float]) -> Patient:
+    return Patient(
+        kind=kind,
+        dice=(dice, dice),
+        flagged=0.0,
+        sick_scores=(1.0,),
+        healthy_scores=(),
+        residuals=residuals,
+    )
+
+
+def row(
+    model: str,
+    dice: float,
+    *,
+    method: str = "sdm",
+    best: float = 0.5,
+    auprc: float = 0.5,
+    residuals: tuple[float, float] = (0.2, 0.1),
+) -> StudyRow:
+    figures = DetectionFigures(
+        name="default recipe",
+        mdice={"darker_line": dice},
+        mean_mdice=dice,
+        interval=(dice, dice),
+        false_positives=0.00012,
+        auroc=0.9,
+        auprc=0.8,
+        pixel_auprc=auprc,
+        l1_ratio=2.0,
+        best_dice=best,
+        intervals={"auroc": (0.8, 0.95)},
+    )
+    sick = [patient("darker_line", dice, residuals) for _ in range(3)]
+    return StudyRow(
+        model=model,
+        method=method,
+        fingerprint="abc",
+        recipe={"median": 1},
+        line="model",
+        figures=figures,
+        seconds=1.234,
+        parameters=2_430_000,
+        images_seen=11200,
+        patients=(patient(HEALTHY, NAN, (NAN, NAN)), *sick),
+    )
+
+
+PCA = row("PCA(200)", 0.6, method="pca")
+
+
+def test_a_line_of_the_table_says_what_the_issue_asks_for() -> None:
+    head, _, line = study_table([replace(row("one", 0.5), images_seen=None)]).splitlines()
+
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    names = [cell.strip() for cell in head.strip("|").split("|")]
+    assert dict(zip(names, cells, strict=True)) == {
+        "model": "one",
+        "recipe": "default recipe",
+        "mDICE darker line": "50.0",
+        "mDICE mean": "50.0",
+        "95 %": "50.0 to 50.0",
+        "healthy FP": "0.0120",
+        "[Dice]": "50.0",
+        "pixel AUPRC": "50.0",
+        "AUROC": "90.0",
+        "l1-ratio": "2.0",
+        "s/patient": "1.23",
+        "parameters": "2.43 M",
+        "training images": "–",
+    }
+
+
+def test_a_model_that_beats_the_best_baseline_is_said_to() -> None:
+    worse = replace(row("PCA(200)", 0.3, method="pca"), fingerprint="d")
+
+    (said,) = against_baseline([row("one", 0.8), PCA, worse])
+
+    assert said.startswith("one beats the baseline: mDICE 80.0 against 60.0")
+    assert "difference +20.0 (+20.0 to +20.0)" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"best": 0.7}, "Its score would do, its threshold loses it"),
+        ({"best": 0.4, "auprc": 0.7}, "ranks pixels as well, but not at one height"),
+        ({"best": 0.4, "auprc": 0.4}, "Its score tells the pixels less well"),
+        (
+            {"best": 0.4, "auprc": 0.4, "residuals": (0.1, 0.05)},
+            "takes less of the anomaly away: mean residual 0.1 against 0.2 inside",
+        ),
+        (
+            {"best": 0.4, "auprc": 0.4, "residuals": (0.3, 0.3)},
+            "changes more of what is healthy: mean residual 0.3 against 0.2 inside",
+        ),
+    ],
+)
+def test_why_a_model_does_not_beat_the_baseline_is_told_by_its_figures(
+    settings: dict[str, float], reason: str
+) -> None:
+    (said,) = against_baseline([row("one", 0.4, **settings), PCA])
+
+    assert "one does not beat the baseline" in said
+    assert "It is behind on darker line." in said
+    assert reason in said
+
+
+def test_no_reason_is_made_up_without_a_healthy_image() -> None:
+    (said,) = against_baseline([row("one", 0.4, best=0.4, auprc=0.4, residuals=(NAN, NAN)), PCA])
+
+    assert said.endswith("pixel AUPRC 40.0 against 50.0.")
+
+
+def test_equal_and_unknown_budgets_are_told() -> None:
+    one, other = row("one", 0.5), replace(row("other", 0.5), images_seen=320)
+    silent = replace(row("silent", 0.5), images_seen=None)
+
+    assert "are equal for the 1 models that say it" in budget_remark([one, PCA])
+    assert "are from 320 to 11200" in budget_remark([one, other, PCA])
+    assert budget_remark([silent]) == "These do not say how long they were trained: silent."
+
+
+def test_the_text_holds_table_subjects_and_remarks() -> None:
+    text = study_text([row("one", 0.8), PCA], ["a row was left out"], "Subjects: squares.")
+
+    for part in (
+        "| one ",
+        "Subjects: squares.",
+        "* one beats",
+        "* a row was left out",
+        "[Dice] is",
+    ):
+        assert part in text
+
+
+def test_claims_show_every_single_figure_and_the_verdict() -> None:
+    claim = ClaimFigures(
+        name="sigmas",
+        text="all are better than one",
+        model="m",
+        first="all",
+        second="mean of 2",
+        first_auprc=0.5,
+        second_auprc=0.4,
+        difference=0.1,
+        interval=(0.05, 0.15),
+        margin=0.0,
+        verdict="confirmed",
+        others={"sigma 1": 0.3, "sigma 2": 0.5},
+    )
+
+    text = claims_text([claim], ["another was not asked"], "Subjects: squares.")
+
+    cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
+    assert cells == [
+        "all are better than one",
+        "m",
+        "all: 50.0",
+        "mean of 2: 40.0",
+        "+10.0",
+        "5.0 to 15.0",
+        "confirmed",
+    ]
+    assert "* sigmas, m: all 50.0; sigma 1 30.0, sigma 2 50.0" in text
+    assert "* another was not asked" in text
+
+
+def test_files_hold_plain_figures_without_the_single_patients() -> None:
+    (plain,) = json_rows([PCA])
+    (flat,) = csv_rows([PCA])
+
+    assert plain["patients"] == {}  # how many there were of each kind
+    assert (plain["row"], plain["intervals"]["auroc"]) == ("default recipe", (0.8, 0.95))
+    assert json.loads(json.dumps(plain))["recipe"] == {"median": 1}
+    assert (flat["mdice_darker_line"], flat["healthy_scores"]) == (0.6, "model")
+    assert all(isinstance(value, str | int | float) for value in flat.values())

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+import napari_followup as nf
+from napari_followup.bundle import ModelBundle
+from napari_followup.methods import METHODS, method_presets, method_recipes
+from napari_followup.model_bundle import configured
+from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Score, Ssim, Temporal
+from napari_followup.recipe_checks import check_healthy, check_recipe, options_of, problem_of
+from napari_followup.stack import VisitStack
+
+
+def header(method: str, preset: str = "compact", **settings: Any) -> ModelBundle:
+    """Model without weights: what a check may look at."""
+    config = asdict(replace(method_presets(method)[preset], **settings))
+    return ModelBundle(name="header", method=method, config=config, weights={})
+
+
+PRESETS = [(method, preset) for method in sorted(METHODS) for preset in method_presets(method)]
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS)
+def test_every_model_can_follow_the_recipes_of_its_method(method: str, preset: str) -> None:
+    for recipe in method_recipes(method).values():
+        check_recipe(header(method, preset), recipe)
+
+
+@pytest.mark.parametrize(
+    ("method", "score", "problem"),
+    [
+        ("sdm", Own(), "score Own: method 'sdm' brings no score of its own; choose the pixel"),
+        ("andi", Pixel(), "score Pixel: method 'andi' gives no healthy image.*own score"),
+        ("andi", Ssim(), "score Ssim: method 'andi' gives no healthy image"),
+        ("andi", Mahalanobis(), "score Mahalanobis: method 'andi' gives no healthy image"),
+        ("andi", Fam(), "score Fam: method 'andi' gives no healthy image"),
+        ("vae3d", Fam(), "FAM needs a method with features, such as SDM, and 'vae3d' has none"),
+        ("sadm", Fam(), "FAM needs a method with features"),
+        ("sdm", Temporal(), r"model 'header' \(sdm\) has no tdm; choose a model with one"),
+        ("disyre", Mahalanobis(), "got 1 reconstruction of each image.*needs two or more"),
+    ],
+)
+def test_a_score_that_the_method_does_not_allow_is_refused(
+    method: str, score: Score, problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        check_recipe(header(method), Recipe(score=score))
+
+
+def test_features_of_the_method_underneath_count() -> None:
+    check_recipe(header("sadm", base="sdm", base_options=None), Recipe(score=Fam()))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "is_enough"),
+    [
+        ("cddpm", {"noise_levels": (50,)}, False),
+        ("cddpm", {"noise_levels": (50, 100)}, True),
+        ("cddpm", {"noise_levels": (50,), "draws": 2}, True),
+        ("vae3d", {}, False),
+        ("vae3d", {"draws": 2}, True),
+        ("tdm", {"draws": 2}, True),
+        ("sadm", {}, True),  # two levels of the method underneath
+    ],
+)
+def test_mahalanobis_needs_two_reconstructions_in_all(
+    method: str, options: dict[str, Any], is_enough: bool
+) -> None:
+    problem = problem_of(
+        method, header(method).config, Recipe(options=options, score=Mahalanobis())
+    )
+
+    assert (problem == "") == is_enough
+    assert is_enough or "set draws, or several noise levels" in problem
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "problem"),
+    [
+        ("sdm", {"noise_level": 1}, "method 'sdm' has no option noise_level; it has noise_levels,"),
+        (
+            "sdm",
+            {"noise_levels": (50, 1001)},
+            r"got \(50, 1001\), this model knows steps 1 to 1000",
+        ),
+        ("anoddpm", {"noise_levels": (1001,)}, "this model knows steps 1 to 1000"),
+        ("cddpm", {"noise_levels": (1001,)}, "this model knows steps 1 to 1000"),
+        ("pddpm", {"noise_levels": (1001,)}, "this model knows steps 1 to 1000"),
+        ("pddpm", {"patch": (65, 32)}, "got 65 x 32 pixels, larger than the image of 64 x 64"),
+        ("pddpm", {"overlap": 32}, "got 32 x 32 and 32 pixels; the overlap must be smaller"),
+        ("andi", {"last_step": 400}, "got steps 75 to 399; this model knows steps 1 to 300"),
+        ("anofpdm", {"last_step": 601}, "got steps 1 to 601; this model knows steps 1 to 600"),
+        ("disyre", {"single_step": 101}, "single_step: got 101, this model knows steps 1 to 100"),
+        ("sdm", {"draws": 0}, "draws and sampling_steps must be at least 1, got 0"),
+        ("sdm", {"draws": "two"}, "got draws='two'; one of them is of the wrong kind"),
+    ],
+)
+def test_options_that_the_configuration_does_not_allow_are_refused(
+    method: str, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        options_of(header(method), options)
+
+
+def test_options_of_the_method_underneath_are_checked_too() -> None:
+    with pytest.raises(ValueError, match=r"got \(1001,\), this model knows steps 1 to 1000"):
+        options_of(header("sadm", base_options={"noise_levels": (1001,)}), {})
+
+
+def test_options_come_back_with_the_defaults_of_the_method() -> None:
+    kind, _ = configured(header("sdm"))
+
+    assert options_of(header("sdm"), {"draws": 3}) == kind.options_type(draws=3)
+
+
+def test_a_method_that_only_scores_gives_no_healthy_images() -> None:
+    check_healthy(header("sdm"))
+    with pytest.raises(ValueError, match="'andi' gives no healthy images, only scores"):
+        check_healthy(header("andi"))
+
+
+def test_a_problem_is_told_from_the_header_of_a_file() -> None:
+    config = header("sdm").config
+
+    assert problem_of("sdm", config, Recipe.published()) == ""
+    assert "'sdm' (sdm) has no tdm" in problem_of("sdm", config, Recipe.temporal())
+    assert "'mine' (sdm) has no tdm" in problem_of("sdm", config, Recipe.temporal(), name="mine")
+    assert problem_of("sdm", config, Recipe.temporal(), parts=["tdm"]) == ""
+    assert "does not know" in problem_of("magic", config, Recipe())
+    assert "does not know it" in problem_of("sdm", {"magic": 1}, Recipe())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "problem"),
+    [
+        (Recipe(options={"noise_levels": (21,)}), r"got \(21,\), this model knows steps 1 to 20"),
+        (Recipe(options={"noise_levels": (10,)}, score=Own()), "brings no score of its own"),
+        (Recipe(options={"noise_levels": (10,)}, score=Mahalanobis()), "needs two or more"),
+    ],
+)
+def test_the_door_says_so_before_it_builds_a_network(
+    tiny_series: VisitStack,
+    tiny_bundle: ModelBundle,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: Recipe,
+    problem: str,
+) -> None:
+    monkeypatch.setattr(ModelBundle, "build", lambda *_: pytest.fail("a network was built"))
+
+    with pytest.raises(ValueError, match=problem):
+        nf.detect(tiny_series, tiny_bundle, recipe)
+
+
+def test_reconstruction_says_so_before_it_builds_a_network(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelBundle, "build", lambda *_: pytest.fail("a network was built"))
+
+    with pytest.raises(ValueError, match="this model knows steps 1 to 20"):
+        nf.reconstruct(tiny_series, tiny_bundle, options={"noise_levels": (21,)})
+    with pytest.raises(ValueError, match="gives no healthy images"):
+        nf.reconstruct(tiny_series, header("andi", image_size=(16, 16)))
