@@ -72,7 +72,7 @@ def test_a_pair_is_compared_model_against_model(
         "first: erasing",
         "second: none",
     )
-    assert (found.difference, found.verdict) == (0.0, "within the interval")  # the same weights
+    assert (found.difference, found.verdict) == (0.0, "too few patients")  # the same weights
     others = [claim.text for claim in PAIRS if claim.name != "erasing"]
     assert [note.startswith(text) for note, text in zip(notes, others, strict=False)] == [True] * 2
     assert notes[-1].endswith("the pair differs also in boxes.")

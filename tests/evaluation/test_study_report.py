@@ -18,7 +18,7 @@ from napari_followup.evaluation.study_report import (
     study_table,
     study_text,
 )
-from napari_followup.evaluation.verdicts import ClaimFigures
+from napari_followup.evaluation.verdicts import FEWEST, ClaimFigures
 
 NAN = float("nan")
 
@@ -56,7 +56,7 @@ def row(
         best_dice=best,
         intervals={"auroc": (0.8, 0.95)},
     )
-    sick = [patient("darker_line", dice, residuals) for _ in range(3)]
+    sick = [patient("darker_line", dice, residuals) for _ in range(FEWEST)]
     return StudyRow(
         model=model,
         method=method,
@@ -129,6 +129,14 @@ def test_why_a_model_does_not_beat_the_baseline_is_told_by_its_figures(
     assert "one does not beat the baseline" in said
     assert "It is behind on darker line." in said
     assert reason in said
+
+
+def test_a_few_patients_are_not_enough_to_tell() -> None:
+    few = [replace(each, patients=each.patients[:3]) for each in (row("one", 0.4), PCA)]
+
+    (said,) = against_baseline(few)
+
+    assert said.endswith("2 of a kind are too few patients to tell, give 5 or more.")
 
 
 def test_no_reason_is_made_up_without_a_healthy_image() -> None:

@@ -122,3 +122,16 @@ def test_a_margin_forgives_a_small_loss() -> None:
     )
 
     assert (strict.verdict, near.verdict) == ("not confirmed", "confirmed")
+
+
+def test_a_handful_of_patients_decides_nothing() -> None:
+    one, other = (
+        replace(each, patients=each.patients[:1] + each.patients[1::10])
+        for each in (row("one", 0.2), row("other"))
+    )
+
+    found = figures_of_claim(CLAIM, one, [other], "best")
+
+    assert found.verdict == "too few patients"
+    assert not difference(one, [other]).is_sure
+    assert difference(row("one"), [row("other")]).is_sure

@@ -102,21 +102,34 @@ def test_quantiles_are_those_of_algorithm_1() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_the_boundary_is_as_right_as_any_can_be(seed: int) -> None:
     torch.manual_seed(seed)
-    is_healthy = torch.rand(30) < 0.5
+    is_healthy = torch.rand(30) < 0.7
     similarity = (0.8 + 0.1 * torch.randn(30) + 0.1 * is_healthy).double()
 
-    def right(boundary: float) -> int:
-        return int(((similarity >= boundary) == is_healthy).sum())
+    def right(boundary: float) -> float:
+        above = similarity >= boundary
+        return (
+            above[is_healthy].double().mean() + (~above)[~is_healthy].double().mean()
+        ).item() / 2
 
-    found = healthy_boundary(similarity, is_healthy)
+    found, share = healthy_boundary(similarity, is_healthy)
 
     tried = np.linspace(0, 2, 20001)
-    assert right(found) == max(right(boundary) for boundary in tried)
-    assert not any(right(boundary) >= right(found) for boundary in tried[tried > found + 0.2])
+    assert share == pytest.approx(right(found))
+    assert share == pytest.approx(max(right(boundary) for boundary in tried))
+    assert all(right(boundary) < share - 1e-9 for boundary in tried[tried > found + 0.3])
 
 
 def test_the_boundary_lies_in_the_middle_between_those_that_can_be_told_apart() -> None:
     similarity = torch.tensor([0.9, 0.5, 0.8, 0.6])
     is_healthy = torch.tensor([True, False, True, False])
 
-    assert healthy_boundary(similarity, is_healthy) == pytest.approx(0.7)
+    assert healthy_boundary(similarity, is_healthy) == pytest.approx((0.7, 1.0))
+
+
+def test_images_that_cannot_be_told_apart_are_guessed() -> None:
+    similarity = torch.tensor([0.5, 0.6, 0.5, 0.6])
+
+    boundary, share = healthy_boundary(similarity, torch.tensor([True, True, False, False]))
+
+    assert share == pytest.approx(0.5)
+    assert boundary > 0.6  # none passes

@@ -12,7 +12,7 @@ from napari_followup.evaluation.case import HEALTHY
 from napari_followup.evaluation.report import number, table
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_entries import BASELINE, DEFAULT
-from napari_followup.evaluation.verdicts import ClaimFigures, Difference, difference
+from napari_followup.evaluation.verdicts import FEWEST, ClaimFigures, Difference, difference
 
 __all__ = [
     "CLAIMS_LEGEND",
@@ -39,7 +39,8 @@ CLAIMS_LEGEND = (
     "Figures are the area under precision and recall of each patient's pixels, mean over patients, "
     "without fusion, filter or threshold, in per cent; intervals are a bootstrap of the paired "
     "difference over patients. A claim is confirmed when its whole interval says so (above minus "
-    "the margin, where it has one), not confirmed when the whole interval says otherwise."
+    "the margin, where it has one), not confirmed when the whole interval says otherwise; below "
+    f"{FEWEST} patients of a kind nothing is said."
 )
 
 
@@ -115,6 +116,11 @@ def _compared(row: StudyRow, best: StudyRow) -> str:
         f"mDICE {number(found.first, 1, 100)} against {number(found.second, 1, 100)} "
         f"({opponent}), difference {_signed(found)}"
     )
+    if not found.is_sure:
+        return (
+            f"{row.model} and the baseline: {said}; {found.fewest} of a kind are too few patients "
+            f"to tell, give {FEWEST} or more."
+        )
     if low > 0:
         return f"{row.model} beats the baseline: {said}."
     word = "is not told apart from" if found.interval[1] >= 0 else "does not beat"

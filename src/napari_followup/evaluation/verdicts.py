@@ -13,19 +13,29 @@ from napari_followup.evaluation.case import HEALTHY
 from napari_followup.evaluation.resampling import drawn, interval, kind_means
 from napari_followup.evaluation.study import StudyRow
 
-__all__ = ["ClaimFigures", "Difference", "difference", "figures_of_claim", "verdict"]
+__all__ = ["FEWEST", "ClaimFigures", "Difference", "difference", "figures_of_claim", "verdict"]
 
 Figure = Literal["pixel_auprc", "dice"]
-Verdict = Literal["confirmed", "not confirmed", "within the interval"]
+Verdict = Literal["confirmed", "not confirmed", "within the interval", "too few patients"]
+FEWEST = 5  # patients of a kind, below which a bootstrap tells nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Two means over the same patients, their difference and its 95 % interval."""
+    """Two means over the same patients, their difference and its 95 % interval.
+
+    `fewest` is the number of patients of the rarest kind.
+    """
 
     first: float
     second: float
     interval: tuple[float, float]
+    fewest: int
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether there are patients enough for the interval to mean something."""
+        return self.fewest >= FEWEST
 
     @property
     def value(self) -> float:
@@ -91,7 +101,10 @@ def difference(
     means = [_means(row, figure, counts) for row in (first, *second)]
     mine, theirs = means[0], np.mean(means[1:], axis=0)
     return Difference(
-        first=float(mine[0]), second=float(theirs[0]), interval=interval(mine - theirs)
+        first=float(mine[0]),
+        second=float(theirs[0]),
+        interval=interval(mine - theirs),
+        fewest=min(map(kinds.count, kinds), default=0),
     )
 
 
@@ -131,7 +144,7 @@ def figures_of_claim(
         difference=found.value,
         interval=found.interval,
         margin=margin,
-        verdict=verdict(found.interval, margin),
+        verdict=verdict(found.interval, margin) if found.is_sure else "too few patients",
         others={other: each.second for other, each in singles.items()},
     )
 

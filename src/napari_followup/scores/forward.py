@@ -103,7 +103,7 @@ def chosen_quantile(
     return high + (low - high) * (share * 100).round() / 100
 
 
-def healthy_boundary(similarity: Tensor, is_healthy: Tensor) -> float:
+def healthy_boundary(similarity: Tensor, is_healthy: Tensor) -> tuple[float, float]:
     """Similarity from which on images are best taken for healthy.
 
     Parameters
@@ -115,19 +115,22 @@ def healthy_boundary(similarity: Tensor, is_healthy: Tensor) -> float:
 
     Returns
     -------
-    float
-        Where most images fall on their own side: in the middle between two neighbours, and of
-        several such places the highest, at which the fewest anomalous images pass.
+    tuple of float
+        The boundary, in the middle between two neighbours and, of several that are as good, the
+        highest, which the fewest anomalous images pass; and the share of images on their own side
+        of it, the mean of healthy and anomalous ones: 0.5 is no better than guessing.
 
     References
     ----------
-    AnoFPDM, appendix B: the threshold of highest accuracy on validation images.
+    AnoFPDM, appendix B: the threshold of highest accuracy on validation images. Both kinds count
+    alike here, or all images would be called healthy where most of them are.
     """
     ordered, order = similarity.double().sort()
-    healthy = is_healthy[order].long()
-    below = torch.cat([healthy.new_zeros(1), (1 - healthy).cumsum(0)])  # anomalous, and told so
-    above = healthy.sum() - torch.cat([healthy.new_zeros(1), healthy.cumsum(0)])
-    right = below + above
-    place = int(torch.nonzero(right == right.max())[-1])
+    healthy = is_healthy[order].double()
+    none = healthy.new_zeros(1)
+    above = 1 - torch.cat([none, healthy.cumsum(0)]) / healthy.sum()
+    below = torch.cat([none, (1 - healthy).cumsum(0)]) / (1 - healthy).sum()
+    right = (above + below) / 2
+    place = int(torch.nonzero(right >= right.max() - 1e-9)[-1])
     ends = torch.cat([ordered[:1] - 1, ordered, ordered[-1:] + 1])
-    return float((ends[place] + ends[place + 1]) / 2)
+    return float((ends[place] + ends[place + 1]) / 2), float(right[place])

@@ -25,7 +25,7 @@ from napari_followup.training.settings import form_of
 
 __all__ = ["refined"]
 
-SUBJECTS, PLANES = 32, 64  # that are looked at, at most
+SUBJECTS, PLANES = 32, 48  # that are looked at, at most
 
 
 def refined(
@@ -44,7 +44,7 @@ def refined(
         The trained model.
     stacks
         Series it was not trained on: healthy ones, or with `labels` others too. Up to 32 of them
-        are used, and 64 planes.
+        are used, and 48 planes.
     labels
         One entry a series, see `samples.labels_of`. Where none are given, a method that needs
         anomalies makes them from healthy planes, as in its training.
