@@ -219,6 +219,11 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
     return method_class(bundle.method), config
 
 
+def _shortened(text: str, most: int) -> str:
+    """Text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @lru_cache(maxsize=2)
 def _build(bundle: ModelBundle, device: torch.device) -> Any:
     kind, config = configured(bundle)
@@ -226,7 +231,10 @@ def _build(bundle: ModelBundle, device: torch.device) -> Any:
     try:
         method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
     except RuntimeError as error:
+        _, *misfits = str(error).splitlines()
         raise ValueError(
-            f"model {bundle.name!r}: its weights do not fit its configuration: {error}"
+            f"model {bundle.name!r}: its weights do not fit its configuration"
+            f"{''.join(f'; {_shortened(line.strip(), 120)}' for line in misfits[:3])}; fetch it "
+            "again, or train it again with this version"
         ) from error
     return placed_well(method.to(device)).eval().requires_grad_(False)
