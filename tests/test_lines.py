@@ -184,3 +184,12 @@ def test_lines_of_scores_in_files_are_those_in_memory(
         here, there = line_of(cohort, threshold), line_of(filed, threshold)
         np.testing.assert_array_equal(there.height, here.height)
         assert there.pixel == here.pixel
+
+
+def test_a_sample_of_many_scores_sees_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.broadcast_to(np.arange(16.0, dtype=np.float32), (8, 4, 16, 16)).copy()
+    monkeypatch.setattr(lines, "SAMPLE", scores.size // 16)  # one of each row, were it the same
+
+    found = line_of([Maps(score=scores, pixel=scores)], Quantile(q=0.9, per="dataset"))
+
+    assert found.height == pytest.approx(np.quantile(scores, 0.9), abs=1.5)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.detect import counting, score_visits
+from napari_followup.detect import score_visits
+from napari_followup.evidence import counting
 from napari_followup.judging import judged, maps_of
 from napari_followup.lines import Line, line_of
 from napari_followup.planewise import Scored

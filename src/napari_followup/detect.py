@@ -6,9 +6,8 @@ chained by hand. All of them go through a series of volumes plane by plane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,20 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.device import choose_device, fast_networks, halving, inference
+from napari_followup.device import choose_device, inference
+from napari_followup.evidence import OnStep, examined_planes
 from napari_followup.judging import about_planes, judged
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe import Fusion, Recipe, Score
 from napari_followup.recipe_checks import check_healthy, check_recipe, options_of
-from napari_followup.results import Cancelled, Detection, Reconstruction
+from napari_followup.results import Detection, Reconstruction
 from napari_followup.scoring import examiner, fuse
 from napari_followup.slicing import Slicing
 from napari_followup.stack import VisitStack
 
 __all__ = [
-    "counting",
     "detect",
     "examine",
     "fuse_scores",
@@ -39,8 +38,6 @@ __all__ = [
     "score_pair",
     "score_visits",
 ]
-
-OnStep = Callable[[int, int], "bool | None"]
 
 
 def detect(
@@ -124,7 +121,9 @@ def score_visits(
     where = choose_device(device)
     prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references, slicing=planes)
     with inference(where):
-        parts = _examined(prepared.slab, prepared.planes, model, options, where, seed, on_step)
+        parts = examined_planes(
+            prepared.slab, prepared.planes, model, options_of(model, options), where, seed, on_step
+        )
         return prepared, score_planes(prepared, parts, recipe)
 
 
@@ -187,7 +186,9 @@ def reconstruct(
     where = choose_device(device)
     prepared = prepare(stack, bundle, where, slicing=planes)
     with inference(where):
-        parts = _examined(prepared.slab, prepared.planes, bundle, wanted, where, seed, on_step)
+        parts = examined_planes(
+            prepared.slab, prepared.planes, bundle, options_of(bundle, wanted), where, seed, on_step
+        )
         healthy = cast("NDArray[np.float32]", heal(prepared, parts))
     said = bundle.provenance(
         seed, options=dict(wanted), **about_planes(prepared), notes=list(prepared.notes)
@@ -327,40 +328,10 @@ def examine(
         return replace(visits, images=visits.images[:, :, places])
 
     planes = range(visits.images.shape[2])
-    found = _examined(slab, planes, bundle, options, device, seed, on_step)
+    found = examined_planes(
+        slab, planes, bundle, options_of(bundle, options), device, seed, on_step
+    )
     return _joined([evidence for _, _, evidence in found])
-
-
-def _examined(
-    slab: Callable[[slice], Visits],
-    planes: Sequence[int],
-    bundle: ModelBundle,
-    options: Mapping[str, Any],
-    device: torch.device,
-    seed: int,
-    on_step: OnStep | None,
-) -> Iterator[Part]:
-    """Evidence of one plane after another.
-
-    Methods lay out planes and draw noise each in its own way: one plane at a time is what keeps a
-    plane's noise, and its result, the same whichever others are examined.
-    """
-    method, settings = bundle.build(device), options_of(bundle, options)
-    count = len(planes) if method.samples == "volumes" else 1  # which are one sample each
-    starts = range(0, len(planes), count)
-    for index, place in enumerate(starts):
-        here = slice(place, place + count)
-        visits = slab(here)
-        generator = torch.Generator().manual_seed(seed + planes[place])
-        counted = counting(on_step, index, len(starts))
-        examined = partial(method.examine, visits, settings, generator, counted)
-        with fast_networks(device):  # left before the scores are made, which stay in float32
-            evidence = _or_too_large(examined)
-        yield here, visits, evidence
-
-
-def _or_too_large(examined: Callable[[], Evidence]) -> Evidence:
-    return halving(lambda _: examined(), 1)
 
 
 def _planes_of(prepared: Prepared, evidence: Evidence) -> Iterator[Part]:
@@ -389,26 +360,3 @@ def _joined(found: list[Evidence]) -> Evidence:
         score=along_z([part.score for part in found]),
         features=found[0].features,
     )
-
-
-def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
-    """Make an `on_step` for one of several parts that counts over all and raises to stop.
-
-    Parameters
-    ----------
-    on_step
-        Called with the calls done and to do over all parts; return False to stop.
-    index, parts
-        Which of how many parts of equal length.
-
-    Returns
-    -------
-    callable
-        Takes the calls done and to do in this part; raises `Cancelled`.
-    """
-
-    def step(done: int, total: int) -> None:
-        if on_step is not None and on_step(index * total + done, parts * total) is False:
-            raise Cancelled("stopped before the end")
-
-    return step

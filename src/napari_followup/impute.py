@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.detect import OnStep, counting, reconstruct
+from napari_followup.detect import reconstruct
 from napari_followup.device import (
     choose_device,
     fast_networks,
@@ -23,6 +23,7 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
+from napari_followup.evidence import OnStep, counting
 from napari_followup.filling import BY_CODES, Plan, find, planes_that_fit
 from napari_followup.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.merging import Merging

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.cutting import Cut, segment
+from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared
@@ -26,7 +27,7 @@ from napari_followup.spilling import each_visit, new_array
 if TYPE_CHECKING:
     from napari_followup.planewise import Scored
 
-__all__ = ["about_planes", "judged", "maps_of"]
+__all__ = ["about_planes", "cut_of", "judged", "maps_of"]
 
 STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
 ALONE = (
@@ -56,6 +57,33 @@ def maps_of(prepared: Prepared, found: Scored, recipe: Recipe) -> Maps:
     shown, pixel = (maps[:, prepared.taken] for maps in (score, found.maps.get("pixel", score)))
     scale = _ends(score) if recipe.rescale and recipe.is_pooled else None
     return Maps(score=shown, pixel=pixel, voxel=prepared.voxel, scale=scale)
+
+
+def cut_of(
+    prepared: Prepared,
+    found: Scored,
+    recipe: Recipe,
+    known: HealthyScores | None,
+    exact: bool,
+    *,
+    line: Line | None = None,
+) -> Cut:
+    """Segment the planes that were examined.
+
+    Parameters
+    ----------
+    prepared, found, recipe
+        As for `maps_of`.
+    known, exact, line
+        As for `cutting.segment`.
+
+    Returns
+    -------
+    Cut
+        Its mask has the examined planes alone.
+    """
+    maps = replace(maps_of(prepared, found, recipe), inside=_inside(prepared, recipe))
+    return segment(maps, recipe, known, exact, line=line)
 
 
 def judged(
@@ -91,8 +119,8 @@ def judged(
         As from `detect`.
     """
     model, _ = examiner(bundle, recipe)
-    maps = replace(maps_of(prepared, found, recipe), inside=_inside(prepared, recipe))
-    cut = segment(maps, recipe, *model.healthy_for(recipe.score_key), line=line)
+    known = model.healthy_for(recipe.score_key)
+    cut = cut_of(prepared, found, recipe, *known, line=line)
     score, turned_back = found.maps["final"], prepared.turned_back
     unit = _rescaled(score) if recipe.rescale else float
     alone = recipe.is_pooled and (line is None or line.series == 1)

@@ -6,6 +6,7 @@ any size are gone through visit by visit, or block by block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
@@ -144,9 +145,17 @@ def _quantiles(series: Sequence[Maps], threshold: Quantile) -> float | NDArray[A
     if threshold.per == "image":
         heights = [_quantile([score], threshold.q) for maps in series for score, _ in maps.visits()]
         return np.array(heights)
-    stride = -(-sum(maps.score.size for maps in series) // SAMPLE)
+    stride = _stride([maps.score[0].size for maps in series for _ in maps.score])
     parts = [score.ravel()[::stride].copy() for maps in series for score, _ in maps.visits()]
     return _quantile(parts, threshold.q)
+
+
+def _stride(sizes: Sequence[int]) -> int:
+    """Take every so-manyth score of images of these sizes: never the same columns of each row."""
+    stride = -(-sum(sizes) // SAMPLE)
+    while any(math.gcd(stride, size) > 1 for size in set(sizes)):
+        stride += 1
+    return stride
 
 
 def _quantile(parts: Sequence[NDArray[Any]], q: float) -> float:

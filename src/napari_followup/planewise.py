@@ -49,7 +49,9 @@ class Scored:
     image_score: NDArray[np.float32]
 
 
-def score_planes(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> Scored:
+def score_planes(
+    prepared: Prepared, parts: Iterable[Part], recipe: Recipe, *, healthy: bool = True
+) -> Scored:
     """Every stage of the score of a series.
 
     Parameters
@@ -60,6 +62,8 @@ def score_planes(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> S
         What was found in it, part by part; each is let go before the next is asked for.
     recipe
         Score, fusion and filter.
+    healthy
+        Whether healthy images are brought onto the series' grid, too.
 
     Returns
     -------
@@ -73,7 +77,8 @@ def score_planes(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> S
     """
     kept, healer = _Kept(prepared), _Healer(prepared)
     for places, visits, evidence in parts:
-        healer.put(places, evidence)
+        if healthy:
+            healer.put(places, evidence)
         kept.put(places, raw_stages(visits, evidence, recipe.score))
     bounds = bounds_of(kept.each, prepared.ages, recipe)
     maps: dict[str, NDArray[np.float32]] = {}

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import median_filter
 
-from napari_followup.bundle import ModelBundle
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.cutting import segment
+from napari_followup.lines import Maps
 from napari_followup.recipe import HealthyHysteresis, Pixel, Recipe, Ssim
 from napari_followup.stack import VisitStack
 from napari_followup.training import choosing
@@ -37,11 +40,13 @@ class Grain:
         made.found = found
         return made
 
-    def scored(self, recipe: Recipe) -> object:
-        from scipy.ndimage import median_filter
+    def score(self, recipe: Recipe) -> np.ndarray:
+        size = (1, 1, recipe.median, recipe.median)
+        return median_filter(self.found, size=size).astype(np.float32)
 
-        final = median_filter(self.found, size=(1, 1, recipe.median, recipe.median))
-        return type("Scored", (), {"maps": {"pixel": self.found, "final": final.astype("f4")}})()
+    def mask(self, recipe: Recipe, known: HealthyScores) -> np.ndarray:
+        maps = Maps(score=self.score(recipe), pixel=self.found)
+        return segment(maps, recipe, known).mask
 
 
 def grainy(strength: float) -> list[VisitStack]:
@@ -81,6 +86,14 @@ def test_a_recipe_stays_where_none_is_clearly_better(tiny_bundle: ModelBundle, u
 
     assert chosen is bundle
     assert tried[0]["mdice_percent"] > 60
+
+
+def test_another_recipe_can_be_varied(tiny_bundle: ModelBundle, usual: None) -> None:
+    same, _ = choose_recipe(tiny_bundle, grainy(0.0), RECIPE)
+    better, _ = choose_recipe(tiny_bundle, grainy(0.4), RECIPE)
+
+    assert same.own_recipe is None
+    assert replace(better.recipe, median=1) == RECIPE
 
 
 def test_trials_give_what_the_real_way_gives(

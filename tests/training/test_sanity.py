@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
+from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.cutting import segment
+from napari_followup.lines import Maps
 from napari_followup.recipe import HealthyHysteresis, Recipe
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES
@@ -23,7 +26,12 @@ class Seen:
     def __call__(self, bundle: object, stack: VisitStack, *args: object, **more: object) -> object:
         found = np.abs(np.asarray(stack.images)[:, 0] - self.usual)
         score = (0 * found if self.blind else found).astype(np.float32)
-        return type("Scored", (), {"maps": {"pixel": score, "final": score}})()
+        maps = {"pixel": score, "final": score}
+
+        def mask(recipe: Recipe, known: HealthyScores, exact: bool) -> np.ndarray:
+            return segment(Maps(score=score, pixel=score), recipe, known, exact).mask
+
+        return SimpleNamespace(maps=maps, mask=mask)
 
 
 @pytest.fixture
@@ -44,10 +52,8 @@ def test_figures_tell_a_model_that_sees_from_one_that_does_not(
 ) -> None:
     usual = np.zeros((32, 32), np.float32)
     usual[8:24, 8:24] = 0.5
-    monkeypatch.setattr(sanity, "scored", Seen(usual, blind=blind))
+    monkeypatch.setattr(sanity, "examined", Seen(usual, blind=blind))
     recipe = Recipe(threshold=HealthyHysteresis())
-    from napari_followup.bundle import HealthyScores
-
     noise = [np.abs(np.random.default_rng(n).normal(0, 0.001, (4, 1, 32, 32))) for n in range(3)]
     known = tiny_bundle.with_healthy(recipe.score_key, HealthyScores.of(noise))
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.library import MODEL, add_actions
 from napari_followup.cli.options import (
@@ -22,6 +22,7 @@ from napari_followup.cli.options import (
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
+    from napari_followup.recipe import Recipe
     from napari_followup.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
@@ -115,13 +116,15 @@ def _calibrate(args: argparse.Namespace) -> None:
     recipe = recipe_named(args.recipe, bundle)
     stacks = read_data(args.data, args.split)
     device = str(choose_device(args.device))
-    bundle = _refined(bundle, stacks, device, args.seed)
-    if args.own or args.choose:
-        bundle = replace(bundle, own_recipe=recipe)
+    how: dict[str, Any] = {"device": device, "seed": args.seed}
+    bundle = _refined(bundle, stacks, how)
     if args.choose:
-        bundle = _with_best_recipe(bundle, stacks, device, args.seed)
-        recipe = bundle.recipe
-    calibrated = healthy_scores(bundle, stacks, recipe, device=device, seed=args.seed)
+        bundle, recipe = _with_best_recipe(bundle, stacks, recipe, how)
+    calibrated = healthy_scores(bundle, stacks, recipe, **how)
+    if args.own:
+        calibrated = replace(calibrated, own_recipe=recipe)
+    if args.own or args.choose:
+        calibrated = _with_figures(calibrated, stacks, recipe, how)
     model, _ = examiner(calibrated, recipe)  # the one that detects by this recipe, perhaps a part
     height = model.healthy[recipe.score_key].height(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
@@ -129,29 +132,47 @@ def _calibrate(args: argparse.Namespace) -> None:
 
 
 def _refined(
-    bundle: ModelBundle, stacks: Sequence[VisitStack], device: str, seed: int
+    bundle: ModelBundle, stacks: Sequence[VisitStack], how: Mapping[str, Any]
 ) -> ModelBundle:
-    """Measure what the configuration leaves to trained weights, and print it."""
+    """Measure what the configuration leaves to trained weights, if it is missing, and print it."""
+    from napari_followup.methods import method_class
     from napari_followup.training.refining import refined
 
-    fitted = refined(bundle, stacks, device=device, seed=seed)
+    fields = method_class(bundle.method).refined_fields
+    if any(bundle.config[name] is not None for name in fields):  # measured on the user's labels?
+        return bundle
+    fitted = refined(bundle, stacks, **how)
     if fitted is not bundle:
-        values = {name: fitted.config[name] for name in fitted.build().refined_fields}
+        values = {name: fitted.config[name] for name in fields}
         print("measured: " + ", ".join(f"{name} {value}" for name, value in values.items()))
     return fitted
 
 
 def _with_best_recipe(
-    bundle: ModelBundle, stacks: Sequence[VisitStack], device: str, seed: int
-) -> ModelBundle:
-    """Try variations, print them, note them in the card."""
+    bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
+) -> tuple[ModelBundle, Recipe]:
+    """Try variations of a recipe, print them, note them in the card; the best becomes its own."""
     from napari_followup.training.choosing import choose_recipe
 
-    chosen, tried = choose_recipe(bundle, stacks, device=device, seed=seed)
+    chosen, tried = choose_recipe(bundle, stacks, recipe, **how)
     for each in tried:
         score = ", ".join(f"{name} {value}" for name, value in each["score"].items())
         print(f"mDICE {each['mdice_percent']:.1f} %: {score}; median {each['median']}")
-    return replace(chosen, card={**chosen.card, "recipes_tried": tried})
+    if chosen is bundle:
+        print("none is clearly better; the model keeps its recipe")
+    noted = replace(chosen, card={**chosen.card, "recipes_tried": tried})
+    return noted, recipe if chosen is bundle else chosen.recipe
+
+
+def _with_figures(
+    bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
+) -> ModelBundle:
+    """Measure anew what the model sees, for its card."""
+    from napari_followup.training.sanity import what_it_sees
+
+    return replace(
+        bundle, card={**bundle.card, "sees": what_it_sees(bundle, stacks, recipe, **how)}
+    )
 
 
 def _check_name(out: Path) -> None:

@@ -20,7 +20,7 @@ from napari_followup.recipe import Pixel, Recipe, Temporal
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
-from napari_followup.training.examining import dices, examined, marked, thinned
+from napari_followup.training.examining import dices, examined, thinned
 
 __all__ = ["Trial", "choose_recipe", "try_recipes", "variations"]
 
@@ -54,16 +54,23 @@ class Trial:
 
 
 def choose_recipe(
-    bundle: ModelBundle, stacks: Sequence[VisitStack], *, device: str = "cpu", seed: int = 0
+    bundle: ModelBundle,
+    stacks: Sequence[VisitStack],
+    recipe: Recipe | None = None,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> tuple[ModelBundle, list[dict[str, Any]]]:
     """Give a model the recipe that finds most of what is drawn into healthy subjects.
 
     Parameters
     ----------
     bundle
-        The trained model; the variations are those of the recipe it has.
+        The trained model.
     stacks
         Healthy series it was not trained on, looked at in a few visits and planes each.
+    recipe
+        What is varied; the recipe that the model has when none is given.
     device
         ``"cpu"`` or ``"cuda"``.
     seed
@@ -76,7 +83,7 @@ def choose_recipe(
     tried
         What was tried, and how well it did: plain values for the card.
     """
-    recipes = variations(bundle.recipe)
+    recipes = variations(recipe or bundle.recipe)
     if len(recipes) == 1:
         return bundle, []
     usual, *others = trials = try_recipes(bundle, stacks, recipes, device=device, seed=seed)
@@ -141,19 +148,19 @@ def try_recipes(
     whole = model.build(device).samples == "volumes"
     few = [thinned(stack, whole=whole) for stack in stacks[:HEALTHY]]
     look = partial(examined, bundle, recipe=recipes[0], device=device)
-    healthy = [look(stack=stack, seed=seed + number) for number, stack in enumerate(few)]
-    lines = [
-        HealthyScores.of([found.scored(recipe).maps["final"] for found in healthy])
-        for recipe in recipes
-    ]
-    del healthy
+    heights: list[list[NDArray[np.float32]]] = [[] for _ in recipes]
+    for number, stack in enumerate(few):
+        found = look(stack=stack, seed=seed + number)
+        for recipe, scores in zip(recipes, heights, strict=True):
+            scores.append(found.score(recipe))
+    lines = [HealthyScores.of(scores) for scores in heights]
     values: list[dict[str, list[float]]] = [
         {kind: [] for kind in GENERIC_ANOMALIES} for _ in recipes
     ]
     for kind, sick, truth in _drawn(few[:SICK], seed):
         found = look(stack=sick, seed=seed)
         for recipe, line, by_kind in zip(recipes, lines, values, strict=True):
-            by_kind[kind] += dices(marked(found.scored(recipe), recipe, line), truth)
+            by_kind[kind] += dices(found.mask(recipe, line), truth)
     return [
         Trial(recipe=recipe, dice={kind: _mean(found) for kind, found in by_kind.items() if found})
         for recipe, by_kind in zip(recipes, values, strict=True)

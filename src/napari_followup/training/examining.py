@@ -10,16 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from napari_followup.bundle import HealthyScores, ModelBundle
-from napari_followup.cutting import segment
-from napari_followup.device import fast_networks, inference
-from napari_followup.lines import Maps
+from napari_followup.device import inference
+from napari_followup.evidence import examined_planes
+from napari_followup.judging import cut_of
 from napari_followup.planewise import Part, Scored, score_planes
 from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe import Recipe
+from napari_followup.recipe_checks import options_of
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 
-__all__ = ["Examined", "dices", "examined", "marked", "scored", "thinned"]
+__all__ = ["Examined", "dices", "examined", "scored", "thinned"]
 
 VISITS, PLANES = 6, 9  # of a thinned series, at most
 
@@ -31,10 +32,19 @@ class Examined:
     prepared: Prepared
     parts: tuple[Part, ...]
 
-    def scored(self, recipe: Recipe) -> Scored:
-        """Every stage of the score, by a recipe with the options that the model was used with."""
+    def score(self, recipe: Recipe) -> NDArray[np.float32]:
+        """Give the final score, by a recipe with the options that the model was used with."""
+        return self._scored(recipe).maps["final"]
+
+    def mask(
+        self, recipe: Recipe, known: HealthyScores | None, exact: bool = True
+    ) -> NDArray[np.bool_]:
+        """Mask of the planes, as `detect` makes it with these healthy scores."""
+        return cut_of(self.prepared, self._scored(recipe), recipe, known, exact).mask
+
+    def _scored(self, recipe: Recipe) -> Scored:
         with inference(self.prepared.device):
-            return score_planes(self.prepared, iter(self.parts), recipe)
+            return score_planes(self.prepared, self.parts, recipe, healthy=False)
 
 
 def examined(
@@ -46,6 +56,12 @@ def examined(
     with inference(prepared.device):
         parts = tuple(_parts(bundle, prepared, recipe, seed))
     return Examined(prepared=prepared, parts=parts)
+
+
+def _parts(bundle: ModelBundle, prepared: Prepared, recipe: Recipe, seed: int) -> Iterator[Part]:
+    model, options = examiner(bundle, recipe)
+    settings, where = options_of(model, options), prepared.device
+    return examined_planes(prepared.slab, prepared.planes, model, settings, where, seed)
 
 
 def scored(
@@ -76,30 +92,6 @@ def scored(
     prepared = prepare(stack, model, where)
     with inference(where):
         return score_planes(prepared, _parts(bundle, prepared, recipe, seed), recipe)
-
-
-def marked(
-    found: Scored, recipe: Recipe, known: HealthyScores | None, exact: bool = True
-) -> NDArray[np.bool_]:
-    """Mask of a scored series.
-
-    Parameters
-    ----------
-    found
-        Of a series whose visits are all observed.
-    recipe
-        It was scored by.
-    known, exact
-        Healthy scores that draw the line, and whether they are of this very recipe.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(visit, z, y, x)`` booleans.
-    """
-    score = found.maps["final"]
-    maps = Maps(score=score, pixel=found.maps.get("pixel", score))
-    return segment(maps, recipe, known, exact).mask
 
 
 def dices(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
@@ -133,23 +125,3 @@ def thinned(stack: VisitStack, *, whole: bool = False) -> VisitStack:
         return few
     first = (depth - PLANES) // 2
     return few.with_images(np.asarray(few.images[:, :, first : first + PLANES]))
-
-
-def _parts(bundle: ModelBundle, prepared: Prepared, recipe: Recipe, seed: int) -> Iterator[Part]:
-    """Evidence plane by plane; of the whole at once for methods that look at volumes."""
-    model, wanted = examiner(bundle, recipe)
-    method = model.build(prepared.device)
-    options = method.options_type(**wanted)
-    depth = len(prepared.planes)
-    step = depth if method.samples == "volumes" else 1
-    for place in range(0, depth, step):
-        here = slice(place, place + step)
-        visits = prepared.slab(here)
-        generator = torch.Generator().manual_seed(seed + prepared.planes[place])
-        with fast_networks(prepared.device):
-            evidence = method.examine(visits, options, generator, _untold)
-        yield here, visits, evidence
-
-
-def _untold(done: int, total: int) -> None:
-    """Nobody waits for a single series."""

@@ -60,7 +60,7 @@ def measured(
     bundle, tried = choose_recipe(bundle, healthy, device=device, seed=seed)
     recipe = bundle.recipe
     before(1 / STEPS)
-    bundle = healthy_scores(bundle, healthy, recipe, device=device)
+    bundle = healthy_scores(bundle, healthy, recipe, device=device, seed=seed)
     before(2 / STEPS)
     seen = what_it_sees(bundle, healthy, recipe, device=device, seed=seed)
     before(3 / STEPS)

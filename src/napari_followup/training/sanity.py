@@ -13,7 +13,7 @@ from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
-from napari_followup.training.examining import dices, marked, scored, thinned
+from napari_followup.training.examining import dices, examined, scored, thinned
 
 __all__ = ["outlying", "what_it_sees"]
 
@@ -124,8 +124,8 @@ def _mask(
 ) -> NDArray[np.bool_]:
     """(visit, z, y, x) of a series whose visits are all observed."""
     model, _ = examiner(bundle, recipe)
-    found = scored(bundle, stack, recipe, device=device, seed=seed)
-    return marked(found, recipe, *model.healthy_for(recipe.score_key))
+    found = examined(bundle, stack, recipe, device=device, seed=seed)
+    return found.mask(recipe, *model.healthy_for(recipe.score_key))
 
 
 def _dices(
