@@ -111,3 +111,11 @@ def test_the_command_is_installed() -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith("napari-followup ")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    words = [sys.executable, "-m", "napari_followup", "--version"]
+
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
+
+    assert found.stdout.startswith("napari-followup ")

@@ -101,6 +101,12 @@ def test_countdown_speaks_at_the_end_and_not_at_every_step(
     assert capsys.readouterr().err == "patient 3 of 3, 0:00 left\n"
 
 
+def test_countdown_says_about_where_steps_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    countdown("patient", roughly=True)(3, 3)
+
+    assert capsys.readouterr().err == "patient 3 of 3, about 0:00 left\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0:00"), (75, "1:15"), (3661, "1:01:01"), (59.6, "1:00")]
 )

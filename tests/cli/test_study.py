@@ -83,7 +83,7 @@ def test_one_command_measures_every_model_and_the_baseline(
     assert rows[2]["healthy_scores"] == "held out"
     assert "baseline: mDICE" in said.out
     assert "cohort.npz, split val; 2 subjects for thresholds" in said.err
-    assert "patient 12 of 12, 0:00 left" in said.err
+    assert "patient 12 of 12, about 0:00 left" in said.err
     kept = json.loads((out / "study.json").read_text("utf-8"))
     assert len(kept["figures"]) == len(rows)
     assert kept["figures"][0]["fingerprint"] in kept["provenance"]["models"]
@@ -129,7 +129,7 @@ def test_thresholds_from_training_subjects_are_told(
     run: Run, cohort: Path, disyre: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    words = (cohort, "--models", disyre, "--out", out, *SMALL, "--held-out", 5)
+    words = (cohort, "--models", disyre, "--out", out, *SMALL, "--healthy", 3, "--held-out", 5)
 
     assert run("study", "starmen", *words) == 0
 
@@ -137,6 +137,47 @@ def test_thresholds_from_training_subjects_are_told(
     assert "thresholds from subjects that models may have been trained on" in page
     assert "2 other healthy subjects for thresholds" in page
     assert "PCA(6)" in page
+
+
+def test_held_out_subjects_are_used_however_few(
+    run: Run, cohort: Path, disyre: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = (cohort, "--models", disyre, "--out", out, *SMALL, "--healthy", 2, "--held-out", 5)
+
+    assert run("study", "starmen", *words) == 0
+
+    page = (out / "study.md").read_text("utf-8")
+    assert "1 other healthy subject for thresholds" in page
+    assert "may have been trained on" not in page
+    assert "PCA(12)" in page
+
+
+def test_without_held_out_subjects_thresholds_are_nobodys(
+    run: Run, cohort: Path, disyre: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = (cohort, "--models", disyre, "--out", out, *SMALL, "--held-out", 0)
+
+    assert run("study", "starmen", *words) == 0
+
+    rows = csv.DictReader((out / "study.csv").read_text("utf-8").splitlines())
+    assert {row["healthy_scores"] for row in rows} == {""}
+    page = (out / "study.md").read_text("utf-8")
+    assert "PCA(12), its score, with LAFM: the model knows no healthy scores" in page
+    assert "may have been trained on" not in page
+
+
+def test_a_name_that_is_listed_twice_is_one_model(
+    run: Run, cohort: Path, disyre: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_FOLLOWUP_MODELS", str(disyre.parent))
+    for listed in ("embedded", "installed"):
+        monkeypatch.setattr(f"napari_followup.catalogue.{listed}", lambda: ["starmen-disyre"])
+    monkeypatch.setattr("napari_followup.catalogue.embedded_path", lambda name: None)
+    out = tmp_path / "out"
+
+    assert run("study", "starmen", cohort, "--out", out, *SMALL, "--no-published") == 0
 
 
 @pytest.mark.parametrize(

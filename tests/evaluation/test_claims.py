@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.evaluation.claims import CLAIMS, PAIRS, Claim, pair_rows
+from napari_followup.evaluation.claims import CLAIMS, EQUAL, PAIRS, Claim, pair_rows
 from napari_followup.evaluation.row_judging import judging, usable
 from napari_followup.evaluation.study import Subjects
 from napari_followup.recipe import Mahalanobis, Ssim
@@ -31,6 +31,23 @@ def test_every_claim_is_a_comparison_that_its_methods_can_make(claim: Claim, tin
         for row in others
         if row.healer is not None
     ]
+
+
+def test_what_is_to_be_as_good_has_a_margin_and_what_is_to_be_better_has_none() -> None:
+    margins = {claim.name: claim.margin for claim in CLAIMS if "at least as good" in claim.text}
+    better = {claim.margin for claim in (*CLAIMS, *PAIRS) if " better than" in claim.text}
+
+    assert margins == {"ensemble": EQUAL, "chain": EQUAL}
+    assert (EQUAL, better) == (0.01, {0.0})
+
+
+def test_end_steps_are_known_without_a_network(
+    tiny_of: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_of("anofpdm")
+    monkeypatch.setattr(ModelBundle, "build", None)
+
+    assert len(BY_NAME["end step"].rows(bundle)[1]) == 2
 
 
 def test_geometric_and_arithmetic_mean_differ_in_nothing_else(tiny_of: Tiny) -> None:

@@ -123,6 +123,24 @@ def test_every_figure_has_an_interval_about_it(
         assert low - 0.01 <= figures[name] <= high + 0.01, name
 
 
+def test_the_interval_of_the_mean_is_one_whoever_the_healthy_are(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    rows = [Row(name="model", recipe=tiny_recipe)]
+
+    (found,) = evaluate_detection(CASES, tiny_bundle, rows)
+    (fewer,) = evaluate_detection(CASES[1:], tiny_bundle, rows)
+
+    assert CASES[0].kind == "healthy"
+    assert found.interval == found.intervals["mdice mean"] == fewer.interval
+    assert found.intervals["pixel_auprc"] == fewer.intervals["pixel_auprc"]
+
+
+def test_rows_of_one_name_are_refused(tiny_bundle: ModelBundle) -> None:
+    with pytest.raises(ValueError, match="rows: perfect named twice; give each a name of its own"):
+        measure_rows(CASES, tiny_bundle, [row(), row(value=0.5)])
+
+
 def test_no_mask_of_one_threshold_beats_the_best_dice(tiny_bundle: ModelBundle) -> None:
     def dim(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
         noise = 0.3 * torch.randn(case.healthy.images.shape, generator=generator)

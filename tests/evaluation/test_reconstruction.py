@@ -39,7 +39,8 @@ def test_the_value_range_scales_out() -> None:
     narrow = compare_images(IMAGES, noisy)
     wide = compare_images(2 * IMAGES - 1, 2 * noisy - 1, (-1.0, 1.0))
 
-    torch.testing.assert_close(narrow[:, 2], wide[:, 2], rtol=0, atol=1e-3)
+    torch.testing.assert_close(narrow[:, 2:], wide[:, 2:], rtol=0, atol=1e-3)
+    torch.testing.assert_close(2 * narrow[:, 0], wide[:, 0])
 
 
 def test_ssim_is_near_that_of_skimage() -> None:

@@ -9,11 +9,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from napari_followup.evaluation.resampling import (
     auroc_of_draws,
     average_precision,
+    bootstrap_interval,
     drawn,
     interval,
     kind_means,
     means_of_draws,
 )
+from napari_followup.evaluation.statistics import mean_of_kinds
 
 KINDS = ["a", "a", "a", "b", "b"]
 
@@ -85,3 +87,45 @@ def test_average_precision_from_counts_is_that_of_the_scores() -> None:
     labels = np.repeat([1, 0], [30, 80])
     scores = np.concatenate([inside, outside])
     assert found == pytest.approx(average_precision_score(labels, scores))
+
+
+def test_interval_holds_the_mean_and_shrinks_to_it_when_patients_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    table = {"kind": [rng.uniform(0.4, 0.8, 10) for _ in range(20)]}
+    low, high = bootstrap_interval(table)
+
+    assert low < mean_of_kinds(table) < high
+    alike = bootstrap_interval({"kind": [np.array([0.5, np.nan])] * 5})
+    assert alike == pytest.approx((0.5, 0.5))
+
+
+def test_interval_is_that_of_the_normal_law_for_many_patients() -> None:
+    rng = np.random.default_rng(1)
+    patients = rng.normal(0.5, 0.1, 400)
+    low, high = bootstrap_interval({"kind": [np.array([p]) for p in patients]}, draws=4000)
+
+    expected = 2 * 1.96 * patients.std() / math.sqrt(400)
+    assert high - low == pytest.approx(expected, rel=0.05)
+
+
+def test_no_patient_no_interval() -> None:
+    assert all(math.isnan(end) for end in bootstrap_interval({}))
+
+
+def test_interval_is_that_of_patients_drawn_one_by_one() -> None:
+    rng = np.random.default_rng(2)
+    table = {
+        kind: [rng.uniform(size=3) for _ in range(count)] for kind, count in [("a", 4), ("b", 2)]
+    }
+
+    draw = np.random.default_rng(0)
+    means = []
+    for patients in table.values():
+        chosen = draw.integers(len(patients), size=(1000, len(patients)))
+        means.append([np.mean([patients[place] for place in places]) for places in chosen])
+    expected = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
+    assert bootstrap_interval(table) == pytest.approx(tuple(expected), rel=1e-12)
+
+
+def test_further_kinds_leave_the_draws_of_those_before_as_they_are() -> None:
+    np.testing.assert_array_equal(drawn([*KINDS, "c", "c"])[:, :5], drawn(KINDS))

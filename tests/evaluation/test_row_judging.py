@@ -13,9 +13,9 @@ from napari_followup.evaluation.row_judging import (
     asks_healthy,
     ceiling_rows,
     judging,
-    needs_line,
+    needs_healthy,
     usable,
-    with_lines,
+    with_healthy_scores,
 )
 from napari_followup.evaluation.rows import Row, ceilings, model_rows
 from napari_followup.evaluation.study import Subjects
@@ -23,6 +23,7 @@ from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM
 from napari_followup.preparation import Prepared
 from napari_followup.recipe import (
+    Fam,
     Fixed,
     HealthyHysteresis,
     HealthyQuantile,
@@ -82,7 +83,9 @@ def test_a_healer_may_bring_all_that_there_is_to_find(
     assert (found.detection.mask == subjects.cases[-1].truth).all()
 
 
-def test_ceilings_draw_their_own_healthy_line(tiny_bundle: ModelBundle, subjects: Subjects) -> None:
+def test_ceilings_have_healthy_scores_of_their_own(
+    tiny_bundle: ModelBundle, subjects: Subjects
+) -> None:
     recipes = {
         "line": Recipe(threshold=HealthyQuantile(q=0.99)),
         "two lines": Recipe(threshold=HealthyHysteresis(low=0.9, high=0.99), floor=0.5),
@@ -90,29 +93,30 @@ def test_ceilings_draw_their_own_healthy_line(tiny_bundle: ModelBundle, subjects
     bundle = tiny_bundle.with_healthy(recipes["line"].score_key, KNOWN)
     healthy = subjects.calibration
 
-    line, two = ceiling_rows(bundle, recipes, healthy)
+    (line, two), notes = ceiling_rows(bundle, recipes, healthy)
 
     # noise of sd 0.02 is above 2.576 sd in 1 % of all cases
-    assert line.line.height(0.99) == pytest.approx(2.576 * 0.02, rel=0.1)
-    assert two.line.height(0.9) == pytest.approx(1.645 * 0.02, rel=0.1)
-    assert two.line.height(0.5) == pytest.approx(0.674 * 0.02, rel=0.1)
+    assert notes == []
+    assert line.healthy_scores.height(0.99) == pytest.approx(2.576 * 0.02, rel=0.1)
+    assert two.healthy_scores.height(0.9) == pytest.approx(1.645 * 0.02, rel=0.1)
+    assert two.healthy_scores.height(0.5) == pytest.approx(0.674 * 0.02, rel=0.1)
     (found, _) = evaluate_detection(subjects.cases, bundle, [line, two])
     assert found.false_positives == pytest.approx(0.01, rel=0.5)
     assert found.mean_mdice > 0.7
 
 
-def test_a_ceiling_without_healthy_quantiles_needs_no_line(
+def test_a_ceiling_without_healthy_quantiles_needs_no_healthy_scores(
     tiny_bundle: ModelBundle, subjects: Subjects
 ) -> None:
-    (ceiling,) = ceiling_rows(
+    (ceiling,), _ = ceiling_rows(
         tiny_bundle, {"fixed": Recipe(threshold=Fixed(value=0.2))}, subjects.cases[:2]
     )
 
-    assert ceiling.line is None
+    assert ceiling.healthy_scores is None
     assert ceiling.name == "ceiling of the fixed"
 
 
-def test_lines_are_measured_where_the_model_knows_none(
+def test_healthy_scores_are_measured_where_the_model_knows_none(
     tiny_bundle: ModelBundle, tiny_recipe: Recipe, subjects: Subjects
 ) -> None:
     asking = replace(tiny_recipe, threshold=HealthyQuantile(q=0.9))
@@ -126,12 +130,14 @@ def test_lines_are_measured_where_the_model_knows_none(
     ]
     told: list[None] = []
 
-    found = with_lines(rows, bundle, subjects.calibration, on_step=lambda: told.append(None))
+    found = with_healthy_scores(
+        rows, bundle, subjects.calibration, on_step=lambda: told.append(None)
+    )
 
-    assert [needs_line(row, bundle) for row in rows] == [False, True, True, False]
-    assert [row.line is not None for row in found] == [False, True, True, False]
+    assert [needs_healthy(row, bundle) for row in rows] == [False, True, True, False]
+    assert [row.healthy_scores is not None for row in found] == [False, True, True, False]
     assert len(told) == len(subjects.calibration)
-    assert len(found[1].line.maxima) == len(subjects.calibration)
+    assert len(found[1].healthy_scores.maxima) == len(subjects.calibration)
 
 
 def test_without_held_out_subjects_rows_stay_as_they_are(
@@ -139,7 +145,7 @@ def test_without_held_out_subjects_rows_stay_as_they_are(
 ) -> None:
     row = Row(name="unknown", recipe=replace(tiny_recipe, threshold=HealthyHysteresis()))
 
-    assert with_lines([row], tiny_bundle, []) == [row]
+    assert with_healthy_scores([row], tiny_bundle, []) == [row]
 
 
 def test_a_floor_or_a_healthy_threshold_asks_for_healthy_scores() -> None:
@@ -156,7 +162,7 @@ def test_a_floor_or_a_healthy_threshold_asks_for_healthy_scores() -> None:
             "andi",
             {"pixel distance + Yen": "no healthy image", "FAM + Yen, no fusion": "no"},
         ),
-        ("vae3d", {"FAM + Yen, no fusion": "needs a method with features"}),
+        ("vae3d", {"FAM + Yen, no fusion": "features"}),
     ],
 )
 def test_rows_that_a_method_cannot_give_are_left_out_and_told(
@@ -178,5 +184,44 @@ def test_no_ceiling_has_a_score_of_the_methods_own(tiny_of: Callable[[str], Mode
     recipes = {"own": Recipe(score=Own()), "draws": Recipe(score=Mahalanobis()), "one": Recipe()}
     bundle = tiny_of("andi")
 
-    assert [row.name for row in ceiling_rows(bundle, recipes, [])] == ["ceiling of the one"]
-    assert "score Own is of more than one healthy image" in usable(ceilings(recipes), bundle)[1][0]
+    rows, notes = ceiling_rows(bundle, recipes, [])
+
+    assert [row.name for row in rows] == ["ceiling of the one"]
+    assert [note.partition(":")[0] for note in notes] == [
+        "ceiling of the own",
+        "ceiling of the draws",
+    ]
+    assert "score Own is of more than one healthy image" in notes[0]
+
+
+def test_features_are_known_from_the_method_without_a_network(
+    tiny_bundle: ModelBundle, tiny_of: Callable[[str], ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(ModelBundle, "build", build)
+    rows = ceilings({"fam": Recipe(score=Fam())})
+
+    assert usable(rows, tiny_bundle) == (rows, [])
+    (note,) = usable(rows, tiny_of("disyre"))[1]
+    assert "FAM needs a method with features, and 'disyre' has none" in note
+
+
+def test_healers_are_compared_by_the_features_of_the_model(
+    tiny_bundle: ModelBundle, subjects: Subjects
+) -> None:
+    rows = ceilings({"fam": Recipe(score=Fam(), threshold=Fixed())})
+
+    (found,) = judging(rows, tiny_bundle, device="cpu")(subjects.cases[-1])
+
+    assert "feature" in found.detection.scores
+
+
+def test_two_rows_of_one_name_have_no_healthy_scores_to_share(
+    tiny_bundle: ModelBundle, subjects: Subjects
+) -> None:
+    asking = Row(name="one", recipe=Recipe(threshold=HealthyQuantile()))
+
+    with pytest.raises(ValueError, match="rows: one named twice"):
+        with_healthy_scores([asking, asking], tiny_bundle, subjects.calibration)

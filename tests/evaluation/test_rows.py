@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 import torch
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
-from napari_followup.evaluation.rows import Row, baseline_rows, model_rows
+from napari_followup.evaluation.rows import Row, baseline_rows, check_names, model_rows
 from napari_followup.recipe import Fam, Pixel, Recipe, Temporal
 
 
@@ -64,3 +65,11 @@ def test_baseline_rows_are_named_after_the_number_of_components() -> None:
         "PCA(3) residual + Yen",
         "PCA(3) residual + LAFM",
     ]
+
+
+def test_names_that_stand_for_two_rows_are_told() -> None:
+    rows = [Row(name=name, recipe=Recipe()) for name in ("a", "b", "a")]
+
+    check_names(rows[:2])
+    with pytest.raises(ValueError, match="rows: a named twice"):
+        check_names(rows)

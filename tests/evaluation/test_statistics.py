@@ -7,7 +7,6 @@ import pytest
 
 from napari_followup.evaluation.statistics import (
     areas,
-    bootstrap_interval,
     dice,
     dice_by_visit,
     mean_of_kinds,
@@ -52,25 +51,5 @@ def test_kinds_count_alike_however_many_visits_they_have() -> None:
     assert mean_of_kinds(table) == 0.5
 
 
-def test_interval_holds_the_mean_and_shrinks_to_it_when_patients_are_alike() -> None:
-    rng = np.random.default_rng(0)
-    table = {"kind": [rng.uniform(0.4, 0.8, 10) for _ in range(20)]}
-    low, high = bootstrap_interval(table)
-
-    assert low < mean_of_kinds(table) < high
-    alike = bootstrap_interval({"kind": [np.array([0.5, np.nan])] * 5})
-    assert alike == pytest.approx((0.5, 0.5))
-
-
-def test_interval_is_that_of_the_normal_law_for_many_patients() -> None:
-    rng = np.random.default_rng(1)
-    patients = rng.normal(0.5, 0.1, 400)
-    low, high = bootstrap_interval({"kind": [np.array([p]) for p in patients]}, draws=4000)
-
-    expected = 2 * 1.96 * patients.std() / math.sqrt(400)
-    assert high - low == pytest.approx(expected, rel=0.05)
-
-
-def test_no_patient_no_interval() -> None:
-    assert all(math.isnan(end) for end in bootstrap_interval({}))
+def test_the_mean_of_no_kind_is_no_number() -> None:
     assert math.isnan(mean_of_kinds({}))

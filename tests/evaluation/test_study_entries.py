@@ -8,8 +8,8 @@ import torch
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
+from napari_followup.evaluation.study import BASELINE
 from napari_followup.evaluation.study_entries import (
-    BASELINE,
     baseline_entry,
     images_seen,
     model_entry,
@@ -51,6 +51,24 @@ def test_a_model_has_its_variants_and_its_published_recipe(
     assert (entry.name, entry.method, entry.fingerprint) == ("VAE", "vae3d", bundle.fingerprint)
     assert entry.parameters == sum(p.numel() for p in bundle.build().parameters())
     assert (entry.images_seen, notes) == (None, [])
+
+
+@pytest.mark.parametrize("method", ["cddpm", "disyre"])
+def test_parameters_are_counted_without_buffers_and_without_a_network(
+    method: str, tiny_of: Callable[[str], ModelBundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_of(method)
+    expected = sum(each.numel() for each in bundle.build().parameters())
+
+    def build(*_: object) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(ModelBundle, "build", build)
+    entry, _ = model_entry("one", bundle)
+
+    assert entry.parameters == expected
+    running = [values for name, values in bundle.weights.items() if "running" in name]
+    assert bool(running) == (method == "cddpm")
 
 
 def test_a_published_recipe_beyond_what_was_trained_is_left_out(

@@ -3,15 +3,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
-
+from napari_followup.cutting import UNKNOWN
 from napari_followup.evaluation.cases import HEALTHY
 from napari_followup.evaluation.detection import DetectionFigures
 from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_report import (
-    against_baseline,
-    budget_remark,
     claims_text,
     csv_rows,
     json_rows,
@@ -62,7 +59,7 @@ def row(
         method=method,
         fingerprint="abc",
         recipe={"median": 1},
-        line="model",
+        drawn_from="model",
         figures=figures,
         seconds=1.234,
         parameters=2_430_000,
@@ -96,72 +93,18 @@ def test_a_line_of_the_table_says_what_the_issue_asks_for() -> None:
     }
 
 
-def test_a_model_that_beats_the_best_baseline_is_said_to() -> None:
-    worse = replace(row("PCA(200)", 0.3, method="pca"), fingerprint="d")
-
-    (said,) = against_baseline([row("one", 0.8), PCA, worse])
-
-    assert said.startswith("one beats the baseline: mDICE 80.0 against 60.0")
-    assert "difference +20.0 (+20.0 to +20.0)" in said
-
-
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"best": 0.7}, "Its score would do, its threshold loses it"),
-        ({"best": 0.4, "auprc": 0.7}, "ranks pixels as well, but not at one height"),
-        ({"best": 0.4, "auprc": 0.4}, "Its score tells the pixels less well"),
-        (
-            {"best": 0.4, "auprc": 0.4, "residuals": (0.1, 0.05)},
-            "takes less of the anomaly away: mean residual 0.1 against 0.2 inside",
-        ),
-        (
-            {"best": 0.4, "auprc": 0.4, "residuals": (0.3, 0.3)},
-            "changes more of what is healthy: mean residual 0.3 against 0.2 inside",
-        ),
-    ],
-)
-def test_why_a_model_does_not_beat_the_baseline_is_told_by_its_figures(
-    settings: dict[str, float], reason: str
-) -> None:
-    (said,) = against_baseline([row("one", 0.4, **settings), PCA])
-
-    assert "one does not beat the baseline" in said
-    assert "It is behind on darker line." in said
-    assert reason in said
-
-
-def test_a_few_patients_are_not_enough_to_tell() -> None:
-    few = [replace(each, patients=each.patients[:3]) for each in (row("one", 0.4), PCA)]
-
-    (said,) = against_baseline(few)
-
-    assert said.endswith("2 of a kind are too few patients to tell, give 5 or more.")
-
-
-def test_no_reason_is_made_up_without_a_healthy_image() -> None:
-    (said,) = against_baseline([row("one", 0.4, best=0.4, auprc=0.4, residuals=(NAN, NAN)), PCA])
-
-    assert said.endswith("pixel AUPRC 40.0 against 50.0.")
-
-
-def test_equal_and_unknown_budgets_are_told() -> None:
-    one, other = row("one", 0.5), replace(row("other", 0.5), images_seen=320)
-    silent = replace(row("silent", 0.5), images_seen=None)
-
-    assert "are equal for the 1 models that say it" in budget_remark([one, PCA])
-    assert "are from 320 to 11200" in budget_remark([one, other, PCA])
-    assert budget_remark([silent]) == "These do not say how long they were trained: silent."
-
-
 def test_the_text_holds_table_subjects_and_remarks() -> None:
-    text = study_text([row("one", 0.8), PCA], ["a row was left out"], "Subjects: squares.")
+    figures = replace(PCA.figures, notes=(UNKNOWN,))
+    baseline = replace(PCA, figures=figures, drawn_from="")
+
+    text = study_text([row("one", 0.8), baseline], ["a row was left out"], "Subjects: squares.")
 
     for part in (
         "| one ",
         "Subjects: squares.",
         "* one beats",
         "* a row was left out",
+        "* PCA(200), default recipe: the model knows no healthy scores",
         "[Dice] is",
     ):
         assert part in text
@@ -193,8 +136,11 @@ def test_claims_show_every_single_figure_and_the_verdict() -> None:
         "mean of 2: 40.0",
         "+10.0",
         "5.0 to 15.0",
+        "–",
         "confirmed",
     ]
+    near = claims_text([replace(claim, margin=0.01)], [], "").splitlines()
+    assert [line.split("|")[7].strip() for line in (near[0], near[2])] == ["margin", "1.0"]
     assert "* sigmas, m: all 50.0; sigma 1 30.0, sigma 2 50.0" in text
     assert "* another was not asked" in text
 

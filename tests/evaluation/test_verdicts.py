@@ -51,7 +51,7 @@ def row(name: str, shift: float = 0.0, seed: int = 0) -> StudyRow:
         method="sdm",
         fingerprint="0",
         recipe={},
-        line="",
+        drawn_from="",
         figures=figures,
         seconds=1.0,
         parameters=1,
@@ -69,6 +69,9 @@ def row(name: str, shift: float = 0.0, seed: int = 0) -> StudyRow:
         ((-0.01, 0.05), 0.02, "confirmed"),
         ((-0.05, -0.01), 0.02, "within the interval"),
         ((-0.05, -0.03), 0.02, "not confirmed"),
+        ((0.0, 0.0), 0.0, "within the interval"),
+        ((0.0, 0.0), 0.01, "confirmed"),
+        ((-0.01, 0.05), 0.01, "confirmed"),
     ],
 )
 def test_the_whole_interval_decides(ends: tuple[float, float], margin: float, said: str) -> None:

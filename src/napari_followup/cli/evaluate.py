@@ -197,8 +197,8 @@ def _learned_rows(
 ) -> tuple[list[Row], list[str]]:
     """Rows that need healthy subjects to learn from, where the data have them."""
     from napari_followup.evaluation.cases import healthy_cases
-    from napari_followup.evaluation.row_judging import ceiling_rows, usable
-    from napari_followup.evaluation.rows import baseline_rows, ceilings
+    from napari_followup.evaluation.row_judging import ceiling_rows
+    from napari_followup.evaluation.rows import baseline_rows
 
     wanted = [name for name in ("pca", "ceiling") if name in args.rows]
     if not wanted:
@@ -207,14 +207,15 @@ def _learned_rows(
         training = read_data(args.data, args.training_split)
     except ValueError as error:
         return [], [f"{' and '.join(wanted)}: left out, {error}"]
-    rows, notes = [], []
+    rows: list[Row] = []
+    notes: list[str] = []
     if "pca" in wanted:
         rows += baseline_rows(components_of(training, bundle))
     if "ceiling" in wanted:
         named = {"default recipe": default, "published recipe": bundle.recipes.get("published")}
         recipes = {name: recipe for name, recipe in named.items() if recipe is not None}
-        rows += ceiling_rows(bundle, recipes, healthy_cases(training[:50]))
-        notes = usable(ceilings(recipes), bundle)[1]
+        found, notes = ceiling_rows(bundle, recipes, healthy_cases(training[:50]))
+        rows += found
     return rows, notes
 
 

@@ -167,8 +167,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
-    """Make an `on_step` that says on stderr how far `what` is, every few seconds."""
+def countdown(
+    what: str, every: float = 5.0, *, roughly: bool = False
+) -> Callable[[int, int], None]:
+    """Make an `on_step` that says on stderr how far `what` is, every few seconds.
+
+    Say `roughly` where some steps take longer than others.
+    """
+    about = "about " if roughly else ""
     start = time.monotonic()
     said = start
 
@@ -179,7 +185,9 @@ def countdown(what: str, every: float = 5.0) -> Callable[[int, int], None]:
             return
         said = now
         left = (now - start) / done * (total - done)
-        print(f"{what} {done} of {total}, {duration(left)} left", file=sys.stderr, flush=True)
+        print(
+            f"{what} {done} of {total}, {about}{duration(left)} left", file=sys.stderr, flush=True
+        )
 
     return step
 

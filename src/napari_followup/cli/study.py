@@ -135,7 +135,7 @@ def _models(args: argparse.Namespace) -> dict[str, ModelBundle]:
 
     found: dict[str, ModelBundle] = {}
     known = [name for name in (*embedded(), *installed()) if name.startswith(args.name)]
-    for source in args.models or known:
+    for source in args.models or dict.fromkeys(known):
         bundle = load_bundle(source)
         if bundle.name in found:
             raise ValueError(
@@ -157,10 +157,10 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
     stacks, training, about = _given(args) if args.data else _generated(args)
     cases = make_cases(stacks, KINDS, patients=args.patients, healthy=args.healthy, seed=args.seed)
     free = unused(stacks, cases)[: args.held_out]
-    if len(free) < args.held_out:
-        count = min(args.held_out, len(training) // 2)
-        free = healthy_cases(training[-count:], first=len(stacks)) if count else []
-        training = training[: len(training) - count]
+    count = 0 if free else min(args.held_out, len(training) // 2)
+    if count:
+        free = healthy_cases(training[-count:], first=len(stacks))
+        training = training[:-count]
         about += "; thresholds from subjects that models may have been trained on"
     print(f"{about}; {counted(len(free), 'subject')} for thresholds", file=sys.stderr)
     return Subjects(cases=tuple(cases), calibration=tuple(free), about=about), training
@@ -241,7 +241,7 @@ def _measure(
 
 
 def _counter(total: int) -> Callable[[], None]:
-    told, done = countdown("patient"), 0
+    told, done = countdown("patient", roughly=True), 0  # models differ in how long they take
 
     def step() -> None:
         nonlocal done

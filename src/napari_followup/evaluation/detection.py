@@ -24,8 +24,8 @@ from napari_followup.evaluation.resampling import (
     means_of_draws,
 )
 from napari_followup.evaluation.row_judging import judging
-from napari_followup.evaluation.rows import Row
-from napari_followup.evaluation.statistics import areas, bootstrap_interval, mean_of_kinds
+from napari_followup.evaluation.rows import Row, check_names
+from napari_followup.evaluation.statistics import areas, mean_of_kinds
 
 __all__ = [
     "THESIS",
@@ -73,6 +73,11 @@ def evaluate_detection(
     -------
     list of DetectionFigures
         In the order of `rows`.
+
+    Raises
+    ------
+    ValueError
+        If two rows have one name.
     """
     found = measure_rows(cases, bundle, rows, device=device, seed=seed, on_step=on_step)
     return [each.figures for each in found]
@@ -88,6 +93,7 @@ def measure_rows(
     on_step: Callable[[int, int], bool | None] | None = None,
 ) -> list[Measured]:
     """Measure as `evaluate_detection` does, and keep what was found in every patient."""
+    check_names(rows)
     patients: dict[str, list[Patient]] = {row.name: [] for row in rows}
     pixels: dict[str, list[Pixels]] = {row.name: [] for row in rows}
     judged = judging(rows, bundle, device=device, seed=seed)
@@ -120,18 +126,19 @@ def _figures(name: str, found: Sequence[Patient], pixels: Sequence[Pixels]) -> D
     )
     counted = curves([each.kind for each in sick], pixels)
     best = counted.best_dice()
+    intervals = _intervals(found, counted, best)
     return DetectionFigures(
         name=name,
         mdice={kind: mean_of_kinds({kind: dices}) for kind, dices in table.items()},
         mean_mdice=mean_of_kinds(table),
-        interval=bootstrap_interval(table),
+        interval=intervals["mdice mean"],
         false_positives=float(np.mean(healthy)) if healthy else float("nan"),
         auroc=images[0],
         auprc=images[1],
         pixel_auprc=_pixel_auprc(pixels),
         l1_ratio=_l1_ratio(sick),
         best_dice=float(kind_means(counted.kinds, best, np.ones((1, len(best))))["mean"][0]),
-        intervals=_intervals(found, counted, best),
+        intervals=intervals,
         patients={kind: len(dices) for kind, dices in table.items()} | {HEALTHY: len(healthy)},
         notes=tuple(dict.fromkeys(note for each in found for note in each.notes)),
     )
@@ -157,7 +164,11 @@ def _l1_ratio(sick: Sequence[Patient]) -> float:
 def _intervals(
     found: Sequence[Patient], counted: Curves, best: Sequence[np.ndarray]
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of the figures, all for the same drawn patients."""
+    """Intervals of the figures, all for the same drawn patients.
+
+    The sick are drawn first: whoever the healthy are, rows on the same sick patients are compared.
+    """
+    found = sorted(found, key=lambda each: each.kind == HEALTHY)
     kinds = [each.kind for each in found]
     counts = drawn(kinds)
     is_sick = np.array([kind != HEALTHY for kind in kinds])

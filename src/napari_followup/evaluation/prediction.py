@@ -1,6 +1,6 @@
 """Visits that are known, predicted from others and compared with themselves.
 
-Errors and similarities are those of `compare_images`, in the model's value range, image by image.
+Errors and similarities are those of `compare_images`, image by image.
 Where a door predicts, it sees none of the hidden visits; here, where many pairs are predicted at
 once, the range of a series is fitted to all its visits.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from napari_followup.bundle import ModelBundle
 from napari_followup.device import fast_networks, inference, planes_at_once
 from napari_followup.evaluation.reconstruction import compare_images
-from napari_followup.evaluation.statistics import bootstrap_interval
+from napari_followup.evaluation.resampling import bootstrap_interval
 from napari_followup.gaps import DRAWS
 from napari_followup.preparation import prepare
 from napari_followup.stack import VisitStack

@@ -1,9 +1,10 @@
 """Reconstruction of healthy images, measured: how near it comes to images healthy already.
 
-Errors and similarities are taken in the model's value range, image by image. SSIM has MONAI's
-defaults: a Gaussian window of 11 pixels with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images
-cannot have that window at all of its five scales: here it has 7 pixels, as many scales as MONAI
-admits for it (four for 64 × 64), and their published weights, scaled to sum 1.
+Errors are taken in the model's value range, similarities of images brought to [0, 1], for they
+depend on where zero lies; image by image. SSIM has MONAI's defaults: a Gaussian window of 11 pixels
+with sigma 1.5, K 0.01 and 0.03. MS-SSIM of small images cannot have that window at all of its five
+scales: here it has 7 pixels, as many scales as MONAI admits for it (four for 64 × 64), and their
+published weights, scaled to sum 1.
 """
 
 from __future__ import annotations
@@ -137,15 +138,21 @@ def compare_images(
     difference = (images - healthy).flatten(1)
     l1, l2 = difference.abs().mean(dim=1), difference.square().mean(dim=1)
     psnr = 10 * torch.log10(span**2 / l2.clamp_min(1e-10 * span**2))
-    ssim = SSIMMetric(2, data_range=span, reduction="none")(healthy, images)
+    unit = [(each - value_range[0]) / span for each in (healthy, images)]
+    return torch.stack([l1, l2, psnr, *_similarities(*unit)], dim=1)
+
+
+def _similarities(healthy: Tensor, images: Tensor) -> list[Tensor]:
+    """SSIM and MS-SSIM of images in [0, 1], ``(b,)`` each."""
     weights = _weights(min(images.shape[-2:]))
-    multi = MultiScaleSSIMMetric(
-        2, data_range=span, kernel_size=WINDOW, weights=weights, reduction="none"
-    )(healthy, images)
-    similarities = [
-        torch.as_tensor(each).reshape(len(images), -1).mean(dim=1) for each in (ssim, multi)
-    ]
-    return torch.stack([l1, l2, psnr, *similarities], dim=1)
+    metrics = (
+        SSIMMetric(2, data_range=1.0, reduction="none"),
+        MultiScaleSSIMMetric(
+            2, data_range=1.0, kernel_size=WINDOW, weights=weights, reduction="none"
+        ),
+    )
+    found = [torch.as_tensor(metric(healthy, images)) for metric in metrics]
+    return [each.reshape(len(images), -1).mean(dim=1) for each in found]
 
 
 def _weights(side: int) -> tuple[float, ...]:

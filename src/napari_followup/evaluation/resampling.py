@@ -6,7 +6,7 @@ be compared by the differences. Pure numpy functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 __all__ = [
     "auroc_of_draws",
     "average_precision",
+    "bootstrap_interval",
     "drawn",
     "interval",
     "kind_means",
@@ -34,7 +35,8 @@ def drawn(kinds: Sequence[str], *, draws: int = 1000, seed: int = 0) -> NDArray[
     Parameters
     ----------
     kinds
-        Of every patient.
+        Of every patient. Kinds are drawn in the order of their first patient: those that come
+        later change nothing about the draws of those before.
     draws
         How often.
     seed
@@ -50,7 +52,10 @@ def drawn(kinds: Sequence[str], *, draws: int = 1000, seed: int = 0) -> NDArray[
     for kind in dict.fromkeys(kinds):
         of_kind = names == kind
         number = int(of_kind.sum())
-        counts[1:, of_kind] = rng.multinomial(number, np.full(number, 1 / number), size=draws)
+        chosen = rng.integers(number, size=(draws, number))
+        places = chosen + number * np.arange(draws)[:, None]
+        of_draws = np.bincount(places.ravel(), minlength=draws * number)
+        counts[1:, of_kind] = of_draws.reshape(draws, number)
     return counts
 
 
@@ -94,6 +99,28 @@ def kind_means(
         found[kind] = means_of_draws([values[place] for place in of_kind], counts[:, of_kind])
     whole = list(found.values()) or [np.full(len(counts), np.nan)]
     return found | {"mean": np.mean(whole, axis=0)}
+
+
+def bootstrap_interval(
+    table: Mapping[str, Sequence[Floats]], *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval in which `mean_of_kinds` would lie for other patients.
+
+    Parameters
+    ----------
+    table
+        By kind one array of values a patient; NaN is left out.
+    draws, seed
+        As for `drawn`.
+
+    Returns
+    -------
+    tuple
+        Lower and upper end; NaN where there is no patient.
+    """
+    kinds = [kind for kind, patients in table.items() for _ in patients]
+    values = [each for patients in table.values() for each in patients]
+    return interval(kind_means(kinds, values, drawn(kinds, draws=draws, seed=seed))["mean"])
 
 
 def auroc_of_draws(

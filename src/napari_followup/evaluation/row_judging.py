@@ -13,9 +13,10 @@ from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.detect import examine, judge
 from napari_followup.device import choose_device, inference
 from napari_followup.evaluation.case import Case
-from napari_followup.evaluation.rows import Row, ceilings
+from napari_followup.evaluation.rows import Row, ceilings, check_names
 from napari_followup.evaluation.timing import wait
 from napari_followup.methods.method import Evidence
+from napari_followup.model_bundle import configured
 from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe import (
     Fam,
@@ -37,9 +38,9 @@ __all__ = [
     "asks_healthy",
     "ceiling_rows",
     "judging",
-    "needs_line",
+    "needs_healthy",
     "usable",
-    "with_lines",
+    "with_healthy_scores",
 ]
 
 
@@ -73,12 +74,12 @@ def judging(
         recipe asks for what the method does not give.
     """
     where = choose_device(device)
-    lined = [_lined(bundle, row) for row in rows]  # made once: each has its fingerprint to find
+    knowing = [_knowing(bundle, row) for row in rows]  # made once: each has its fingerprint to find
 
     def judged(case: Case) -> Iterator[Judged]:
         known: dict[str, tuple[Prepared, Evidence, float]] = {}
         with inference(where):
-            for row, model in zip(rows, lined, strict=True):
+            for row, model in zip(rows, knowing, strict=True):
                 if row.key not in known:
                     known[row.key] = _timed_evidence(case, row, bundle, where, seed + case.number)
                 prepared, evidence, spent = known[row.key]
@@ -89,12 +90,12 @@ def judging(
     return judged
 
 
-def _lined(bundle: ModelBundle, row: Row) -> ModelBundle:
+def _knowing(bundle: ModelBundle, row: Row) -> ModelBundle:
     """Model that knows the row's own healthy scores, where it has any."""
-    if row.line is None:
+    if row.healthy_scores is None:
         return bundle
     model, _ = examiner(bundle, row.recipe)
-    known = model.with_healthy(row.recipe.score_key, row.line)
+    known = model.with_healthy(row.recipe.score_key, row.healthy_scores)
     return known if model is bundle else bundle.with_part(known)
 
 
@@ -118,8 +119,12 @@ def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, see
     found = row.healer(case, prepared, torch.Generator().manual_seed(seed))
     if isinstance(found, Evidence):
         return found
-    features = getattr(bundle.build(where), "examine_features", None)
+    features = bundle.build(where).examine_features if _has_features(bundle) else None
     return Evidence(healthy=found[None], features=features)
+
+
+def _has_features(bundle: ModelBundle) -> bool:
+    return "features" in configured(bundle)[0].gives
 
 
 def asks_healthy(recipe: Recipe) -> bool:
@@ -128,15 +133,15 @@ def asks_healthy(recipe: Recipe) -> bool:
     return asks or recipe.floor is not None
 
 
-def needs_line(row: Row, bundle: ModelBundle) -> bool:
+def needs_healthy(row: Row, bundle: ModelBundle) -> bool:
     """Whether healthy scores of a row must be measured, for the bundle does not know them."""
-    if row.line is not None or not asks_healthy(row.recipe):
+    if row.healthy_scores is not None or not asks_healthy(row.recipe):
         return False
     model, _ = examiner(bundle, row.recipe)
     return row.healer is not None or not model.healthy_for(row.recipe.score_key)[1]
 
 
-def with_lines(
+def with_healthy_scores(
     rows: Sequence[Row],
     bundle: ModelBundle,
     calibration: Sequence[Case],
@@ -160,11 +165,17 @@ def with_lines(
     -------
     list of Row
         In the order of `rows`.
+
+    Raises
+    ------
+    ValueError
+        If two rows have one name.
     """
+    check_names(rows)
     plain = {
         row.name: replace(row, recipe=_unthresholded(row.recipe))
         for row in rows
-        if needs_line(row, bundle)
+        if needs_healthy(row, bundle)
     }
     found: dict[str, list[np.ndarray]] = {name: [] for name in plain}
     judged = judging(list(plain.values()), bundle, device=device, seed=seed)
@@ -173,8 +184,8 @@ def with_lines(
             found[each.row.name].append(each.detection.score)
         if on_step is not None:
             on_step()
-    lines = {name: HealthyScores.of(scores) for name, scores in found.items() if scores}
-    return [replace(row, line=lines.get(row.name, row.line)) for row in rows]
+    known = {name: HealthyScores.of(scores) for name, scores in found.items() if scores}
+    return [replace(row, healthy_scores=known.get(row.name, row.healthy_scores)) for row in rows]
 
 
 def _unthresholded(recipe: Recipe) -> Recipe:
@@ -184,7 +195,7 @@ def _unthresholded(recipe: Recipe) -> Recipe:
 
 def ceiling_rows(
     bundle: ModelBundle, recipes: Mapping[str, Recipe], calibration: Sequence[Case]
-) -> list[Row]:
+) -> tuple[list[Row], list[str]]:
     """Rows of an all but perfect reconstruction, one a recipe, with healthy scores of its own.
 
     Parameters
@@ -199,11 +210,12 @@ def ceiling_rows(
 
     Returns
     -------
-    list of Row
-        "ceiling of the ..." each, without those whose score one healthy image cannot give.
+    rows, notes
+        "ceiling of the ..." each, without those whose score one healthy image cannot give; why
+        each of these is left out.
     """
-    rows, _ = usable(ceilings(recipes), bundle)
-    return with_lines(rows, bundle, calibration, device="cpu", seed=1)
+    rows, notes = usable(ceilings(recipes), bundle)
+    return with_healthy_scores(rows, bundle, calibration, device="cpu", seed=1), notes
 
 
 def usable(rows: Sequence[Row], bundle: ModelBundle) -> tuple[list[Row], list[str]]:
@@ -246,6 +258,6 @@ def _healer_problem(score: Score, bundle: ModelBundle) -> str:
     """Say why one healthy image of any making, and the model's features, cannot give a score."""
     if isinstance(score, Own | Temporal | Mahalanobis):
         return f"score {type(score).__name__} is of more than one healthy image"
-    if isinstance(score, Fam) and not hasattr(bundle.build("cpu"), "examine_features"):
+    if isinstance(score, Fam) and not _has_features(bundle):
         return f"FAM needs a method with features, and {bundle.method!r} has none"
     return ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -22,6 +23,7 @@ __all__ = [
     "Row",
     "baseline_rows",
     "ceilings",
+    "check_names",
     "components_healer",
     "model_rows",
 ]
@@ -41,9 +43,7 @@ class Row:
     recipe: Recipe
     healer: Healer | None = None
     source: str = "model"  # rows of one source and the same options share their evidence
-    line: HealthyScores | None = (
-        None  # healthy scores of this row, where the bundle's are not its own
-    )
+    healthy_scores: HealthyScores | None = None  # its own, where the bundle's are not
 
     @property
     def key(self) -> str:
@@ -53,6 +53,13 @@ class Row:
         temporal = isinstance(self.recipe.score, Temporal)  # which says itself how it is used
         options = asdict(self.recipe.score) if temporal else self.recipe.as_dict()["options"]
         return json.dumps([temporal, options])
+
+
+def check_names(rows: Sequence[Row]) -> None:
+    """Raise a ValueError if two rows have one name, by which their figures are kept."""
+    twice = [name for name, count in Counter(row.name for row in rows).items() if count > 1]
+    if twice:
+        raise ValueError(f"rows: {', '.join(twice)} named twice; give each a name of its own")
 
 
 def model_rows(bundle: ModelBundle, default: Recipe) -> list[Row]:

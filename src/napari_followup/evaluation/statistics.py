@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-__all__ = ["areas", "bootstrap_interval", "dice", "dice_by_visit", "mean_of_kinds"]
+__all__ = ["areas", "dice", "dice_by_visit", "mean_of_kinds"]
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -62,37 +62,3 @@ def mean_of_kinds(table: DiceTable) -> float:
     """Mean over kinds of the mean over all of a kind's visits, of those that are numbers."""
     means = [np.nanmean(np.concatenate(patients)) for patients in table.values()]
     return float(np.mean(means)) if means else float("nan")
-
-
-def bootstrap_interval(
-    table: DiceTable, *, draws: int = 1000, share: float = 0.95, seed: int = 0
-) -> tuple[float, float]:
-    """Interval in which `mean_of_kinds` would lie for other patients.
-
-    Parameters
-    ----------
-    table
-        Dice scores of every patient of every kind.
-    draws
-        How often as many patients are drawn anew, with replacement, within each kind.
-    share
-        Of the draws that the interval holds.
-    seed
-        Source of the draws.
-
-    Returns
-    -------
-    tuple
-        Lower and upper end; NaN where there is no patient.
-    """
-    rng = np.random.default_rng(seed)
-    means = []
-    for patients in table.values():
-        sums = np.array([np.nansum(scores) for scores in patients])
-        counts = np.array([np.isfinite(scores).sum() for scores in patients])
-        chosen = rng.integers(len(patients), size=(draws, len(patients)))
-        means.append(sums[chosen].sum(axis=1) / np.maximum(counts[chosen].sum(axis=1), 1))
-    if not means:
-        return float("nan"), float("nan")
-    low, high = np.quantile(np.mean(means, axis=0), [(1 - share) / 2, (1 + share) / 2])
-    return float(low), float(high)

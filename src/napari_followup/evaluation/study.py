@@ -1,7 +1,8 @@
 """A study: many models on the same patients, whose rows are measured once and kept.
 
 Every finished row is a file of its own. A row is measured again only when its model, its recipe or
-its patients are others. `study_runs` measures.
+its patients are others; the model is another where its configuration is, or one of its parts.
+`study_runs` measures.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ import numpy as np
 
 from napari_followup.evaluation.detection_figures import DetectionFigures
 from napari_followup.evaluation.patients import Patient
+from napari_followup.evaluation.rows import Row, check_names
 from napari_followup.reading.replacing import replacing
+from napari_followup.scoring import examiner
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.case import Case
-    from napari_followup.evaluation.rows import Row
     from napari_followup.model_bundle import ModelBundle
 
-__all__ = ["Entry", "Job", "Store", "StudyRow", "Subjects"]
+__all__ = ["BASELINE", "DEFAULT", "Entry", "Job", "Store", "StudyRow", "Subjects"]
+
+BASELINE = "pca"  # what the baseline's method is called
+DEFAULT = "default recipe"  # how the name of a model's main row begins
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -41,18 +46,23 @@ class Subjects:
 
     @property
     def digest(self) -> str:
-        """Short hash of all images, truths and ages."""
+        """Short hash of all images, truths, ages, pixel sizes, and of which visits are there."""
         found = hashlib.sha256()
         for case in (*self.cases, *self.calibration):
             found.update(f"{case.kind} {case.number}".encode())
-            for values in (case.stack.images, case.truth, case.stack.ages):
+            stack = case.stack
+            found.update(f"{stack.shape} {stack.spacing} {stack.unit}".encode())
+            for values in (stack.images, case.truth, stack.ages, stack.is_observed):
                 found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()[:12]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Entry:
-    """One model of a study: its rows, and what its training took; `method` is what it is."""
+    """One model of a study: its rows, and what its training took; `method` is what it is.
+
+    Its figures are kept by the names of its rows, so no two may share one.
+    """
 
     name: str
     method: str
@@ -62,20 +72,23 @@ class Entry:
     parameters: int
     images_seen: int | None = None  # in training; none where the model does not say
 
+    def __post_init__(self) -> None:
+        check_names(self.rows)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRow:
     """One row of a study.
 
-    `line` says where the healthy scores behind its threshold come from: "model", "held out", or
-    nothing where it needs none. `seconds` is the median of a patient.
+    `drawn_from` says where the healthy scores behind its threshold come from: "model", "held out",
+    or nothing where it needs none or nobody knows any. `seconds` is the median of a patient.
     """
 
     model: str
     method: str
     fingerprint: str
     recipe: Mapping[str, Any]
-    line: str
+    drawn_from: str
     figures: DetectionFigures
     seconds: float
     parameters: int
@@ -99,13 +112,20 @@ class Store:
     settings: Mapping[str, Any]  # seed, device, patients: all that rows have in common
 
     def path(self, entry: Entry, row: Row) -> Path:
-        """File of a row, whose name changes with all that its figures depend on."""
-        known = entry.bundle.healthy_for(row.recipe.score_key)
+        """File of a row, whose name changes with all that its figures depend on.
+
+        That is the weights, configuration and parts of the model, the healthy scores that it knows
+        for the row, the row's recipe, the settings and the version of this software.
+        """
+        bundle = entry.bundle
+        model, _ = examiner(bundle, row.recipe)
+        known, _ = model.healthy_for(row.recipe.score_key)
         identity = {
             "settings": dict(self.settings),
-            "model": [entry.name, entry.fingerprint],
+            "model": [entry.name, entry.fingerprint, dict(bundle.config)],
+            "parts": {name: [p.fingerprint, dict(p.config)] for name, p in bundle.parts.items()},
             "row": [row.name, row.source, row.key, row.recipe.as_dict()],
-            "healthy": asdict(known[0]) if known[0] and known[1] else None,
+            "healthy": None if known is None else asdict(known),
             "version": version("napari-followup"),
         }
         text = json.dumps(identity, sort_keys=True)

@@ -8,26 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from napari_followup.device import choose_device
+import torch
+
 from napari_followup.evaluation.baselines import Components
 from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.rows import Row, baseline_rows, components_healer
-from napari_followup.evaluation.study import Entry
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.evaluation.study import BASELINE, DEFAULT, Entry
+from napari_followup.model_bundle import ModelBundle, configured
 from napari_followup.recipe import Lafm, Recipe
 
 __all__ = [
-    "BASELINE",
-    "DEFAULT",
     "baseline_entry",
     "entry_of",
     "images_seen",
     "model_entry",
     "variants",
 ]
-
-BASELINE = "pca"  # what the baseline's method is called
-DEFAULT = "default recipe"
 
 
 def variants(default: Recipe) -> list[Row]:
@@ -49,7 +45,7 @@ def variants(default: Recipe) -> list[Row]:
 
 
 def model_entry(
-    name: str, bundle: ModelBundle, *, published: bool = True, device: str = "auto"
+    name: str, bundle: ModelBundle, *, published: bool = True
 ) -> tuple[Entry, list[str]]:
     """One model and its rows.
 
@@ -61,8 +57,6 @@ def model_entry(
         The model.
     published
         Whether the published recipe of its method has a row.
-    device
-        As for `detect`.
 
     Returns
     -------
@@ -72,22 +66,31 @@ def model_entry(
     recipe = bundle.recipes.get("published") if published else None
     rows = [] if recipe is None else [Row(name="published recipe", recipe=recipe)]
     kept, notes = usable(rows, bundle)
-    entry = entry_of(name, bundle, [*variants(bundle.recipe), *kept], device=device)
+    entry = entry_of(name, bundle, [*variants(bundle.recipe), *kept])
     return entry, [f"{name}, {note}" for note in notes]
 
 
-def entry_of(name: str, bundle: ModelBundle, rows: Sequence[Row], *, device: str = "auto") -> Entry:
+def entry_of(name: str, bundle: ModelBundle, rows: Sequence[Row]) -> Entry:
     """Model with rows of one's choice; parameters as for `model_entry`."""
-    network = bundle.build(choose_device(device))
     return Entry(
         name=name,
         method=bundle.method,
         bundle=bundle,
         rows=tuple(rows),
         fingerprint=bundle.fingerprint,
-        parameters=sum(each.numel() for each in network.parameters()),
+        parameters=_parameters(bundle),
         images_seen=images_seen(bundle.card),
     )
+
+
+def _parameters(bundle: ModelBundle) -> int:
+    """Count parameters, which the weights hold with running means among them.
+
+    On the meta device a network has shapes and no values, so it costs neither memory nor time.
+    """
+    kind, config = configured(bundle)
+    with torch.device("meta"):
+        return sum(each.numel() for each in kind(config).parameters())
 
 
 def images_seen(card: Mapping[str, Any]) -> int | None:

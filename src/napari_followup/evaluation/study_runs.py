@@ -6,16 +6,23 @@ from collections.abc import Callable
 from statistics import median
 
 from napari_followup.evaluation.detection import Measured, measure_rows
-from napari_followup.evaluation.row_judging import asks_healthy, needs_line, with_lines
+from napari_followup.evaluation.row_judging import (
+    asks_healthy,
+    needs_healthy,
+    with_healthy_scores,
+)
+from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
+from napari_followup.model_bundle import ModelBundle
+from napari_followup.scoring import examiner
 
 __all__ = ["run_job", "steps_of"]
 
 
 def steps_of(job: Job, subjects: Subjects) -> int:
     """How many patients a job goes through."""
-    lines = any(needs_line(row, job.entry.bundle) for row in job.rows)
-    return len(subjects.cases) + lines * len(subjects.calibration)
+    healthy = any(needs_healthy(row, job.entry.bundle) for row in job.rows)
+    return len(subjects.cases) + healthy * len(subjects.calibration)
 
 
 def run_job(
@@ -41,7 +48,7 @@ def run_job(
         Called after every patient.
     """
     bundle = job.entry.bundle
-    rows = with_lines(
+    rows = with_healthy_scores(
         job.rows, bundle, subjects.calibration, device=device, seed=seed, on_step=on_step
     )
 
@@ -56,16 +63,24 @@ def run_job(
 
 def _study_row(entry: Entry, found: Measured) -> StudyRow:
     row = found.row
-    from_model = "model" if asks_healthy(row.recipe) else ""
     return StudyRow(
         model=entry.name,
         method=entry.method,
         fingerprint=entry.fingerprint,
         recipe=row.recipe.as_dict(),
-        line="held out" if row.line is not None else from_model,
+        drawn_from=_drawn_from(row, entry.bundle),
         figures=found.figures,
         seconds=median(patient.seconds for patient in found.patients),
         parameters=entry.parameters,
         images_seen=entry.images_seen,
         patients=found.patients,
     )
+
+
+def _drawn_from(row: Row, bundle: ModelBundle) -> str:
+    """Say whose healthy scores a row's threshold stands on; nothing where it asks or finds none."""
+    if row.healthy_scores is not None:
+        return "held out"
+    model, _ = examiner(bundle, row.recipe)
+    known, _ = model.healthy_for(row.recipe.score_key)
+    return "model" if asks_healthy(row.recipe) and known is not None else ""

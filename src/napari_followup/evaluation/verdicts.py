@@ -65,9 +65,12 @@ class ClaimFigures:
 
 
 def verdict(ends: tuple[float, float], margin: float = 0.0) -> Verdict:
-    """Judge a claim that a difference is above minus `margin` by the interval it lies in."""
+    """Judge a claim that a difference is above minus `margin` by the interval it lies in.
+
+    With a margin its end is within the claim; without one, no difference is no confirmation.
+    """
     low, high = ends
-    if low > -margin:
+    if low > -margin or 0 < margin == -low:
         return "confirmed"
     return "not confirmed" if high < -margin else "within the interval"
 
