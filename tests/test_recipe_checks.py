@@ -10,7 +10,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.methods import METHODS, method_presets, method_recipes
 from napari_followup.model_bundle import configured
 from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Score, Ssim, Temporal
-from napari_followup.recipe_checks import check_healthy, check_recipe, options_of, problem_of
+from napari_followup.recipe_checks import check_healthy, check_recipe, options_of
 from napari_followup.stack import VisitStack
 
 
@@ -32,13 +32,17 @@ def test_every_model_can_follow_the_recipes_of_its_method(method: str, preset: s
 @pytest.mark.parametrize(
     ("method", "score", "problem"),
     [
-        ("sdm", Own(), "score Own: method 'sdm' brings no score of its own; choose the pixel"),
-        ("andi", Pixel(), "score Pixel: method 'andi' gives no healthy image.*own score"),
+        ("sdm", Own(), "score Own: method 'sdm' brings no score of its own; choose another"),
+        (
+            "andi",
+            Pixel(),
+            r"score Pixel: method 'andi' gives no healthy image.*another score \(Own\)",
+        ),
         ("andi", Ssim(), "score Ssim: method 'andi' gives no healthy image"),
         ("andi", Mahalanobis(), "score Mahalanobis: method 'andi' gives no healthy image"),
         ("andi", Fam(), "score Fam: method 'andi' gives no healthy image"),
-        ("vae3d", Fam(), "FAM needs a method with features, such as SDM, and 'vae3d' has none"),
-        ("sadm", Fam(), "FAM needs a method with features"),
+        ("vae3d", Fam(), "method 'vae3d' gives no features to compare images by .SDM does"),
+        ("sadm", Fam(), r"features .*choose another score \(Pixel, Ssim, Mahalanobis, Own\)"),
         ("sdm", Temporal(), r"model 'header' \(sdm\) has no tdm; choose a model with one"),
         ("disyre", Mahalanobis(), "got 1 reconstruction of each image.*needs two or more"),
     ],
@@ -52,6 +56,14 @@ def test_a_score_that_the_method_does_not_allow_is_refused(
 
 def test_features_of_the_method_underneath_count() -> None:
     check_recipe(header("sadm", base="sdm", base_options=None), Recipe(score=Fam()))
+
+
+def test_a_part_beside_the_model_predicts_visits() -> None:
+    model = replace(header("andi"), parts={"tdm": header("tdm")})
+
+    check_recipe(model, Recipe.temporal())
+    with pytest.raises(ValueError, match=r"'andi' gives no healthy.*score \(Temporal, Own\)"):
+        check_recipe(model, Recipe(score=Pixel()))
 
 
 @pytest.mark.parametrize(
@@ -69,12 +81,13 @@ def test_features_of_the_method_underneath_count() -> None:
 def test_mahalanobis_needs_two_reconstructions_in_all(
     method: str, options: dict[str, Any], is_enough: bool
 ) -> None:
-    problem = problem_of(
-        method, header(method).config, Recipe(options=options, score=Mahalanobis())
-    )
+    recipe = Recipe(options=options, score=Mahalanobis())
 
-    assert (problem == "") == is_enough
-    assert is_enough or "set draws, or several noise levels" in problem
+    if is_enough:
+        check_recipe(header(method), recipe)
+        return
+    with pytest.raises(ValueError, match="set draws, or several noise levels"):
+        check_recipe(header(method), recipe)
 
 
 @pytest.mark.parametrize(
@@ -120,17 +133,6 @@ def test_a_method_that_only_scores_gives_no_healthy_images() -> None:
     check_healthy(header("sdm"))
     with pytest.raises(ValueError, match="'andi' gives no healthy images, only scores"):
         check_healthy(header("andi"))
-
-
-def test_a_problem_is_told_from_the_header_of_a_file() -> None:
-    config = header("sdm").config
-
-    assert problem_of("sdm", config, Recipe.published()) == ""
-    assert "'sdm' (sdm) has no tdm" in problem_of("sdm", config, Recipe.temporal())
-    assert "'mine' (sdm) has no tdm" in problem_of("sdm", config, Recipe.temporal(), name="mine")
-    assert problem_of("sdm", config, Recipe.temporal(), parts=["tdm"]) == ""
-    assert "does not know" in problem_of("magic", config, Recipe())
-    assert "does not know it" in problem_of("sdm", {"magic": 1}, Recipe())
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ MODULES = {  # the longest name that fits decides
     "segmentation": "segmentation",
     "methods": "methods table",
     "methods.method": "methods table",
+    "methods.form_text": "method facts",
+    "methods.given": "method facts",
+    "methods.level_options": "method facts",
+    "methods.options": "method facts",
+    "methods.recipes": "method facts",
     "methods.*": "methods",
     "bundle": "bundle",
     "fetching": "bundle",
@@ -87,6 +92,7 @@ MODULES = {  # the longest name that fits decides
     "cutting": "systems glue",
     "judging": "systems glue",
     "lines": "systems glue",
+    "evidence": "systems glue",
     "planewise": "systems glue",
     "detect": "doors",
     "cohorts": "doors",
@@ -112,8 +118,12 @@ ROOMS = {
     "scores": Room(ours="scores", libraries="torch"),
     "networks": Room(ours="networks", libraries="torch monai"),
     "segmentation": Room(ours="segmentation", libraries="numpy scipy skimage"),
-    "methods table": Room(ours="methods_table recipe", libraries="torch"),
-    "methods": Room(ours="methods_table diffusion networks scores recipe", libraries="torch"),
+    "methods table": Room(
+        ours="methods_table recipe", libraries="torch", ours_inside="method_facts"
+    ),
+    # What is known of every method without it: plain text that a form reads, too.
+    "method facts": Room(ours="method_facts recipe choices"),
+    "methods": Room(ours="methods_table method_facts diffusion networks scores", libraries="torch"),
     "bundle": Room(
         ours="bundle methods_table intensity catalogue model_file recipe",
         libraries="numpy torch safetensors",
@@ -121,7 +131,8 @@ ROOMS = {
     ),
     # Where a recipe's choices meet the functions they stand for, for doors and training alike.
     "systems glue": Room(
-        ours="systems_glue nouns methods_table scores segmentation bundle", libraries="numpy torch"
+        ours="systems_glue nouns methods_table method_facts scores segmentation bundle",
+        libraries="numpy torch",
     ),
     "doors": Room(
         ours="doors nouns bundle methods_table scores systems_glue",
@@ -129,7 +140,7 @@ ROOMS = {
         libraries_inside="dask distributed",
     ),
     "training": Room(
-        ours="training methods methods_table bundle nouns systems_glue",
+        ours="training methods methods_table method_facts bundle nouns systems_glue",
         libraries="numpy torch lightning safetensors",
     ),
     "evaluation": Room(
@@ -140,12 +151,12 @@ ROOMS = {
     ),
     "cli": Room(
         ours="cli",
-        ours_inside="nouns diffusion scores networks segmentation methods methods_table bundle"
-        " systems_glue doors training evaluation root",
+        ours_inside="nouns diffusion scores networks segmentation methods methods_table"
+        " method_facts bundle systems_glue doors training evaluation root",
         libraries_inside="numpy torch matplotlib napari tifffile",
     ),
     "plugin": Room(
-        ours="plugin nouns",
+        ours="plugin nouns method_facts",
         libraries="napari magicgui qtpy superqt numpy psygnal",
         ours_inside="doors bundle training evaluation recipe_checks",
         libraries_inside="matplotlib",
@@ -286,7 +297,12 @@ def test_every_import_is_allowed_by_the_table() -> None:
     ("module", "text", "problem"),
     [
         ("methods.sdm", "import torch\nfrom napari_followup.scores import pixel", None),
-        ("methods.sdm", "from napari_followup.recipe import Recipe", None),
+        ("methods.sdm", "from napari_followup.methods.options import SDMOptions", None),
+        ("methods.sdm", "from napari_followup.recipe import Recipe", "may not import nouns"),
+        ("methods.options", "from napari_followup.choices import check_choice", None),
+        ("methods.options", "import torch", "room method facts may not import torch"),
+        ("methods.recipes", "def f():\n    import numpy", "may not import numpy"),
+        ("methods.given", "from napari_followup.methods import METHODS", "may not import methods"),
         ("methods.sdm", "from napari_followup.methods.method import Method", None),
         ("methods.sdm", "from napari_followup.stack import VisitStack", "may not import nouns"),
         ("methods.sdm", "from napari_followup.detect import detect", "may not import doors"),
@@ -302,6 +318,8 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("bundle", "from napari_followup.methods.sdm import SDM", "may not import methods"),
         ("evaluation.detection", "from monai.metrics import SSIMMetric", None),
         ("evaluation.detection", "from monai.networks.nets import UNet", "may not import monai"),
+        ("plugin.model_facts", "from napari_followup.methods.recipes import RECIPES", None),
+        ("plugin.forms", "from napari_followup.methods import METHODS", "may not import methods"),
         ("plugin.actions", "from napari_followup import detect", "only inside a function"),
         ("plugin.actions", "def f():\n    from napari_followup.detect import detect", None),
         ("plugin.actions", "if TYPE_CHECKING:\n    from ..bundle import ModelBundle", None),

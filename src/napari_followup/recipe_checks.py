@@ -6,22 +6,22 @@ which stand in the header of its file: no weight is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from napari_followup.methods.given import given_by, lack_of, possible_scores
 from napari_followup.model_bundle import ModelBundle, configured
-from napari_followup.recipe import Fam, Mahalanobis, Own, Recipe
+from napari_followup.recipe import Mahalanobis, Recipe
 from napari_followup.scoring import examiner
 
-__all__ = ["check_healthy", "check_recipe", "options_of", "problem_of"]
+__all__ = ["check_healthy", "check_recipe", "options_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Use:
     """A method as it is to be used: its class, its configuration, its options."""
 
-    name: str
     kind: Any
     config: Any
     options: Any
@@ -32,13 +32,7 @@ class _Use:
         if not hasattr(self.kind, "underneath"):
             return self
         kind, config, options = self.kind.underneath(self.config)
-        return _Use(name=self.name, kind=kind, config=config, options=options)
-
-    @property
-    def gives(self) -> frozenset[str]:
-        """What the evidence holds, features of the method underneath among them."""
-        given: frozenset[str] = self.kind.gives | (self.healing.kind.gives & {"features"})
-        return given
+        return _Use(kind=kind, config=config, options=options)
 
     @property
     def draws(self) -> int:
@@ -66,14 +60,12 @@ def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
     """
     model, options = examiner(bundle, recipe)
     use = _use(model, options)
-    if isinstance(recipe.score, Own):
-        _check_own(use)
-        return
-    _check_compared(use, type(recipe.score).__name__)
-    if isinstance(recipe.score, Fam) and "features" not in use.gives:
+    kind, gives = type(recipe.score), given_by(bundle.method, bundle.config, bundle.parts)
+    if lack := lack_of(kind, gives):
+        able = ", ".join(score.__name__ for score in possible_scores(gives))
         raise ValueError(
-            f"score Fam: FAM needs a method with features, such as SDM, and {use.name!r} has none; "
-            "choose the pixel score"
+            f"score {kind.__name__}: method {bundle.method!r} {lack}; choose another score "
+            f"({able}) or another model"
         )
     if isinstance(recipe.score, Mahalanobis) and use.draws < 2:
         raise ValueError(
@@ -114,50 +106,6 @@ def check_healthy(bundle: ModelBundle) -> None:
         )
 
 
-def problem_of(
-    method: str,
-    config: Mapping[str, Any],
-    recipe: Recipe,
-    parts: Collection[str] = (),
-    *,
-    name: str = "",
-) -> str:
-    """Say why a model cannot follow a recipe, from what its file says of itself.
-
-    Parameters
-    ----------
-    method, config
-        As `read_about` returns them.
-    recipe
-        Options and score.
-    parts
-        Methods of the model's parts.
-    name
-        What the model is called; its method when none is given.
-
-    Returns
-    -------
-    str
-        What is wrong and what to do; empty where the model can follow the recipe.
-    """
-    header = ModelBundle(
-        name=name or method,
-        method=method,
-        config=config,
-        weights={},
-        parts={part: _header(part) for part in parts},
-    )
-    try:
-        check_recipe(header, recipe)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _header(method: str) -> ModelBundle:
-    return ModelBundle(name=method, method=method, config={}, weights={})
-
-
 def _use(bundle: ModelBundle, options: Mapping[str, Any]) -> _Use:
     """Look up a model's method with options that suit it, or raise a ValueError."""
     kind, config = configured(bundle)
@@ -176,19 +124,4 @@ def _use(bundle: ModelBundle, options: Mapping[str, Any]) -> _Use:
             f"options of method {bundle.method!r}: got {given}; one of them is of the wrong kind "
             f"({error}); give values like {kind.options_type()}"
         ) from error
-    return _Use(name=bundle.method, kind=kind, config=config, options=chosen)
-
-
-def _check_own(use: _Use) -> None:
-    if "score" not in use.gives:
-        raise ValueError(
-            f"score Own: method {use.name!r} brings no score of its own; choose the pixel score"
-        )
-
-
-def _check_compared(use: _Use, score: str) -> None:
-    if "healthy" not in use.gives:
-        raise ValueError(
-            f"score {score}: method {use.name!r} gives no healthy image to compare with; choose "
-            "the method's own score"
-        )
+    return _Use(kind=kind, config=config, options=chosen)

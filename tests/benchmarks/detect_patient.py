@@ -18,6 +18,7 @@ import torch
 from napari_followup.bundle import load_bundle
 from napari_followup.detect import detect
 from napari_followup.device import choose_device, inference
+from napari_followup.diffusion.levels import denoiser
 from napari_followup.methods.sdm import SDM, THESIS
 from napari_followup.recipe import Recipe
 from napari_followup.synthetic import add_anomaly, starmen
@@ -42,8 +43,9 @@ def published_calls(model: SDM, device: torch.device) -> None:
     images = torch.rand(BATCH, 1, *THESIS.image_size, device=device)
     with inference(device):
         code = model.unet.project_code(model.encoder(images))
+        denoise = denoiser(model.unet, code, model.abars, model.config, lambda: None)
         for step in range(CALLS, 0, -1):
-            images = model.clean(images, torch.tensor([step], device=device), code).clamp(0, 1)
+            images = denoise(images, step)
 
 
 def main() -> None:

@@ -5,35 +5,16 @@ import torch
 from torch import Tensor
 
 from napari_followup.diffusion.denoising import DenoisingConfig
-from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
+from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
 from napari_followup.diffusion.schedule import linear_schedule
 
 ABARS = linear_schedule(50)
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
-        ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
-        ({"draws": 0}, "at least 1, got 0 and 1"),
-        ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
-    ],
-)
-def test_uses_that_make_no_sense_are_refused(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        LevelOptions(**settings)
 
 
 def test_a_level_beyond_the_schedule_is_refused() -> None:
     check_levels((1, 50), 50)
     with pytest.raises(ValueError, match="got \\(51,\\), this model knows steps 1 to 50"):
         check_levels((51,), 50)
-
-
-def test_calls_are_those_of_every_draw_and_a_low_level_has_few_steps() -> None:
-    assert LevelOptions().calls == 1
-    assert LevelOptions(noise_levels=(2, 10), draws=3, sampling_steps=4).calls == 3 * (2 + 4)
 
 
 def test_reconstructions_stand_side_by_side_levels_first() -> None:
@@ -43,7 +24,7 @@ def test_reconstructions_stand_side_by_side_levels_first() -> None:
         made.append(level)
         return torch.full((2, 1, 3, 3), float(10 * level + len(made)))
 
-    found = LevelOptions(noise_levels=(4, 7), draws=2).reconstructions(decoded)
+    found = from_levels(decoded, (4, 7), 2)
 
     assert found.shape == (4, 2, 1, 3, 3)
     assert found[:, 0, 0, 0, 0].tolist() == [41.0, 42.0, 73.0, 74.0]

@@ -216,20 +216,6 @@ def test_settings_are_checked_where_they_are_made(
         replace(TINY, **settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"first_step": 0}, "steps must rise from 1 up"),
-        ({"stride": 0}, "stride 0"),
-        ({"cut": (0.98, 0.9)}, "cut must be two rising quantiles"),
-        ({"median": 4}, "median must be an odd number"),
-    ],
-)
-def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        AnoFPDMOptions(**settings)
-
-
 def test_an_image_size_the_network_cannot_halve_is_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 4 pixels"):
         AnoFPDM(replace(TINY, image_size=(16, 18)))

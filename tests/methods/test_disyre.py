@@ -86,19 +86,6 @@ def test_a_single_step_scores_one_restoration() -> None:
     torch.testing.assert_close(score, (expected - x).abs())
 
 
-@pytest.mark.parametrize(
-    ("options", "chain"),
-    [
-        (DISYREOptions(), [100, 75, 50, 25]),
-        (DISYREOptions(step_size=33), [100, 67, 34, 1]),
-        (DISYREOptions(step_size=200), [100]),
-        (DISYREOptions(single_step=7), [7]),
-    ],
-)
-def test_the_chain_stops_before_step_zero(options: DISYREOptions, chain: list[int]) -> None:
-    assert options.chain(100) == chain
-
-
 def test_evidence_is_the_mean_over_modalities_in_the_axes_of_the_visits() -> None:
     disyre = awake(replace(TINY, modalities=2))
     visits = Visits(images=torch.rand(3, 2, 4, 16, 16), ages=torch.arange(3.0))
@@ -163,18 +150,6 @@ def test_settings_are_checked_where_they_are_made(
 ) -> None:
     with pytest.raises(ValueError, match=problem):
         DISYREConfig(**settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"step_size": 0}, "step_size must be at least 1, got 0"),
-        ({"single_step": 0}, "single_step must be at least 1, got 0"),
-    ],
-)
-def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        DISYREOptions(**settings)
 
 
 def test_a_single_step_beyond_the_schedule_is_refused() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.methods import METHODS, method_class
-from napari_followup.methods.method import Evidence, Visits
+from napari_followup.methods.method import Evidence, Method, Visits, in_unit_range
 
 SMALL = {
     "image_size": (16, 16),
@@ -231,3 +231,16 @@ def test_images_of_any_value_range_come_to_zero_and_one() -> None:
     torch.testing.assert_close(signed.in_unit_range(signed.images), images)
     plain = Visits(images=images, ages=torch.arange(2.0))
     assert plain.in_unit_range(images) is images
+    torch.testing.assert_close(in_unit_range(4 * images + 3, (3.0, 7.0)), images)
+
+
+class Unfinished(torch.nn.Module, Method):
+    """A method of which nothing is written yet."""
+
+
+@pytest.mark.parametrize("member", ["examine", "loss", "parts_of"])
+def test_a_method_that_lacks_a_member_says_so_when_it_is_called(member: str) -> None:
+    arguments = {"examine": (None,) * 4, "loss": (None,) * 3, "parts_of": ("denoise",)}[member]
+
+    with pytest.raises(NotImplementedError, match=rf"method Unfinished has no {member}\(\)"):
+        getattr(Unfinished(), member)(*arguments)

@@ -12,6 +12,7 @@ from napari_followup.methods import (
     method_recipes,
 )
 from napari_followup.methods.method import Method
+from napari_followup.methods.recipes import RECIPES
 from napari_followup.methods.tdm import TDMConfig
 
 
@@ -52,23 +53,14 @@ def test_an_unknown_method_is_named_with_those_there_are() -> None:
         method_class("magic")
 
 
-@pytest.mark.parametrize("name", ["anoddpm", "pddpm", "cddpm", "vae3d", "sadm"])
-def test_behrendts_methods_share_their_steps_after_the_score(name: str) -> None:
-    recipe = method_recipes(name)["published"]
-
-    assert (recipe.erosion, recipe.smallest, recipe.dilation) == (3, 7, 0)
-    if name == "sadm":  # which filters one of its two branches alone
-        assert (recipe.median, recipe.options["median"]) == (1, 5)
-    else:
-        assert (recipe.median, recipe.volume_median) == (5, True)
-
-
-def test_andi_widens_its_mask_by_a_pixel() -> None:
-    assert method_recipes("andi")["published"].dilation == 1
-
-
 @pytest.mark.parametrize("name", sorted(METHODS))
-def test_every_method_has_a_recipe_that_its_options_know(name: str) -> None:
-    recipe = method_recipe(name)
+def test_the_recipes_of_a_method_are_found_by_its_name(name: str) -> None:
+    recipes = method_recipes(name)
 
-    assert set(recipe.options) <= set(method_class(name).options_type.__dataclass_fields__)
+    assert recipes == RECIPES[name]
+    assert method_recipe(name) == recipes["default"]
+
+
+def test_an_unknown_method_has_no_recipes() -> None:
+    with pytest.raises(ValueError, match=r"no method 'magic'; this version knows .*sdm"):
+        method_recipes("magic")

@@ -178,20 +178,6 @@ def test_settings_are_checked_where_they_are_made(
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"structure": -1.0}, "must not be negative nor both 0"),
-        ({"structure": 0.0, "segmentation": 0.0}, "got 0.0 and 0.0"),
-        ({"median": 2}, "median must be an odd number"),
-        ({"sigma": 0.0}, "sigma must be positive"),
-    ],
-)
-def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        SADMOptions(**settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
         ({"base_config": {"dimensions": 3}}, "'vae3d' learns from volumes"),
         ({"image_size": (16, 20), "channels": (8, 16, 24, 32)}, "multiples of 8 pixels"),
     ],

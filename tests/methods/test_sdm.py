@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.diffusion.process import add_noise
+from napari_followup.diffusion.levels import denoiser
 from napari_followup.diffusion.sampling import Denoise, decode, encode
-from napari_followup.diffusion.schedule import abar_at
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
 
@@ -80,23 +79,6 @@ def test_every_network_call_is_counted_once(sdm: SDM, start: str, calls: int) ->
     assert seen == [(n, calls) for n in range(1, calls + 1)]
 
 
-@pytest.mark.parametrize("prediction", ["noise", "clean"])
-def test_a_perfect_network_gives_the_clean_image_whatever_it_predicts(
-    sdm: SDM, prediction: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clean, noise = torch.rand(2, 1, 16, 16), torch.randn(2, 1, 16, 16)
-    steps = torch.tensor([5, 20])
-    noised = add_noise(clean, noise, abar_at(sdm.abars, steps, clean))
-
-    def perfect(noised: Tensor, step: list[Tensor], code: list[Tensor]) -> Tensor:
-        return clean if prediction == "clean" else noise
-
-    monkeypatch.setattr(sdm, "config", replace(sdm.config, prediction=prediction))
-    monkeypatch.setattr(sdm.unet, "forward", perfect)
-
-    torch.testing.assert_close(sdm.clean(noised, steps, []), clean, atol=1e-5, rtol=1e-5)
-
-
 def test_evidence_has_the_axes_of_the_visits_and_features_of_the_extractor(sdm: SDM) -> None:
     visits = Visits(images=torch.rand(2, 1, 3, 16, 16), ages=torch.arange(2.0))
 
@@ -165,20 +147,6 @@ def test_settings_are_checked_where_they_are_made(
         SDMConfig(**settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
-        ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
-        ({"draws": 0}, "at least 1, got 0 and 100"),
-        ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
-    ],
-)
-def test_options_are_checked_where_they_are_made(settings: dict[str, object], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        SDMOptions(**settings)
-
-
 def test_an_image_size_the_network_cannot_halve_is_refused(sdm: SDM) -> None:
     with pytest.raises(ValueError, match="got \\(16, 18\\); this network takes multiples of 4"):
         SDM(replace(sdm.config, image_size=(16, 18)))
@@ -199,7 +167,7 @@ def test_between_two_visits_codes_and_subcodes_are_mixed_and_decoded(sdm: SDM, a
 
     def under(code: Tensor) -> Denoise:
         projected = sdm.unet.project_code(code)
-        return lambda noised, step: sdm.clean(noised, torch.tensor([step]), projected).clamp(0, 1)
+        return denoiser(sdm.unet, projected, sdm.abars, sdm.config, lambda: None)
 
     codes = sdm.encoder(earlier), sdm.encoder(later)
     one, other = (

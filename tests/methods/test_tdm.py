@@ -501,12 +501,6 @@ def test_a_size_that_cannot_be_folded_is_refused() -> None:
         TDM(replace(TINY, image_size=(16, 18)))
 
 
-@pytest.mark.parametrize("options", [{"draws": 0}, {"sampling_steps": 0}])
-def test_options_are_checked(options: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="draws and sampling_steps must be at least 1"):
-        TDMOptions(**options)
-
-
 def test_several_modalities_move_together() -> None:
     tdm = awake(replace(TINY, modalities=2))
     images = torch.rand(1, 2, 2, 16, 16)

@@ -129,11 +129,6 @@ def test_settings_are_checked_where_they_are_made(
         VAE3DConfig(**settings)
 
 
-def test_draws_are_not_negative() -> None:
-    with pytest.raises(ValueError, match="draws must not be negative, got -1"):
-        VAE3DOptions(draws=-1)
-
-
 def test_presets_are_the_papers_codes_and_a_small_network() -> None:
     assert (PUBLISHED.sides, PUBLISHED.code_features) == ((64, 64, 64), 512)
     assert (PLANES.sides, PLANES.code_features) == ((64, 64), 128)

@@ -89,6 +89,28 @@ def test_a_box_without_an_empty_state_reaches_its_lowest_number(qtbot: Any) -> N
     assert box.setting == 0
 
 
+@pytest.mark.parametrize("empty", ["", "1 (default)"])
+def test_a_number_beyond_the_range_widens_it(qtbot: Any, empty: str) -> None:
+    box = control_of(int, 1, empty=empty, between=(1, 15))
+    assert isinstance(box, Count)
+    qtbot.addWidget(box)
+    box.setting = 21
+
+    assert (box.setting, box.maximum()) == (21, 21)
+    box.setting = 3
+    assert (box.setting, box.maximum()) == (3, 21)
+    box.setting = None if empty else 1
+    assert box.setting == (None if empty else 1)
+
+
+def test_a_number_with_decimals_widens_its_range_too(qtbot: Any) -> None:
+    box = Number(0, 9)
+    qtbot.addWidget(box)
+    box.setting = 12.5
+
+    assert box.setting == 12.5
+
+
 @pytest.mark.parametrize(
     ("kind", "typed", "said"),
     [

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import get_type_hints
+from typing import Literal
 
 import pytest
 
-from napari_followup.methods import METHODS, method_class
+from napari_followup.methods import METHODS
+from napari_followup.methods.options import OPTION_TYPES
 from napari_followup.plugin.method_options import OPTIONS
 
 
@@ -13,14 +13,16 @@ def test_every_method_has_its_options_here() -> None:
     assert set(OPTIONS) == set(METHODS)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_the_options_are_those_of_the_method(name: str) -> None:
-    own = method_class(name).options_type
-    hints = get_type_hints(own)
+def test_an_option_is_read_from_its_field() -> None:
+    found = {option.name: option for option in OPTIONS["pddpm"]}
 
-    assert [(option.name, option.kind, option.default) for option in OPTIONS[name]] == [
-        (field.name, hints[field.name], field.default) for field in fields(own)
-    ]
+    assert list(found) == ["noise_levels", "draws", "sampling_steps", "patch", "overlap"]
+    assert found["noise_levels"].kind == tuple[int, ...]
+    assert found["patch"].kind == tuple[int, int] | None
+    assert (found["overlap"].default, found["overlap"].between) == (0, (0, 1000))
+    sdm = {option.name: option for option in OPTIONS["sdm"]}
+    assert sdm["noise_levels"].default == (250,)  # the field of the method, not of its base
+    assert sdm["start"].kind == Literal["semantic", "infer"]
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -28,7 +30,7 @@ def test_the_method_takes_its_lowest_numbers(name: str) -> None:
     lowest = {o.name: o.between[0] for o in OPTIONS[name] if o.kind is int}
     lowest |= {"last_step": 2} if "last_step" in lowest else {}  # it lies above the first
 
-    assert method_class(name).options_type(**lowest)
+    assert OPTION_TYPES[name](**lowest)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -46,3 +48,4 @@ def test_what_is_left_to_the_method_is_said() -> None:
     assert said["patch"] == "as trained"
     assert said["overlap"] == "0 (default)"
     assert OPTIONS["pddpm"][0].title == "noise levels"
+    assert OPTIONS["pddpm"][3].title == "patch (y, x)"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.method_recipes import RECIPES
+from napari_followup.methods.recipes import RECIPES
 from napari_followup.plugin.recipe_choice import CUSTOM, RecipeChoice
 from napari_followup.recipe import Fixed, Pixel, Recipe, Temporal
 
@@ -105,6 +105,23 @@ def test_a_named_recipe_is_kept_by_its_name(choice: RecipeChoice, header_of: Hea
     choice.preset.setCurrentText("temporal")
     choice.follow(str(header_of("andi")))
     assert choice.preset.currentText() == "default"
+    assert choice.recipe == RECIPES["andi"]["default"]
+
+
+def test_a_named_recipe_that_the_next_model_lacks_gives_way_and_that_is_said(
+    choice: RecipeChoice, header_of: Header
+) -> None:
+    choice.follow(str(header_of("sdm")))
+    choice.preset.setCurrentText("published")
+    choice.follow(str(header_of("andi")))
+    assert choice.note.isHidden()
+    choice.follow(str(header_of("tdm")))
+
+    assert choice.recipe == RECIPES["tdm"]["default"]
+    assert not choice.note.isHidden()
+    assert choice.note.text() == ("This model has no recipe 'published': its default one was taken")
+    choice.follow(str(header_of("sdm")))
+    assert choice.note.isHidden()  # it was about the model before
 
 
 def test_a_recipe_set_by_hand_stays_where_it_suits_the_next_model(

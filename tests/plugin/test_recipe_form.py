@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
 from napari_followup.plugin.choice_form import ChoiceForm
 from napari_followup.plugin.method_options import OPTIONS
-from napari_followup.plugin.method_recipes import RECIPES as OWN_RECIPES
 from napari_followup.plugin.model_facts import ModelFacts
 from napari_followup.plugin.recipe_form import OptionsForm, RecipeForm, kinds_of, with_options
 from napari_followup.recipe import (
@@ -38,6 +38,9 @@ RECIPES = [
     Recipe(imputed_references=True),
     Recipe(median=3, volume_median=True, smallest=12.5),
     Recipe(erosion=2, smallest=4.0, dilation=1),
+    Recipe(median=21, erosion=120, smallest=2e9, dilation=100),
+    Recipe(options={"draws": 5000}, score=Temporal(draws=2000)),
+    Recipe(threshold=Fixed(value=2e6)),
     *(Recipe(score=kind()) for kind in kinds_of(Score) if kind),
     *(Recipe(fusion=kind()) for kind in kinds_of(Fusion) if kind),
     *(Recipe(threshold=kind()) for kind in kinds_of(Threshold) if kind),

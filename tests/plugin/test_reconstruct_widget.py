@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_followup.methods.recipes import RECIPES
 from napari_followup.plugin.method_options import OPTIONS
-from napari_followup.plugin.method_recipes import RECIPES
 
 pytestmark = pytest.mark.viewer
 

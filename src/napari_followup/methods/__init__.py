@@ -51,8 +51,7 @@ def method_class(name: str) -> Any:
     ValueError
         If the table has no such method.
     """
-    if name not in METHODS:
-        raise ValueError(f"no method {name!r}; this version knows {', '.join(sorted(METHODS))}")
+    _check_name(name)
     module, _, attribute = METHODS[name].partition(":")
     return getattr(import_module(module), attribute)
 
@@ -75,7 +74,7 @@ def method_presets(name: str) -> dict[str, Any]:
     ValueError
         If the table has no such method.
     """
-    presets: dict[str, Any] = _module(name).PRESETS
+    presets: dict[str, Any] = import_module(method_class(name).__module__).PRESETS
     return presets
 
 
@@ -97,12 +96,11 @@ def method_recipe(name: str) -> Recipe:
     ValueError
         If the table has no such method.
     """
-    recipe: Recipe = _module(name).DEFAULT_RECIPE
-    return recipe
+    return method_recipes(name)["default"]
 
 
 def method_recipes(name: str) -> dict[str, Recipe]:
-    """Recipes that stand in a method's module: ``"default"``, and ``"published"`` if there is one.
+    """Recipes of a method: ``"default"``, and ``"published"`` if there is one.
 
     Parameters
     ----------
@@ -119,9 +117,10 @@ def method_recipes(name: str) -> dict[str, Recipe]:
     ValueError
         If the table has no such method.
     """
-    module = _module(name)
-    named = {"default": "DEFAULT_RECIPE", "published": "PUBLISHED_RECIPE"}
-    return {key: getattr(module, own) for key, own in named.items() if hasattr(module, own)}
+    from napari_followup.methods.recipes import RECIPES
+
+    _check_name(name)
+    return dict(RECIPES[name])
 
 
 def method_config(name: str, values: Mapping[str, Any]) -> Any:
@@ -154,5 +153,6 @@ def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def _module(name: str) -> Any:
-    return import_module(method_class(name).__module__)
+def _check_name(name: str) -> None:
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}; this version knows {', '.join(sorted(METHODS))}")

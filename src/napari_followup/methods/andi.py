@@ -23,16 +23,16 @@ from napari_followup.diffusion.pyramid import pyramid_noise
 from napari_followup.diffusion.sampling import draw_noise
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.steps import check_steps, draw_steps
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import ANDiOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import HealthyHysteresis, Own, Recipe, Support, Yen
 from napari_followup.scores.steps import StepMean
 
 __all__ = [
     "COMPACT",
     "PRESETS",
     "PUBLISHED",
-    "PUBLISHED_RECIPE",
     "ANDi",
     "ANDiConfig",
     "ANDiOptions",
@@ -80,39 +80,6 @@ COMPACT = ANDiConfig(
     trained_steps=(1, 300),
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(  # Sec. 4.5
-    score=Own(), median=5, volume_median=True, threshold=Yen(pixel_too=False), dilation=1
-)
-DEFAULT_RECIPE = Recipe(
-    options={"stride": 5}, score=Own(), fusion=Support(), threshold=HealthyHysteresis()
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ANDiOptions:
-    """How a trained ANDi is used: which steps, how many of them, and their mean."""
-
-    first_step: int = 75  # T_l
-    last_step: int = 200  # T_u, not included
-    stride: int = 1  # 1 takes every step: 125 network calls
-    noise: Literal["gaussian", "pyramid"] = "gaussian"  # Sec. 4.4: better than what it learned
-    mean: Literal["geometric", "arithmetic"] = "geometric"
-    floor: float = 1e-12  # smallest deviation that the geometric mean tells from zero
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first_step < self.last_step:
-            raise ValueError(
-                "steps must rise from 1 up, got first_step "
-                f"{self.first_step} and last_step {self.last_step}"
-            )
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, got {self.stride}")
-        StepMean(self.mean, floor=self.floor)
-
-    @property
-    def steps(self) -> range:
-        """Every step that is used."""
-        return range(self.first_step, self.last_step, self.stride)
 
 
 class ANDi(nn.Module, Method):
@@ -128,7 +95,7 @@ class ANDi(nn.Module, Method):
 
     config_type = ANDiConfig
     options_type = ANDiOptions
-    gives = frozenset({"score"})
+    gives = GIVES["andi"]
     stages = ("denoise",)
     samples = "planes"
 

@@ -9,27 +9,25 @@ fast, trained to put spoilt parts right (`diffusion.corruption`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from napari_followup.diffusion.ancestral import decode_ancestral
 from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
-from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
+from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import Denoise, decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import AnoDDPMOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import Pixel, Recipe
 
 __all__ = [
     "COMPACT",
-    "DEFAULT_RECIPE",
     "GAUSSIAN",
     "PRESETS",
-    "PUBLISHED_RECIPE",
     "THESIS",
     "AnoDDPM",
     "AnoDDPMConfig",
@@ -55,27 +53,6 @@ COMPACT = AnoDDPMConfig(
     step_power=2.0,
 )
 PRESETS = {"thesis": THESIS, "gaussian": GAUSSIAN, "compact": COMPACT}
-DEFAULT_RECIPE = Recipe.default()
-PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
-    options={"noise_levels": (500,), "draws": 1, "sampling_steps": 1},
-    score=Pixel(),
-    median=5,
-    volume_median=True,
-    erosion=3,
-    smallest=7,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnoDDPMOptions(LevelOptions):
-    """How a trained AnoDDPM is used: where decoding starts, how often, in how many calls."""
-
-    sampler: Literal["ddim", "ddpm"] = "ddim"  # ddpm: fresh noise at every step, as in the original
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sampler not in ("ddim", "ddpm"):
-            raise ValueError(f"sampler must be 'ddim' or 'ddpm', got {self.sampler!r}")
 
 
 class AnoDDPM(nn.Module, Method):
@@ -91,7 +68,7 @@ class AnoDDPM(nn.Module, Method):
 
     config_type = AnoDDPMConfig
     options_type = AnoDDPMOptions
-    gives = frozenset({"healthy"})
+    gives = GIVES["anoddpm"]
     stages = ("denoise",)
     samples = "planes"
 
@@ -129,13 +106,15 @@ class AnoDDPM(nn.Module, Method):
         Returns
         -------
         Tensor
-            See `LevelOptions.reconstructions`; errors are those of `check_options`.
+            See `from_levels`; errors are those of `check_options`.
         """
         self.check_options(self.config, options)
         code, tell = self.unet.project_code(None), counter(on_step, options.calls)
         denoise = denoiser(self.unet, code, self.abars, self.config, tell)
-        return options.reconstructions(
-            lambda level: self._decoded(planes, level, options, generator, denoise)
+        return from_levels(
+            lambda level: self._decoded(planes, level, options, generator, denoise),
+            options.noise_levels,
+            options.draws,
         )
 
     def _decoded(

@@ -21,9 +21,10 @@ from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_
 from napari_followup.diffusion.sampling import draw_noise, noised_to
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.steps import check_steps, draw_steps
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import AnoFPDMOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import Fixed, HealthyHysteresis, Own, Recipe, Support
 from napari_followup.scores.forward import ForwardErrors, chosen_quantile, healthy_boundary
 from napari_followup.scores.smooth import median_filter
 
@@ -31,7 +32,6 @@ __all__ = [
     "COMPACT",
     "PRESETS",
     "PUBLISHED",
-    "PUBLISHED_RECIPE",
     "AnoFPDM",
     "AnoFPDMConfig",
     "AnoFPDMOptions",
@@ -92,50 +92,6 @@ COMPACT = AnoFPDMConfig(
     trained_steps=(1, 600),
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(
-    options={"cut": (0.90, 0.98)},
-    score=Own(),
-    median=5,
-    threshold=Fixed(value=1.0),
-    smallest=7,  # small parts are dropped, says the paper, but not how small
-)
-DEFAULT_RECIPE = Recipe(
-    options={"last_step": 400, "stride": 25},
-    score=Own(),
-    fusion=Support(),
-    threshold=HealthyHysteresis(),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnoFPDMOptions:
-    """How a trained AnoFPDM is used: the steps, the guidance, and how scores are scaled."""
-
-    first_step: int = 1
-    last_step: int = 600  # included; Fig. 2 shows steps up to 600
-    stride: int = 1
-    guidance: float = 2.0  # w, Table 2
-    forward: Literal["ddim", "ddpm"] = "ddim"  # one path of images, or fresh noise at each step
-    # Quantiles a and b of Algorithm 1: scores are divided by the height at which each image is to
-    # be cut, so that a fixed threshold of 1 cuts as published. None leaves scores as they are.
-    cut: tuple[float, float] | None = None
-    median: int = 5  # side of the median filter before that height is taken, in pixels
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.first_step < self.last_step or self.stride < 1:
-            raise ValueError(
-                "steps must rise from 1 up, by 1 at least; got first_step "
-                f"{self.first_step}, last_step {self.last_step}, stride {self.stride}"
-            )
-        if self.cut is not None and not 0 <= self.cut[0] <= self.cut[1] <= 1:
-            raise ValueError(f"cut must be two rising quantiles in [0, 1], got {self.cut}")
-        if self.median < 1 or self.median % 2 == 0:
-            raise ValueError(f"median must be an odd number of pixels, got {self.median}")
-
-    @property
-    def steps(self) -> range:
-        """Every step that is used."""
-        return range(self.first_step, self.last_step + 1, self.stride)
 
 
 class AnoFPDM(nn.Module, Method):
@@ -151,7 +107,7 @@ class AnoFPDM(nn.Module, Method):
 
     config_type = AnoFPDMConfig
     options_type = AnoFPDMOptions
-    gives = frozenset({"healthy", "score"})
+    gives = GIVES["anofpdm"]
     stages = ("denoise",)
     samples: Literal["planes", "labelled"] = "planes"
     takes_labels = True  # beside the planes, where there are any

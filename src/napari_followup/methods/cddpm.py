@@ -17,31 +17,27 @@ import torch
 from torch import Tensor, nn
 
 from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
-from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
+from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
 from napari_followup.diffusion.masking import random_tiles
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import CDDPMOptions
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.inpainting import FeatureDecoder
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import HealthyHysteresis, Mahalanobis, Pixel, Recipe, Support
 
 __all__ = [
     "CDDPM",
     "COMPACT",
-    "DEFAULT_RECIPE",
-    "ENSEMBLE",
     "PRESETS",
     "PRETRAINED",
-    "PUBLISHED_RECIPE",
     "THESIS",
     "CDDPMConfig",
     "CDDPMOptions",
 ]
-
-ENSEMBLE = (250, 500, 750)  # noise levels whose reconstructions are averaged, Sec. 3.4.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,25 +86,6 @@ COMPACT = CDDPMConfig(
     step_power=2.0,
 )
 PRESETS = {"thesis": THESIS, "pretrained": PRETRAINED, "compact": COMPACT}
-DEFAULT_RECIPE = Recipe(  # ten draws, as the source measures them by (Sec. 3.4.5), from low levels
-    options={"noise_levels": (50, 100), "draws": 5, "sampling_steps": 1},
-    score=Mahalanobis(blur=0.0),
-    fusion=Support(),
-    threshold=HealthyHysteresis(),
-)
-PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
-    options={"noise_levels": ENSEMBLE},
-    score=Pixel(),
-    median=5,
-    volume_median=True,
-    erosion=3,
-    smallest=7,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CDDPMOptions(LevelOptions):
-    """How a trained cDDPM is used: from the one published level, or from those of `ENSEMBLE`."""
 
 
 class CDDPM(nn.Module, Method):
@@ -124,7 +101,7 @@ class CDDPM(nn.Module, Method):
 
     config_type = CDDPMConfig
     options_type = CDDPMOptions
-    gives = frozenset({"healthy"})
+    gives = GIVES["cddpm"]
     stages: tuple[str, ...] = ("denoise",)
     main_stage = "denoise"  # the one that gets the whole training budget
     samples = "planes"
@@ -175,7 +152,7 @@ class CDDPM(nn.Module, Method):
         Returns
         -------
         Tensor
-            See `LevelOptions.reconstructions`; errors are those of `check_options`.
+            See `from_levels`; errors are those of `check_options`.
         """
         self.check_options(self.config, options)
         code, tell = self.unet.project_code(self.encoder(planes)), counter(on_step, options.calls)
@@ -186,7 +163,7 @@ class CDDPM(nn.Module, Method):
             start = noised_to(planes, level, self.abars, noise)
             return decode(start, level, options.sampling_steps, self.abars, denoise)
 
-        return options.reconstructions(decoded)
+        return from_levels(decoded, options.noise_levels, options.draws)
 
     def examine(
         self, visits: Visits, options: CDDPMOptions, generator: torch.Generator, on_step: OnStep

@@ -19,16 +19,16 @@ from napari_followup.diffusion.corruption import random_filling, random_shapes
 from napari_followup.diffusion.foreign import amounts, blend, foreign_patches
 from napari_followup.diffusion.schedule import check_betas, linear_schedule
 from napari_followup.diffusion.steps import draw_steps
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import DISYREOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Own, Recipe, Support
 
 __all__ = [
     "COMPACT",
     "DISYRE",
     "PRESETS",
     "PUBLISHED",
-    "PUBLISHED_RECIPE",
     "DISYREConfig",
     "DISYREOptions",
 ]
@@ -73,38 +73,6 @@ COMPACT = DISYREConfig(
     healthy_share=0.2,
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(score=Own(), threshold=HealthyQuantile())  # the paper names no threshold
-DEFAULT_RECIPE = Recipe(score=Own(), fusion=Support(), threshold=HealthyHysteresis())
-
-
-@dataclass(frozen=True, kw_only=True)
-class DISYREOptions:
-    """How a trained DISYRE is used: in a chain of restorations, or in one."""
-
-    step_size: int = 25  # Sec. 3; 100, 75, 50, 25 are four network calls
-    single_step: int | None = None  # a step: one restoration, believed to be at that step
-
-    def __post_init__(self) -> None:
-        if self.step_size < 1:
-            raise ValueError(f"step_size must be at least 1, got {self.step_size}")
-        if self.single_step is not None and self.single_step < 1:
-            raise ValueError(f"single_step must be at least 1, got {self.single_step}")
-
-    def chain(self, steps: int) -> list[int]:
-        """List the steps at which the network of a model that knows so many is called.
-
-        Raises
-        ------
-        ValueError
-            If the single step lies beyond them.
-        """
-        if self.single_step is None:
-            return list(range(steps, 0, -self.step_size))
-        if self.single_step > steps:
-            raise ValueError(
-                f"single_step: got {self.single_step}, this model knows steps 1 to {steps}"
-            )
-        return [self.single_step]
 
 
 class DISYRE(nn.Module, Method):
@@ -120,7 +88,7 @@ class DISYRE(nn.Module, Method):
 
     config_type = DISYREConfig
     options_type = DISYREOptions
-    gives = frozenset({"healthy", "score"})
+    gives = GIVES["disyre"]
     stages = ("restore",)
     samples = "planes"
 

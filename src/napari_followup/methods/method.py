@@ -13,7 +13,16 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Evidence", "Features", "Method", "OnStep", "Visits", "counter", "main_stage"]
+__all__ = [
+    "Evidence",
+    "Features",
+    "Method",
+    "OnStep",
+    "Visits",
+    "counter",
+    "in_unit_range",
+    "main_stage",
+]
 
 OnStep = Callable[[int, int], None]
 """Called with the network calls done and to do; raises `Cancelled` to stop."""
@@ -42,8 +51,7 @@ class Visits:
 
     def in_unit_range(self, images: Tensor) -> Tensor:
         """Images in the value range brought to [0, 1], in which scores are measured; any shape."""
-        low, high = self.value_range
-        return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
+        return in_unit_range(images, self.value_range)
 
     def unplane(self, planes: Tensor) -> Tensor:
         """``(draw, visit · z, modality, y, x)`` back to ``(draw, visit, modality, z, y, x)``."""
@@ -110,6 +118,7 @@ class Method(Protocol):
         self, visits: Visits, options: Any, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
         """Find evidence in one patient's visits."""
+        raise _unwritten(self, "examine")
 
     def refined(self, planes: Tensor, labels: Tensor | None, generator: torch.Generator) -> Any:
         """Config with what only trained weights can tell, from planes held back; or as is."""
@@ -121,9 +130,17 @@ class Method(Protocol):
 
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains; the rest stays as it is."""
+        raise _unwritten(self, "parts_of")
 
     def loss(self, stage: str, batch: Any, generator: torch.Generator) -> Tensor:
         """Training loss of `stage` on healthy samples."""
+        raise _unwritten(self, "loss")
+
+
+def in_unit_range(images: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Images (any shape) in a value range brought to [0, 1]; as they are, if that is the range."""
+    low, high = value_range
+    return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
 
 
 def main_stage(method: Any) -> str:
@@ -142,3 +159,7 @@ def counter(on_step: OnStep | None, calls: int) -> Callable[[], None]:
             on_step(done, calls)
 
     return tell
+
+
+def _unwritten(method: object, member: str) -> NotImplementedError:
+    return NotImplementedError(f"method {type(method).__name__} has no {member}(): write one")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
-from napari_followup.diffusion.levels import LevelOptions, check_levels, denoiser
+from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.patches import (
     check_patch,
@@ -27,16 +27,15 @@ from napari_followup.diffusion.patches import (
 )
 from napari_followup.diffusion.sampling import Denoise, decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import PDDPMOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import HealthyHysteresis, Pixel, Recipe, Support
 
 __all__ = [
     "COMPACT",
-    "DEFAULT_RECIPE",
     "PDDPM",
     "PRESETS",
-    "PUBLISHED_RECIPE",
     "THESIS",
     "PDDPMConfig",
     "PDDPMOptions",
@@ -76,28 +75,6 @@ COMPACT = PDDPMConfig(
     step_power=2.0,
 )
 PRESETS = {"thesis": THESIS, "compact": COMPACT}
-DEFAULT_RECIPE = Recipe(
-    options={"noise_levels": (100, 250), "overlap": 8},
-    score=Pixel(tolerance=2.0),
-    fusion=Support(),
-    threshold=HealthyHysteresis(),
-)
-PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
-    options={"noise_levels": (500,)},
-    score=Pixel(),
-    median=5,
-    volume_median=True,
-    erosion=3,
-    smallest=7,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PDDPMOptions(LevelOptions):
-    """How a trained pDDPM is used: from which levels, with which patches, in how many calls."""
-
-    patch: tuple[int, int] | None = None  # (y, x) in pixels; the trained size when none is given
-    overlap: int = 0  # pixels that neighbouring patches share at least
 
 
 class PDDPM(nn.Module, Method):
@@ -113,7 +90,7 @@ class PDDPM(nn.Module, Method):
 
     config_type = PDDPMConfig
     options_type = PDDPMOptions
-    gives = frozenset({"healthy"})
+    gives = GIVES["pddpm"]
     stages = ("denoise",)
     samples = "planes"
 
@@ -153,7 +130,7 @@ class PDDPM(nn.Module, Method):
         Returns
         -------
         Tensor
-            See `LevelOptions.reconstructions`; errors are those of `check_options`.
+            See `from_levels`; errors are those of `check_options`.
         """
         self.check_options(self.config, options)
         patch = options.patch or self.config.patch
@@ -169,9 +146,10 @@ class PDDPM(nn.Module, Method):
             start = noised_to(planes, level, self.abars, noise)
             return decode(start, level, options.sampling_steps, self.abars, denoise)
 
-        return options.reconstructions(
-            lambda level: stitched((decoded(level, each) for each in denoisers), corners, patch)
-        )
+        def whole(level: int) -> Tensor:
+            return stitched((decoded(level, each) for each in denoisers), corners, patch)
+
+        return from_levels(whole, options.noise_levels, options.draws)
 
     def _denoiser(self, planes: Tensor, cover: Tensor, tell: Callable[[], None]) -> Denoise:
         """Network that is shown `planes` wherever `cover` (1, y, x) is 0, at every step."""

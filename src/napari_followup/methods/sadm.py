@@ -19,10 +19,18 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.anomalies import perlin_anomalies, shape_anomalies
 from napari_followup.methods import method_class, method_config, method_presets, tupled
-from napari_followup.methods.method import Evidence, Method, OnStep, Visits, main_stage
+from napari_followup.methods.given import GIVES
+from napari_followup.methods.method import (
+    Evidence,
+    Method,
+    OnStep,
+    Visits,
+    in_unit_range,
+    main_stage,
+)
+from napari_followup.methods.options import SADMOptions
 from napari_followup.networks.segmentation import ResidualSegmenter
 from napari_followup.networks.sizes import check_sides
-from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Own, Recipe, Support
 from napari_followup.scores.smooth import median_filter
 from napari_followup.scores.ssim import structural_distance
 
@@ -30,7 +38,6 @@ __all__ = [
     "COMPACT",
     "PRESETS",
     "PUBLISHED",
-    "PUBLISHED_RECIPE",
     "SADM",
     "SADMConfig",
     "SADMOptions",
@@ -85,31 +92,6 @@ COMPACT = SADMConfig(
     anomalies="shapes",
 )
 PRESETS = {"published": PUBLISHED, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
-    options={"median": 5}, score=Own(), threshold=HealthyQuantile(), erosion=3, smallest=7
-)
-DEFAULT_RECIPE = Recipe(score=Own(), fusion=Support(), threshold=HealthyHysteresis())
-
-
-@dataclass(frozen=True, kw_only=True)
-class SADMOptions:
-    """How the two branches are put together."""
-
-    structure: float = 1.0  # weight of 1 - SSIM; 0 leaves the segmentation alone (appendix D)
-    segmentation: float = 1.0
-    median: int = 1  # side of a filter on 1 - SSIM alone, in pixels; 5 as published
-    sigma: float = 1.0  # of the Gaussian window of SSIM, in pixels (Sec. 8.6)
-
-    def __post_init__(self) -> None:
-        if min(self.structure, self.segmentation) < 0 or self.structure + self.segmentation == 0:
-            raise ValueError(
-                "structure and segmentation must not be negative nor both 0, got "
-                f"{self.structure} and {self.segmentation}"
-            )
-        if self.median < 1 or self.median % 2 == 0:
-            raise ValueError(f"median must be an odd number of pixels, got {self.median}")
-        if self.sigma <= 0:
-            raise ValueError(f"sigma must be positive, got {self.sigma}")
 
 
 class SADM(nn.Module, Method):
@@ -126,7 +108,7 @@ class SADM(nn.Module, Method):
 
     config_type = SADMConfig
     options_type = SADMOptions
-    gives = frozenset({"healthy", "score"})
+    gives = GIVES["sadm"]
     stages: tuple[str, ...] = (SEGMENT,)  # an instance has those of its base before it
     samples = "planes"
 
@@ -189,9 +171,8 @@ class SADM(nn.Module, Method):
         """Reconstruct with the method underneath, then add both branches' scores (eq. 3)."""
         evidence = self.base.examine(visits, self.base_options, generator, on_step)
         healthy = replace(visits, images=self._mean(evidence)).planes
-        distance = structural_distance(
-            self._unit(visits.planes), self._unit(healthy), sigma=options.sigma
-        )
+        unit = [in_unit_range(each, self.config.value_range) for each in (visits.planes, healthy)]
+        distance = structural_distance(*unit, sigma=options.sigma)
         found = torch.sigmoid(self.segment(visits.planes, healthy))[:, 0]
         structure = median_filter(distance.mean(dim=1)[:, None], options.median)[:, 0]
         score = options.structure * structure + options.segmentation * found
@@ -244,14 +225,10 @@ class SADM(nn.Module, Method):
     def _anomalous(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Planes with synthetic anomalies, in the value range, and their masks (b, 1, y, x)."""
         low, high = self.config.value_range
-        unit = self._unit(images).clamp(0, 1)
+        unit = in_unit_range(images, (low, high)).clamp(0, 1)
         make = perlin_anomalies if self.config.anomalies == "perlin" else shape_anomalies
         shown, masks = make(unit, generator, share=self.config.anomalous_share)
         return low + (high - low) * shown, masks
-
-    def _unit(self, images: Tensor) -> Tensor:
-        low, high = self.config.value_range
-        return (images - low) / (high - low)
 
     def _healthy(self, planes: Tensor, generator: torch.Generator) -> Tensor:
         """Healthy planes (b, m, y, x) of planes of no patient in particular."""

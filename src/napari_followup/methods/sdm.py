@@ -20,21 +20,20 @@ from torch.nn import functional as F
 from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.denoising import check_target
 from napari_followup.diffusion.interpolation import lerp, slerp
-from napari_followup.diffusion.levels import LevelOptions, check_levels
-from napari_followup.diffusion.process import add_noise, clean_from_noise
+from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
+from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
 from napari_followup.diffusion.schedule import abar_at, linear_schedule
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import SDMOptions
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import Recipe
 from napari_followup.scores.feature import adaptation_loss
 
 __all__ = [
     "COMPACT",
-    "DEFAULT_RECIPE",
     "PRESETS",
-    "PUBLISHED_RECIPE",
     "SDM",
     "THESIS",
     "SDMConfig",
@@ -102,17 +101,6 @@ COMPACT = SDMConfig(
     adaptation_steps=4,
 )
 PRESETS = {"thesis": THESIS, "compact": COMPACT}
-DEFAULT_RECIPE = Recipe.default()
-PUBLISHED_RECIPE = Recipe.published()
-
-
-@dataclass(frozen=True, kw_only=True)
-class SDMOptions(LevelOptions):
-    """How a trained SDM is used: where decoding starts, how often, in how many network calls."""
-
-    noise_levels: tuple[int, ...] = (250,)  # Table 5.2: 250 is the best of 50 to 1000
-    sampling_steps: int = 100
-    start: Literal["semantic", "infer"] = "semantic"  # added noise, or the inverted subcode
 
 
 class SDM(nn.Module, Method):
@@ -128,7 +116,7 @@ class SDM(nn.Module, Method):
 
     config_type = SDMConfig
     options_type = SDMOptions
-    gives = frozenset({"healthy", "features"})
+    gives = GIVES["sdm"]
     stages = ("denoise", "features")
     samples = "planes"
 
@@ -170,28 +158,6 @@ class SDM(nn.Module, Method):
         """Raise a ValueError if a noise level lies beyond the schedule."""
         check_levels(options.noise_levels, config.steps)
 
-    def clean(self, noised: Tensor, steps: Tensor, code: list[Tensor]) -> Tensor:
-        """Predict the clean image, unclamped.
-
-        Parameters
-        ----------
-        noised
-            ``(b, modality, y, x)`` in the value range, noised.
-        steps
-            ``(b,)`` or ``(1,)`` diffusion steps.
-        code
-            What ``unet.project_code`` made of the semantic code.
-
-        Returns
-        -------
-        Tensor
-            Shape of `noised`.
-        """
-        predicted: Tensor = self.unet(noised, self.unet.project_steps(steps), code)
-        if self.config.prediction == "clean":
-            return predicted
-        return clean_from_noise(noised, predicted, abar_at(self.abars, steps, noised))
-
     def reconstruct(
         self,
         planes: Tensor,
@@ -230,7 +196,7 @@ class SDM(nn.Module, Method):
             noised = self._start(planes, level, options, generator, denoise)
             return decode(noised, level, options.sampling_steps, self.abars, denoise)
 
-        return options.reconstructions(decoded)
+        return from_levels(decoded, options.noise_levels, options.draws)
 
     def between(
         self,
@@ -279,16 +245,8 @@ class SDM(nn.Module, Method):
         return decode(subcode, level, sampling_steps, self.abars, denoise)
 
     def _denoiser(self, code: Tensor, tell: Callable[[], None]) -> Denoise:
-        """Network with a semantic code (b, code_features) bound, clamped to the value range."""
-        projected = self.unet.project_code(code)
-
-        def denoise(noised: Tensor, step: int) -> Tensor:
-            steps = torch.tensor([step], device=noised.device)
-            clean = self.clean(noised, steps, projected).clamp(*self.config.value_range)
-            tell()
-            return clean
-
-        return denoise
+        """Network with a semantic code (b, code_features) bound."""
+        return denoiser(self.unet, self.unet.project_code(code), self.abars, self.config, tell)
 
     def _start(
         self,

@@ -20,11 +20,12 @@ from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import decode, draw_noise
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.visits import draw_visits, leave_one_out
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import TDMOptions
 from napari_followup.networks.references import ReferencePool
 from napari_followup.networks.rrdb import RRDB
 from napari_followup.networks.unet import UNet
-from napari_followup.recipe import Recipe
 
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]
 
@@ -111,22 +112,6 @@ COMPACT = TDMConfig(
     prediction="clean",
 )
 PRESETS = {"thesis": THESIS, "compact": COMPACT}
-DEFAULT_RECIPE = Recipe.temporal()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TDMOptions:
-    """How a trained TDM is used: how many images are drawn, in how many network calls each."""
-
-    draws: int = 1
-    sampling_steps: int | None = None  # see `TDM.usual_steps`
-
-    def __post_init__(self) -> None:
-        if self.draws < 1 or (self.sampling_steps is not None and self.sampling_steps < 1):
-            raise ValueError(
-                f"draws and sampling_steps must be at least 1, got {self.draws} and "
-                f"{self.sampling_steps}"
-            )
 
 
 class TDM(nn.Module, Method):
@@ -142,7 +127,7 @@ class TDM(nn.Module, Method):
 
     config_type = TDMConfig
     options_type = TDMOptions
-    gives = frozenset({"healthy"})
+    gives = GIVES["tdm"]
     stages = ("change",)
     samples = "series"
 

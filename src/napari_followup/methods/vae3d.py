@@ -17,16 +17,16 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.erasing import erase
 from napari_followup.diffusion.sampling import draw_noise
+from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
+from napari_followup.methods.options import VAE3DOptions
 from napari_followup.networks.vae import VAENetwork, divergence
-from napari_followup.recipe import HealthyHysteresis, HealthyQuantile, Pixel, Recipe, Support
 
 __all__ = [
     "COMPACT",
     "PLANES",
     "PRESETS",
     "PUBLISHED",
-    "PUBLISHED_RECIPE",
     "VAE3D",
     "VAE3DConfig",
     "VAE3DOptions",
@@ -72,26 +72,6 @@ PUBLISHED = VAE3DConfig()
 PLANES = VAE3DConfig(dimensions=2, code_features=128)
 COMPACT = VAE3DConfig(dimensions=2, channels=(64, 96, 128, 128), code_features=128)
 PRESETS = {"published": PUBLISHED, "published 2d": PLANES, "compact": COMPACT}
-PUBLISHED_RECIPE = Recipe(  # but for the threshold, which the source searches among labels
-    score=Pixel(),
-    median=5,
-    volume_median=True,
-    threshold=HealthyQuantile(),
-    erosion=3,
-    smallest=7,
-)
-DEFAULT_RECIPE = Recipe(score=Pixel(tolerance=2.0), fusion=Support(), threshold=HealthyHysteresis())
-
-
-@dataclass(frozen=True, kw_only=True)
-class VAE3DOptions:
-    """How a trained autoencoder is used."""
-
-    draws: int = 0  # codes drawn for each image; 0 takes the mean of the code
-
-    def __post_init__(self) -> None:
-        if self.draws < 0:
-            raise ValueError(f"draws must not be negative, got {self.draws}")
 
 
 class VAE3D(nn.Module, Method):
@@ -107,7 +87,7 @@ class VAE3D(nn.Module, Method):
 
     config_type = VAE3DConfig
     options_type = VAE3DOptions
-    gives = frozenset({"healthy"})
+    gives = GIVES["vae3d"]
     stages = ("reconstruct",)
     samples: Literal["planes", "volumes"] = "planes"
 

@@ -66,7 +66,10 @@ class Choice(QComboBox):
 
 
 class Count(QSpinBox):
-    """A whole number; below its lowest it is empty, where that may be, and shows `empty`."""
+    """A whole number; below its lowest it is empty, where that may be, and shows `empty`.
+
+    Its range is what a person can type: a higher number that is put in stays as it is.
+    """
 
     def __init__(self, low: int, high: int, start: int = 0, empty: str = "") -> None:
         super().__init__()
@@ -89,6 +92,8 @@ class Count(QSpinBox):
 
     @setting.setter
     def setting(self, value: int | None) -> None:
+        if value is not None:
+            self.setMaximum(max(self.maximum(), value))
         self.setValue(self.minimum() if value is None else value)
 
     @property
@@ -98,7 +103,7 @@ class Count(QSpinBox):
 
 
 class Number(NumberBox):
-    """A number that is always there."""
+    """A number that is always there; its range as that of `Count`."""
 
     @property
     def setting(self) -> float:
@@ -107,6 +112,7 @@ class Number(NumberBox):
 
     @setting.setter
     def setting(self, value: float) -> None:
+        self.setMaximum(max(self.maximum(), value))
         self.setValue(value)
 
     @property

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from napari_followup.catalogue import find
+from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
+from napari_followup.methods.recipes import RECIPES
 from napari_followup.model_file import read_about
 from napari_followup.plugin.choice_form import label_of
 from napari_followup.plugin.method_options import OPTIONS, Option
-from napari_followup.plugin.method_recipes import GIVES, RECIPES
 from napari_followup.plugin.train_methods import METHODS
-from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
+from napari_followup.recipe import Recipe, Temporal
 
 __all__ = ["ModelFacts", "facts_of"]
-
-NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
-    Pixel: ("healthy",),
-    Fam: ("healthy", "features"),
-    Temporal: ("temporal",),
-    Ssim: ("healthy",),
-    Mahalanobis: ("healthy",),
-    Own: ("score",),
-}
-LACKS = {
-    "healthy": "gives no healthy image to compare with",
-    "features": "gives no features to compare images by",
-    "score": "brings no score of its own",
-    "temporal": "has no TDM beside it, which would predict a visit from the others",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +41,13 @@ class ModelFacts:
     @property
     def obstacles(self) -> dict[type, str]:
         """Scores that the model cannot give, and why not."""
-        lacking = {kind: [n for n in needs if n not in self.gives] for kind, needs in NEEDS.items()}
-        return {kind: f"{self.title} {LACKS[names[0]]}" for kind, names in lacking.items() if names}
+        lacks = {kind: lack_of(kind, self.gives) for kind in NEEDS}
+        return {kind: f"{self.title} {lack}" for kind, lack in lacks.items() if lack}
 
     def problem(self, recipe: Recipe) -> str:
         """Say why the model cannot follow a recipe; empty where it can."""
         if why := self.obstacles.get(type(recipe.score)):
-            able = ", ".join(label_of(kind) for kind in NEEDS if kind not in self.obstacles)
+            able = ", ".join(label_of(kind) for kind in possible_scores(self.gives))
             return f"score: {why}; choose another score ({able}) or another model"
         known = [option.name for option in self.options]
         others = sorted(set(recipe.options) - set(known))
@@ -109,10 +94,5 @@ def facts_of(model: str) -> ModelFacts:
         return ModelFacts()
     is_temporal = "tdm" in (method, *parts)
     recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
-    return ModelFacts(method=method, recipes=recipes, gives=_given(method, about, is_temporal))
-
-
-def _given(method: str, about: Mapping[str, Any], is_temporal: bool) -> frozenset[str]:
-    """Gather what a score can go by; SADM hands on the features of the method underneath."""
-    beneath = GIVES.get(about["config"].get("base", ""), frozenset()) & {"features"}
-    return GIVES[method] | beneath | ({"temporal"} if is_temporal else set())
+    gives = given_by(method, about["config"], parts)
+    return ModelFacts(method=method, recipes=recipes, gives=gives)

@@ -17,6 +17,7 @@ __all__ = ["RecipeChoice"]
 
 CUSTOM = "as set below"
 LOST = "The recipe that was set is not for this model: its default one was taken"
+UNNAMED = "This model has no recipe {!r}: its default one was taken"
 
 
 class RecipeChoice(QWidget):
@@ -116,6 +117,7 @@ class RecipeChoice(QWidget):
         presets = self.presets
         if name != CUSTOM:
             self.form.recipe = presets.get(name, presets["default"])
+            self._say("" if name in presets else UNNAMED.format(name))
         elif recipe is None:
             self.form.recipe = presets["default"]
             self._say(LOST)

@@ -8,11 +8,11 @@ from types import NoneType
 from typing import Any, get_args
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QWidget
 
 from napari_followup.plugin.choice_form import ChoiceForm, label_of
-from napari_followup.plugin.field_control import Control, control_of
-from napari_followup.plugin.forms import NumberBox, add_row, new_form
+from napari_followup.plugin.field_control import Control, Count, Number, control_of
+from napari_followup.plugin.forms import add_row, new_form
 from napari_followup.plugin.method_options import Option
 from napari_followup.plugin.model_facts import ModelFacts
 from napari_followup.recipe import Fusion, Recipe, Score, Temporal, Threshold
@@ -113,14 +113,13 @@ class RecipeForm(QWidget):
         self.fusion = ChoiceForm("fusion", kinds_of(Fusion))
         self.imputed_references = QCheckBox("imputed visits too")
         self.imputed_references.setToolTip(IMPUTED)
-        self.median = QSpinBox()
-        self.median.setRange(1, 15)
+        self.median = Count(1, 15)
         self.median.setSingleStep(2)
         self.median.setToolTip("Side of the median filter in pixels; 1 for none")
         self.volume_median = QCheckBox("in space")
         self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
-        self.erosion, self.smallest, self.dilation = QSpinBox(), NumberBox(0, 1e9), QSpinBox()
+        self.erosion, self.smallest, self.dilation = Count(0, 99), Number(0, 1e9), Count(0, 99)
         self.erosion.setToolTip(RIM)
         self.smallest.setToolTip(SMALLEST)
         self.dilation.setToolTip(GROWN)
@@ -166,12 +165,12 @@ class RecipeForm(QWidget):
         self.options_form.options = dict(recipe.options)
         self.score.value, self.fusion.value = recipe.score, recipe.fusion
         self.imputed_references.setChecked(recipe.imputed_references)
-        self.median.setValue(recipe.median)
+        self.median.setting = recipe.median
         self.volume_median.setChecked(recipe.volume_median)
         self.threshold.value = recipe.threshold
-        self.erosion.setValue(recipe.erosion)
-        self.smallest.setValue(recipe.smallest)
-        self.dilation.setValue(recipe.dilation)
+        self.erosion.setting = recipe.erosion
+        self.smallest.setting = recipe.smallest
+        self.dilation.setting = recipe.dilation
         self.blockSignals(False)
         self.changed.emit()
 

@@ -1,0 +1,266 @@
+"""How each method of the table is used, once it is trained. Without torch, so that a form asks.
+
+Comments give the place of a default in the method's source, see its module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_followup.choices import check_choice
+from napari_followup.methods.form_text import form_text
+from napari_followup.methods.level_options import (
+    AnoDDPMOptions,
+    CDDPMOptions,
+    PDDPMOptions,
+    SDMOptions,
+)
+
+__all__ = [
+    "OPTION_TYPES",
+    "ANDiOptions",
+    "AnoDDPMOptions",
+    "AnoFPDMOptions",
+    "CDDPMOptions",
+    "DISYREOptions",
+    "PDDPMOptions",
+    "SADMOptions",
+    "SDMOptions",
+    "TDMOptions",
+    "VAE3DOptions",
+]
+
+LOWEST = form_text("Lowest step that is looked at")
+STRIDE = form_text(
+    "1 takes every step from the first to the last, 5 every fifth: quicker and rougher"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ANDiOptions:
+    """How a trained ANDi is used: which steps, how many of them, and their mean."""
+
+    first_step: int = field(default=75, metadata=LOWEST)  # T_l
+    last_step: int = field(  # T_u, not included
+        default=200, metadata=form_text("Step before which it ends")
+    )
+    stride: int = field(default=1, metadata=STRIDE)  # 1 takes every step: 125 network calls
+    noise: Literal["gaussian", "pyramid"] = field(  # Sec. 4.4: better than what it learned
+        default="gaussian",
+        metadata=form_text(
+            "Noise that is added to the image; the model learned with the pyramid's"
+        ),
+    )
+    mean: Literal["geometric", "arithmetic"] = field(
+        default="geometric", metadata=form_text("How the errors of the steps become one score")
+    )
+    floor: float = field(
+        default=1e-12,
+        metadata=form_text("Smallest error that the geometric mean tells from none at all"),
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_step < self.last_step:
+            raise ValueError(
+                "steps must rise from 1 up, got first_step "
+                f"{self.first_step} and last_step {self.last_step}"
+            )
+        if self.stride < 1:
+            raise ValueError(f"stride must be at least 1, got {self.stride}")
+        if self.floor <= 0:
+            raise ValueError(
+                f"floor must be positive, the geometric mean has logs; got {self.floor}"
+            )
+        check_choice(self, "noise")
+        check_choice(self, "mean")
+
+    @property
+    def steps(self) -> range:
+        """Every step that is used."""
+        return range(self.first_step, self.last_step, self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnoFPDMOptions:
+    """How a trained AnoFPDM is used: the steps, the guidance, and how scores are scaled."""
+
+    first_step: int = field(default=1, metadata=LOWEST)
+    last_step: int = field(  # included; Fig. 2 shows steps up to 600
+        default=600, metadata=form_text("Highest step that is looked at")
+    )
+    stride: int = field(default=1, metadata=STRIDE)
+    guidance: float = field(  # w, Table 2
+        default=2.0,
+        metadata=form_text("How strongly images are drawn towards healthy ones; 0 for not at all"),
+    )
+    forward: Literal["ddim", "ddpm"] = field(
+        default="ddim",
+        metadata=form_text(
+            "ddim follows one path of noisy images, ddpm draws fresh noise at each step"
+        ),
+    )
+    # Quantiles a and b of Algorithm 1: scores are divided by the height at which each image is to
+    # be cut, so that a fixed threshold of 1 cuts as published. None leaves scores as they are.
+    cut: tuple[float, float] | None = field(
+        default=None,
+        metadata=form_text(
+            "Two shares of pixels, as in 0.9, 0.98: each image's score is divided by the height at "
+            "which the source cuts it, so that a fixed threshold of 1 cuts as published",
+            empty="scores as they are",
+        ),
+    )
+    median: int = field(
+        default=5,
+        metadata=form_text(
+            "Side of the median filter before that height is taken, in pixels",
+            label="median of cut",
+            between=(1, 15),
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_step < self.last_step or self.stride < 1:
+            raise ValueError(
+                "steps must rise from 1 up, by 1 at least; got first_step "
+                f"{self.first_step}, last_step {self.last_step}, stride {self.stride}"
+            )
+        if self.cut is not None and not 0 <= self.cut[0] <= self.cut[1] <= 1:
+            raise ValueError(f"cut must be two rising quantiles in [0, 1], got {self.cut}")
+        _check_median(self.median)
+        check_choice(self, "forward")
+
+    @property
+    def steps(self) -> range:
+        """Every step that is used."""
+        return range(self.first_step, self.last_step + 1, self.stride)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DISYREOptions:
+    """How a trained DISYRE is used: in a chain of restorations, or in one."""
+
+    step_size: int = field(  # Sec. 3; 100, 75, 50, 25 are four network calls
+        default=25,
+        metadata=form_text(
+            "Steps that each restoration goes down; 25 of 100 are four network calls"
+        ),
+    )
+    single_step: int | None = field(
+        default=None,
+        metadata=form_text(
+            "One restoration alone, of an image that is taken for spoilt up to this step",
+            empty="in a chain",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.step_size < 1:
+            raise ValueError(f"step_size must be at least 1, got {self.step_size}")
+        if self.single_step is not None and self.single_step < 1:
+            raise ValueError(f"single_step must be at least 1, got {self.single_step}")
+
+    def chain(self, steps: int) -> list[int]:
+        """List the steps at which the network of a model that knows so many is called.
+
+        Raises
+        ------
+        ValueError
+            If the single step lies beyond them.
+        """
+        if self.single_step is None:
+            return list(range(steps, 0, -self.step_size))
+        if self.single_step > steps:
+            raise ValueError(
+                f"single_step: got {self.single_step}, this model knows steps 1 to {steps}"
+            )
+        return [self.single_step]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SADMOptions:
+    """How the two branches are put together."""
+
+    structure: float = field(  # of 1 - SSIM; 0 leaves the segmentation alone (appendix D)
+        default=1.0, metadata=form_text("Weight of the structural distance")
+    )
+    segmentation: float = field(
+        default=1.0, metadata=form_text("Weight of what the segmenting network marks")
+    )
+    median: int = field(  # 5 as published
+        default=1,
+        metadata=form_text(
+            "Side of a median filter on the structural distance alone, in pixels; 1 for none",
+            label="own median",
+            between=(1, 15),
+        ),
+    )
+    sigma: float = field(  # of the Gaussian window of SSIM (Sec. 8.6)
+        default=1.0,
+        metadata=form_text(
+            "Sigma of the window of the structural distance, in pixels", label="own sigma"
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if min(self.structure, self.segmentation) < 0 or self.structure + self.segmentation == 0:
+            raise ValueError(
+                "structure and segmentation must not be negative nor both 0, got "
+                f"{self.structure} and {self.segmentation}"
+            )
+        _check_median(self.median)
+        if self.sigma <= 0:
+            raise ValueError(f"sigma must be positive, got {self.sigma}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TDMOptions:
+    """How a trained TDM is used: how many images are drawn, in how many network calls each."""
+
+    draws: int = field(default=1, metadata=form_text("Predictions of each visit from the others"))
+    sampling_steps: int | None = field(  # see `TDMConfig.usual_steps`
+        default=None,
+        metadata=form_text("Network calls a prediction", empty="as many as it needs"),
+    )
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or (self.sampling_steps is not None and self.sampling_steps < 1):
+            raise ValueError(
+                f"draws and sampling_steps must be at least 1, got {self.draws} and "
+                f"{self.sampling_steps}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAE3DOptions:
+    """How a trained autoencoder is used."""
+
+    draws: int = field(
+        default=0,
+        metadata=form_text(
+            "Codes drawn for each image; 0 takes the mean of the code", between=(0, 1000)
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.draws < 0:
+            raise ValueError(f"draws must not be negative, got {self.draws}")
+
+
+OPTION_TYPES: dict[str, type] = {
+    "andi": ANDiOptions,
+    "anoddpm": AnoDDPMOptions,
+    "anofpdm": AnoFPDMOptions,
+    "cddpm": CDDPMOptions,
+    "disyre": DISYREOptions,
+    "pddpm": PDDPMOptions,
+    "sadm": SADMOptions,
+    "sdm": SDMOptions,
+    "tdm": TDMOptions,
+    "vae3d": VAE3DOptions,
+}
+
+
+def _check_median(side: int) -> None:
+    if side < 1 or side % 2 == 0:
+        raise ValueError(f"median must be an odd number of pixels, got {side}")

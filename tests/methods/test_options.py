@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from napari_followup.methods import METHODS, method_class
+from napari_followup.methods.options import (
+    OPTION_TYPES,
+    ANDiOptions,
+    AnoFPDMOptions,
+    DISYREOptions,
+    SADMOptions,
+    TDMOptions,
+    VAE3DOptions,
+)
+
+
+def test_every_method_has_its_options_in_the_table() -> None:
+    assert set(OPTION_TYPES) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_options_are_those_that_the_method_takes(name: str) -> None:
+    assert method_class(name).options_type is OPTION_TYPES[name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "problem"),
+    [
+        (ANDiOptions, {"first_step": 0}, "must rise from 1 up, got first_step 0 and last_step 200"),
+        (ANDiOptions, {"first_step": 200}, "got first_step 200 and last_step 200"),
+        (ANDiOptions, {"stride": 0}, "stride must be at least 1"),
+        (ANDiOptions, {"floor": 0.0}, "floor must be positive, the geometric mean has logs"),
+        (ANDiOptions, {"noise": "white"}, "noise must be one of gaussian, pyramid; got 'white'"),
+        (ANDiOptions, {"mean": "median"}, "mean must be one of geometric, arithmetic; got"),
+        (AnoFPDMOptions, {"first_step": 0}, "steps must rise from 1 up"),
+        (AnoFPDMOptions, {"stride": 0}, "by 1 at least; got .* stride 0"),
+        (AnoFPDMOptions, {"cut": (0.98, 0.9)}, "cut must be two rising quantiles"),
+        (AnoFPDMOptions, {"median": 4}, "median must be an odd number of pixels, got 4"),
+        (AnoFPDMOptions, {"forward": "euler"}, "forward must be one of ddim, ddpm; got 'euler'"),
+        (DISYREOptions, {"step_size": 0}, "step_size must be at least 1, got 0"),
+        (DISYREOptions, {"single_step": 0}, "single_step must be at least 1, got 0"),
+        (SADMOptions, {"structure": -1.0}, "must not be negative nor both 0"),
+        (SADMOptions, {"structure": 0.0, "segmentation": 0.0}, "got 0.0 and 0.0"),
+        (SADMOptions, {"median": 2}, "median must be an odd number of pixels, got 2"),
+        (SADMOptions, {"sigma": 0.0}, "sigma must be positive"),
+        (TDMOptions, {"draws": 0}, "draws and sampling_steps must be at least 1, got 0 and None"),
+        (TDMOptions, {"sampling_steps": 0}, "at least 1, got 1 and 0"),
+        (VAE3DOptions, {"draws": -1}, "draws must not be negative, got -1"),
+    ],
+)
+def test_options_are_checked_where_they_are_made(
+    kind: type, settings: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        kind(**settings)
+
+
+def test_steps_are_counted_to_the_last_which_only_anofpdm_takes() -> None:
+    assert list(ANDiOptions(first_step=2, last_step=8, stride=3).steps) == [2, 5]
+    assert list(AnoFPDMOptions(first_step=2, last_step=8, stride=3).steps) == [2, 5, 8]
+
+
+def test_published_steps_of_andi_are_125() -> None:
+    assert list(ANDiOptions().steps) == list(range(75, 200))
+    assert len(ANDiOptions(stride=5).steps) == 25
+
+
+@pytest.mark.parametrize(
+    ("options", "chain"),
+    [
+        (DISYREOptions(), [100, 75, 50, 25]),
+        (DISYREOptions(step_size=33), [100, 67, 34, 1]),
+        (DISYREOptions(step_size=200), [100]),
+        (DISYREOptions(single_step=7), [7]),
+    ],
+)
+def test_a_chain_stops_before_step_zero(options: DISYREOptions, chain: list[int]) -> None:
+    assert options.chain(100) == chain
+
+
+def test_a_single_step_beyond_those_of_the_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 101, this model knows steps 1 to 100"):
+        DISYREOptions(single_step=101).chain(100)
+
+
+@pytest.mark.parametrize("table", ["options", "recipes", "given"])
+def test_the_tables_are_read_without_torch(table: str) -> None:
+    script = f"import sys, napari_followup.methods.{table}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert done.stdout.split() == ["False"], done.stderr
