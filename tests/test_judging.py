@@ -9,7 +9,7 @@ import torch
 import napari_followup as nf
 from napari_followup.bundle import ModelBundle
 from napari_followup.detect import score_visits
-from napari_followup.judging import judged, maps_of
+from napari_followup.judging import doubt_of, judged, maps_of
 from napari_followup.lines import Line
 from napari_followup.recipe import Fixed, Quantile, Recipe, Yen
 from napari_followup.rims import examined_region
@@ -156,3 +156,22 @@ def test_scores_are_found_without_a_gradient(
 
     assert isinstance(scores.maps["final"], np.ndarray)
     assert prepared.device == torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(("dice", "doubtful"), [(3.0, True), (60.0, False), (None, False)])
+def test_a_model_that_finds_little_says_so_with_every_result(
+    tiny_series: VisitStack,
+    tiny_bundle: ModelBundle,
+    tiny_recipe: Recipe,
+    dice: float | None,
+    doubtful: bool,
+) -> None:
+    card = {"sees": {"mdice_percent": {"darker_blob": dice, "brighter_blob": None}}}
+    bundle = replace(tiny_bundle, card=card, own_recipe=tiny_recipe)
+
+    own = nf.detect(tiny_series, bundle).provenance["notes"]
+    other = nf.detect(tiny_series, bundle, replace(tiny_recipe, median=3)).provenance["notes"]
+
+    assert any("found little of what was drawn" in note for note in own) == doubtful
+    assert not any("found little" in note for note in other)
+    assert not doubt_of(bundle, Recipe.temporal())

@@ -18,7 +18,7 @@ from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Recipe
+from napari_followup.recipe import Recipe, Temporal
 from napari_followup.results import Detection
 from napari_followup.rims import examined_region
 from napari_followup.scoring import examiner
@@ -27,8 +27,9 @@ from napari_followup.spilling import each_visit, new_array
 if TYPE_CHECKING:
     from napari_followup.planewise import Scored
 
-__all__ = ["about_planes", "cut_of", "judged", "maps_of"]
+__all__ = ["about_planes", "cut_of", "doubt_of", "judged", "maps_of"]
 
+LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model sees next to nothing
 STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
 ALONE = (
     "the threshold is meant for many series together and was taken from this one alone; examine "
@@ -124,7 +125,9 @@ def judged(
     score, turned_back = found.maps["final"], prepared.turned_back
     unit = _rescaled(score) if recipe.rescale else float
     alone = recipe.is_pooled and (line is None or line.series == 1)
-    notes = [*prepared.notes, *([ALONE] if alone else []), *cut.notes, *_of_own(cut, unit)]
+    doubt = doubt_of(model, recipe)
+    own = [*([ALONE] if alone else []), *([doubt] if doubt else [])]
+    notes = [*prepared.notes, *own, *cut.notes, *_of_own(cut, unit)]
     pooled = {"pooled_series": line.series} if line is not None else {}
     return Detection(
         stack=prepared.stack,
@@ -143,6 +146,33 @@ def judged(
             **pooled,
             notes=[*notes, *_remarks(cut.mask, prepared.observed)],
         ),
+    )
+
+
+def doubt_of(bundle: ModelBundle, recipe: Recipe) -> str:
+    """Say why the masks of a model mean little, from the figures of its card.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    recipe
+        That it detects with. The figures are of its own, and say nothing of a temporal residual,
+        which does not see what is there at all visits.
+
+    Returns
+    -------
+    str
+        Part of a sentence, empty where nothing is known against it.
+    """
+    dice = bundle.card.get("sees", {}).get("mdice_percent", {})
+    found = [value for value in dice.values() if value is not None]
+    foreign = recipe != bundle.recipe or isinstance(recipe.score, Temporal)
+    if foreign or not found or (mean := sum(found) / len(found)) >= LITTLE:
+        return ""
+    return (
+        "the model found little of what was drawn into held-out subjects (mean Dice "
+        f"{mean:.0f} %), so an empty mask says nothing"
     )
 
 

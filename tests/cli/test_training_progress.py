@@ -39,6 +39,15 @@ def test_notes_are_printed_before_anything_was_learned(
     assert capsys.readouterr().out.splitlines() == ["note: few", "note: mixed"]
 
 
+def test_measuring_the_finished_model_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell = progress(lambda: False)
+
+    for part in (0.0, 0.25):
+        assert tell(TrainingState(stage="measure", batch=0, progress=part))
+
+    assert capsys.readouterr().out.splitlines() == [f"measure: {STAGES['measure']}", "measure 25%"]
+
+
 def test_a_wish_to_stop_is_handed_on() -> None:
     tell = progress(lambda: True)
 

@@ -77,6 +77,7 @@ def test_a_stop_reaches_the_training() -> None:
 
     assert not watched.tell(1)
     assert not watched.tell(0, loss=None)
+    assert not watched.lines  # the widget says that it stops, and that stays
 
 
 def test_the_line_says_what_is_learned_and_how_long_still() -> None:

@@ -47,6 +47,18 @@ def test_a_folder_is_suggested_that_follows_the_name(out: TrainOut, trainings: P
     assert out.new_button.isHidden()
 
 
+def test_a_folder_at_home_is_shown_short(
+    out: TrainOut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    out.folder = tmp_path / "runs" / "sdm"
+
+    assert out.edit.text() == str(Path("~/runs/sdm"))
+    assert out.folder == tmp_path / "runs" / "sdm"
+
+
 def test_a_folder_that_was_chosen_stays(out: TrainOut, tmp_path: Path) -> None:
     out.folder = tmp_path / "own"
     out.follow(TrainChoice(plan=CHOICE.plan, about={"name": "mine"}))

@@ -49,6 +49,7 @@ def test_a_stage_whose_parts_another_stage_froze_is_timed(toy: type) -> None:
         ({"steps": 12_000}, {}, "12000 batches take about 6.7 h"),
         ({"steps": 1_200_000}, {}, "take about 27.8 days"),
         ({"minutes": 30}, {}, "30 min are enough for about 900 batches"),
+        ({"minutes": 4}, {"first": False}, "24 s are enough for about 12 batches"),
         ({"minutes": 30, "steps": 12_000}, {}, "30 min are enough for about 900 batches"),
         ({"minutes": 30, "steps": 60}, {}, "60 batches take about 2 min"),
     ],

@@ -193,6 +193,22 @@ def test_series_may_be_named_by_a_folder(
     assert read.fingerprint == given.fingerprint
 
 
+def test_a_training_that_left_no_checkpoint_begins_anew_and_says_so(
+    cohort: list[VisitStack], tmp_path: Path, tiny_settings: dict[str, Any]
+) -> None:
+    states: list[TrainingState] = []
+    with pytest.raises(nf.Cancelled):
+        nf.train(
+            "sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=lambda state: False
+        )
+    for checkpoint in tmp_path.rglob("*.ckpt"):
+        checkpoint.unlink()
+
+    nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
+
+    assert "left no checkpoint, so it begins anew" in states[0].notes[0]
+
+
 def test_subjects_that_the_model_explains_badly_are_told(
     cohort: list[VisitStack],
     tmp_path: Path,

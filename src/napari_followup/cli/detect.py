@@ -232,7 +232,8 @@ def _notes(found: Detection, source: Path) -> list[str]:
 def _line(found: Detection) -> str:
     shown = int(found.mask.any(axis=(1, 2, 3)).sum())
     highest = found.image_score[found.stack.is_observed].max()
+    line = found.threshold if found.floor is None else found.floor
     return (
         f"{found.stack.subject}: {counted(found.stack.n_visits, 'visit')}, {shown} of them marked, "
-        f"highest score {highest:.3f} at threshold {found.threshold:.3f}"
+        f"highest score {highest:.3f}, marked from {line:.3f} on"
     )

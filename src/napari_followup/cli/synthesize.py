@@ -34,7 +34,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser.add_argument(
         "--kind",
         default=HEALTHY,
-        help=f"{HEALTHY} (default) or an anomaly; an unknown one is answered with those known",
+        help=f"{HEALTHY} (default) or an anomaly, such as growing_circle of starmen or "
+        "brighter_blob of phantoms; an unknown one is answered with those known",
     )
     parser.add_argument("--subjects", type=int, default=1, help="how many (default: 1)")
     parser.add_argument("--visits", type=int, default=10, help="of each subject (default: 10)")

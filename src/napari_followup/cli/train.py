@@ -39,6 +39,7 @@ WHAT = {
     "tdm": "temporal diffusion model, for visits that are missing or still to come",
     "vae3d": "variational autoencoder of planes or volumes (VAE)",
 }
+FEW = " (so few that the figures say little)"
 TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
 
@@ -210,8 +211,10 @@ def _tell_end(bundle: ModelBundle, path: Path) -> None:
         print(
             f"on {counted(sees['subjects'], 'held-out subject')}: "
             f"{sees['false_positives_percent']} % of healthy pixels marked; mean Dice in per cent "
-            f"of drawn anomalies: {found}"
+            f"of drawn anomalies: {found}{FEW if sees['subjects'] < 3 else ''}"
         )
+    for note in bundle.card.get("notes", ()):
+        print(f"note: {note}")
     words = TRY.get(bundle.method, ("detect", "SERIES"))
     try_it = shlex.join(["napari-followup", *words, "--model", str(path)])
     known = _validation_loss(bundle)

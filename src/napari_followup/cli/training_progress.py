@@ -49,6 +49,8 @@ def progress(stopped: Callable[[], bool], every: float = 10.0) -> Callable[[Trai
         if state.stage != stage and (state.loss is not None or state.stage == "measure"):
             stage = state.stage
             print(f"{stage}: {STAGES.get(stage, 'the next phase')}", flush=True)
+        if state.stage == "measure" and state.progress:
+            print(f"measure {state.progress:.0%}", flush=True)
         if state.loss is not None:
             now = time.monotonic()
             if now - said >= every or state.progress >= 1:

@@ -55,11 +55,13 @@ class Teller:
     _told_stage: str = ""
 
     def __call__(self, state: TrainingState) -> bool:
-        """Note a state and pass it on if it is time; False to stop."""
+        """Note a state and pass it on if it is time; False to stop, of which the widget tells."""
+        if not self._goes_on():
+            return False
         self.notes += [note for note in state.notes if note not in self.notes]
         if state.loss is None:
             self._tell(state)
-            return self._goes_on()
+            return True
         self.stage, self.batch = state.stage, state.batch
         curve = self.curves.setdefault(state.stage, self.new_curve())
         curve.add(state.batch, state.loss)
@@ -69,7 +71,7 @@ class Teller:
         if state.example or state.notes or now - self._last >= INTERVAL or state.progress >= 1:
             self._last = now
             self._tell(state)
-        return self._goes_on()
+        return True
 
     def _tell(self, state: TrainingState) -> None:
         is_known = state.loss is not None or state.stage == "measure"

@@ -60,7 +60,7 @@ class TrainOut(QWidget):
     @folder.setter
     def folder(self, folder: Path) -> None:
         self._is_own = True
-        self.edit.setText(str(folder))
+        self._show(folder)
         self.refresh()
 
     def follow(self, choice: TrainChoice) -> None:
@@ -68,8 +68,13 @@ class TrainOut(QWidget):
         self._choice = choice
         if not self._is_own and choice.name != self._name:
             self._name = choice.name
-            self.edit.setText(str(free_folder(choice.name)))
+            self._show(free_folder(choice.name))
         self.refresh()
+
+    def _show(self, folder: Path) -> None:
+        home = Path.home()
+        inside = folder.is_relative_to(home) and home != Path(home.root)
+        self.edit.setText(str(Path("~") / folder.relative_to(home)) if inside else str(folder))
 
     def refresh(self) -> None:
         """Look into the folder."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from napari_followup.bundle import ModelBundle
+from napari_followup.judging import doubt_of
 from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checks import listed
 from napari_followup.training.choosing import choose_recipe
@@ -67,6 +69,8 @@ def measured(
     subjects = [*cohort.training, *healthy] if cohort.labels is None else healthy
     strange = outlying(bundle, subjects, recipe, device=device, seed=seed)
     notes = [OUTLYING.format(listed(strange))] if strange else []
+    if doubt := doubt_of(replace(bundle, card={"sees": seen}), recipe):
+        notes.append(f"{doubt}; train longer, on more subjects, or on varied images")
     return bundle, {
         "recipes_tried": tried,
         "sees": seen,

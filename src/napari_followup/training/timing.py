@@ -99,6 +99,8 @@ def duration_note(
 
 
 def _span(minutes: float) -> str:
+    if minutes < 2:
+        return f"{max(1, round(60 * minutes))} s"
     if minutes < 90:
-        return f"{max(1, round(minutes))} min"
+        return f"{round(minutes)} min"
     return f"{minutes / 60:.1f} h" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"

@@ -37,6 +37,7 @@ from napari_followup.training.timing import duration_note, seconds_a_batch
 __all__ = ["train"]
 
 FINISHED = "finished.safetensors"
+ANEW = "the training that was begun there left no checkpoint, so it begins anew"
 WORTH_TIMING = 50  # batches; a shorter stage is over before one could say how long it takes
 
 
@@ -144,7 +145,8 @@ def train(
     config = chosen_config(method, preset, settings or {}, given[0].shape)
     plain = method_class(method)(config)
     cohort = cohort_of(given, plain, run.plan, labels)
-    go_on(run.out, _settings(run, preset, config, cohort))
+    if go_on(run.out, _settings(run, preset, config, cohort)) and not _has_begun(run, plain):
+        run.tell("data", ANEW)
     run.tell("data", *notes)
     model = _learned(run, plain, cohort)
     bundle = ModelBundle(
@@ -156,6 +158,14 @@ def train(
     losses = loss_curves(run.out, model.stages)
     return _judged(
         run, bundle, cohort, about or About(), {"preset": preset, "losses": losses, "notes": notes}
+    )
+
+
+def _has_begun(run: _Run, model: Any) -> bool:
+    """Whether there is a checkpoint, or a finished stage, to go on from."""
+    return any(
+        run.finished(stage).exists() or read_checkpoint(run.out / stage) is not None
+        for stage in model.stages
     )
 
 
