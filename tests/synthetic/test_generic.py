@@ -71,11 +71,20 @@ def test_every_modality_gets_it_in_its_own_units() -> None:
     one = np.asarray(body().images)
     stack = VisitStack.from_array(np.concatenate([one, -3 * one], axis=1))
 
-    sick, _ = draw(stack, "darker_blob")
+    sick, _ = draw(stack, "brighter_blob")
 
     change = sick.images - stack.images
-    assert (change[:, 0] <= 0).all()
-    np.testing.assert_allclose(change[:, 1].min(), 3 * change[:, 0].min(), rtol=1e-2)
+    assert (change[:, 0] >= 0).all()
+    np.testing.assert_allclose(change[:, 1].max(), 3 * change[:, 0].max(), rtol=1e-2)
+
+
+def test_nothing_becomes_darker_than_the_ground() -> None:
+    stack = body()
+    for seed in range(5):
+        sick, truth = draw(stack, "darker_blob", seed)
+        assert truth.any()
+        lowest = [np.asarray(each.images).min(axis=(1, 2, 3, 4)) for each in (sick, stack)]
+        np.testing.assert_allclose(*lowest, rtol=1e-4)
 
 
 def test_missing_visits_stay_missing() -> None:

@@ -34,7 +34,8 @@ def draw(stack: VisitStack, kind: str, seed: int = 0) -> tuple[VisitStack, NDArr
         A healthy series; planes or volumes, any number of modalities, which all get it.
     kind
         "darker_blob", "brighter_blob": soft, strongest in the middle, where it changes the image
-        by 60 % of the series' range; "foreign_patch": what the subject looks like elsewhere.
+        by 60 % of the series' range, though nothing becomes darker than the darkest voxel of the
+        visit; "foreign_patch": what the subject looks like elsewhere.
     seed
         Chooses the place.
 
@@ -74,8 +75,9 @@ def _drawn(values: Values, weight: Values, kind: str, shift: tuple[int, ...]) ->
     if kind == "foreign_patch":
         part = np.minimum(1.0, 3 * weight)  # soft at its edge only
         return np.asarray((1 - part) * values + part * np.roll(values, shift, axis=(0, 1, 2)))
-    sign = -1.0 if kind == "darker_blob" else 1.0
-    return np.asarray(values + np.float32(sign * STRENGTH) * weight)
+    if kind == "brighter_blob":
+        return np.asarray(values + np.float32(STRENGTH) * weight)
+    return np.maximum(values - np.float32(STRENGTH) * weight, np.nanmin(values))
 
 
 def _write(image: NDArray[Any], scaling: Scaling, values: Values) -> NDArray[np.bool_]:
