@@ -124,7 +124,7 @@ class Mahalanobis:
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """The score that the method itself brings, for methods that do (ANDi, AnoFPDM, DISYRE)."""
+    """The score that the method itself brings, if it does: ANDi, AnoFPDM, DISYRE, SADM."""
 
 
 @dataclass(frozen=True, kw_only=True)

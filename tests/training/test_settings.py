@@ -21,6 +21,11 @@ def test_a_preset_takes_modalities_and_size_from_the_series() -> None:
     assert config.channels == COMPACT.channels
 
 
+def test_a_deep_network_gets_sides_it_can_halve() -> None:
+    assert chosen_config("disyre", "published", {}, (2, 1, 1, 48, 80)).image_size == (64, 96)
+    assert chosen_config("disyre", "compact", {}, (2, 1, 1, 48, 80)).image_size == (48, 80)
+
+
 def test_any_field_can_be_another() -> None:
     given = {"channels": [8, 16], "image_size": (32, 32), "value_range": (-1, 1), "dropout": 0}
 

@@ -1,9 +1,9 @@
 """Spatial Diffusion Model: a healthy image of the same subject, from noise and a semantic code.
 
 Dang (2025), Sec. 3.1 and 4.2.1. Presets: `THESIS` follows Tables 4.1-4.2 to the letter; `COMPACT`
-is small and fast: planes folded by two, a narrow ResNet-18 shaped encoder with group norm, the
-clean image as target, and corrupted inputs in training (`diffusion.corruption`), so that neither
-code nor noised image carries an anomaly along.
+is small and fast: planes folded by four, a narrow ResNet-18 shaped encoder (group norm at its stem,
+batch norm in its residual blocks), the clean image as target, and corrupted inputs in training
+(`diffusion.corruption`), so that neither code nor noised image carries an anomaly along.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from napari_followup.training.samples import Form
 
 __all__ = ["chosen_config", "form_of", "read_setting"]
 
-MULTIPLE, LARGEST = 16, 128  # pixels; every preset's U-Net can halve multiples of 16
+MULTIPLE, LARGEST = 16, 128  # pixels; sides are multiples of 16 at least, see `_size_like`
 
 
 def chosen_config(
@@ -31,7 +31,7 @@ def chosen_config(
         One of its presets.
     settings
         Fields of its configuration that shall be others than the preset's. Without `image_size`,
-        planes keep their size, brought to a multiple of 16 and to at most 128 pixels a side.
+        planes keep their size, brought to a multiple of 16 (or 32) and to at most 128 pixels.
     shape
         Of the images of one series, ``(visit, modality, z, y, x)``.
 
@@ -56,7 +56,7 @@ def chosen_config(
     given = {name: _like(name, value, known[name]) for name, value in settings.items()}
     return replace(
         presets[preset],
-        **{"modalities": shape[1], "image_size": _size_like(shape[-2:]), **given},
+        **{"modalities": shape[1], "image_size": _size_like(shape[-2:], known | given), **given},
     )
 
 
@@ -107,8 +107,10 @@ def _suits(value: Any, kind: type) -> bool:
     return type(value) is kind
 
 
-def _size_like(plane: tuple[int, ...]) -> tuple[int, int]:
-    """Shape of `plane` with its longer side at most `LARGEST` and both multiples of `MULTIPLE`."""
+def _size_like(plane: tuple[int, ...], config: Mapping[str, Any]) -> tuple[int, int]:
+    """Shape of `plane` with its longer side at most `LARGEST`, and sides the network can halve."""
+    halvings = len(config.get("channels", ())) - 1
+    multiple = max(MULTIPLE, config.get("unshuffle", 1) * 2 ** max(0, halvings))
     shrink = min(1.0, LARGEST / max(plane))
-    height, width = (max(1, round(side * shrink / MULTIPLE)) * MULTIPLE for side in plane)
+    height, width = (max(1, round(side * shrink / multiple)) * multiple for side in plane)
     return height, width

@@ -104,7 +104,7 @@ def train(
         One of the method's presets; the number of modalities follows the series.
     settings
         Fields of the preset to change, such as ``{"image_size": (96, 96)}``; without it planes keep
-        the size of the series, brought to a multiple of 16 and to at most 128 pixels a side.
+        the size of the series, brought to a multiple of 16 (or 32) and to at most 128 pixels.
     about
         Name of the model, author, licences, and a line on where the data come from.
     labels
