@@ -215,14 +215,18 @@ def test_subjects_that_the_model_explains_badly_are_told(
     tiny_settings: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measuring, "outlying", lambda *args, **more: ["subject-0001"])
+
+    def outlying(bundle: ModelBundle, stacks: list[VisitStack], *_: Any, **more: Any) -> list[str]:
+        return [stack.subject for stack in stacks if stack.subject == "subject-0001"]
+
+    monkeypatch.setattr(measuring, "outlying", outlying)
     states: list[TrainingState] = []
 
     bundle = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
 
     assert "far worse than the others: subject-0001; see whether" in states[-1].notes[0]
     assert bundle.card["outlying_subjects"] == ["subject-0001"]
-    assert bundle.card["notes"][-1] == states[-1].notes[0]
+    assert states[-1].notes[0] in bundle.card["notes"]
 
 
 def test_without_a_gpu_the_time_is_said_before_it_is_spent(
@@ -248,7 +252,7 @@ def test_without_a_gpu_the_time_is_said_before_it_is_spent(
     notes = [note for state in states for note in state.notes]
     assert [state.batch for state in states] == [0, 0, 1]
     assert notes[1].startswith("denoise: about ")
-    assert "60 batches take about 1 min" in notes[1]
+    assert "60 batches take about" in notes[1]
 
 
 def test_volumes_are_learned_as_volumes(tmp_path: Path) -> None:

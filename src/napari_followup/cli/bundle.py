@@ -19,6 +19,7 @@ from napari_followup.cli.options import (
     read_data,
     recipe_named,
 )
+from napari_followup.cli.training_progress import figures_line
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
@@ -167,12 +168,12 @@ def _with_best_recipe(
 def _with_figures(
     bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
 ) -> ModelBundle:
-    """Measure anew what the model sees, for its card."""
+    """Measure anew what the model sees, for its card, and print it."""
     from napari_followup.training.sanity import what_it_sees
 
-    return replace(
-        bundle, card={**bundle.card, "sees": what_it_sees(bundle, stacks, recipe, **how)}
-    )
+    seen = what_it_sees(bundle, stacks, recipe, **how)
+    print(figures_line(seen))
+    return replace(bundle, card={**bundle.card, "sees": seen})
 
 
 def _check_name(out: Path) -> None:

@@ -230,8 +230,11 @@ def _notes(found: Detection, source: Path) -> list[str]:
 
 
 def _line(found: Detection) -> str:
+    import numpy as np
+
     shown = int(found.mask.any(axis=(1, 2, 3)).sum())
-    highest = found.image_score[found.stack.is_observed].max()
+    observed = np.flatnonzero(found.stack.is_observed)
+    highest = max(float(np.nanmax(found.score[visit])) for visit in observed)
     line = found.threshold if found.floor is None else found.floor
     return (
         f"{found.stack.subject}: {counted(found.stack.n_visits, 'visit')}, {shown} of them marked, "

@@ -106,7 +106,7 @@ def _facts(bundle: ModelBundle) -> list[str]:
         "image size": " x ".join(map(str, bundle.image_size)),
         "value range": " to ".join(map(str, bundle.value_range)),
         "modalities": bundle.modalities,
-        "recipe": "its own" if bundle.own_recipe else f"the best of {bundle.method}",
+        "recipe": bundle.recipe.as_dict() if bundle.own_recipe else f"the best of {bundle.method}",
         **bundle.card,
     }
     return [

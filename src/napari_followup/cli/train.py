@@ -19,7 +19,7 @@ from napari_followup.cli.options import (
     read_data,
     stop_at_interrupt,
 )
-from napari_followup.cli.training_progress import progress
+from napari_followup.cli.training_progress import figures_line, progress
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
@@ -39,7 +39,6 @@ WHAT = {
     "tdm": "temporal diffusion model, for visits that are missing or still to come",
     "vae3d": "variational autoencoder of planes or volumes (VAE)",
 }
-FEW = " (so few that the figures say little)"
 TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
 
@@ -205,14 +204,7 @@ def run(args: argparse.Namespace) -> int:
 def _tell_end(bundle: ModelBundle, path: Path) -> None:
     """Print what the model can see, and what to do with it."""
     if sees := bundle.card.get("sees"):
-        found = ", ".join(
-            f"{kind.replace('_', ' ')} {value}" for kind, value in sees["mdice_percent"].items()
-        )
-        print(
-            f"on {counted(sees['subjects'], 'held-out subject')}: "
-            f"{sees['false_positives_percent']} % of healthy pixels marked; mean Dice in per cent "
-            f"of drawn anomalies: {found}{FEW if sees['subjects'] < 3 else ''}"
-        )
+        print(figures_line(sees))
     for note in bundle.card.get("notes", ()):
         print(f"note: {note}")
     words = TRY.get(bundle.method, ("detect", "SERIES"))

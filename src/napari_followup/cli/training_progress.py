@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.options import duration
+from napari_followup.cli.options import counted, duration
 
 if TYPE_CHECKING:
     from napari_followup.training.state import TrainingState
 
-__all__ = ["STAGES", "progress"]
+__all__ = ["STAGES", "figures_line", "progress"]
+
+FEW = " (so few that the figures say little)"
 
 STAGES = {
     "change": "the network learns how images of one subject change with age",
@@ -23,6 +25,18 @@ STAGES = {
     "restore": "the network learns to take made-up anomalies out of healthy images",
     "segment": "the network learns to find made-up anomalies",
 }
+
+
+def figures_line(sees: Mapping[str, Any]) -> str:
+    """Say in a line what a model sees, by the figures of its card."""
+    found = ", ".join(
+        f"{kind.replace('_', ' ')} {value}" for kind, value in sees["mdice_percent"].items()
+    )
+    return (
+        f"on {counted(sees['subjects'], 'held-out subject')}: "
+        f"{sees['false_positives_percent']} % of healthy pixels marked; mean Dice in per cent "
+        f"of drawn anomalies: {found}{FEW if sees['subjects'] < 3 else ''}"
+    )
 
 
 def progress(stopped: Callable[[], bool], every: float = 10.0) -> Callable[[TrainingState], bool]:
@@ -44,7 +58,7 @@ def progress(stopped: Callable[[], bool], every: float = 10.0) -> Callable[[Trai
 
     def tell(state: TrainingState) -> bool:
         nonlocal said, stage
-        for note in state.notes:
+        for note in state.notes if state.stage != "check" else ():  # told again at the end
             print(f"note: {note}", flush=True)
         if state.stage != stage and (state.loss is not None or state.stage == "measure"):
             stage = state.stage

@@ -86,6 +86,9 @@ class ExampleLayer:
         if active is not None:
             viewer.layers.selection.active = active
             viewer.reset_view()
+        visits = viewer.dims.ndim - data.ndim
+        if viewer.dims.current_step[visits] >= len(data):  # it has few visits, and is to be seen
+            viewer.dims.set_current_step(visits, 0)
         return layer
 
 
@@ -102,5 +105,5 @@ def _place(viewer: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     pixel = float(bottom - top) / shape[1] or 1.0
     start = float(right) + GAP * float(right - left)
     units = [layer.units for layer in viewer.layers if layer.ndim >= 3]
-    known = {"units": ("pixel", *units[0][-2:])} if units else {}
+    known = {"units": units[0][-3:]} if units else {}
     return {"scale": (1.0, pixel, pixel), "translate": (0.0, float(top), start), **known}

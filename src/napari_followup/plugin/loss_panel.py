@@ -18,6 +18,10 @@ class LossPanel(QWidget):
         self._known: dict[str, tuple[Points, Points]] = {}
         self.plot, self.log_box, self.stage = LossPlot(), QCheckBox("log scale"), QComboBox()
         self.stage.setToolTip("Phase whose losses are shown")
+        self.stage.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.stage.setMinimumContentsLength(8)  # the names are long, the dock is narrow
         row = QHBoxLayout()
         row.addWidget(self.log_box)
         row.addWidget(self.stage, stretch=1)

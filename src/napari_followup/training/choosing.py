@@ -25,6 +25,7 @@ from napari_followup.training.examining import dices, examined, thinned
 __all__ = ["Trial", "choose_recipe", "try_recipes", "variations"]
 
 MEDIANS = (1, 3, 5, 7)
+TOLERANT = (Pixel(), Pixel(tolerance=2.0))
 HEALTHY = 24  # subjects that draw the line, at most
 SICK = 8  # subjects that anomalies are drawn into, at most
 ELSEWHERE = 1000  # added to the seed: anomalies lie elsewhere than where the card measures them
@@ -111,8 +112,8 @@ def variations(recipe: Recipe) -> list[Recipe]:
     if isinstance(recipe.score, Temporal):
         return [recipe]
     scores = [recipe.score]
-    if isinstance(recipe.score, Pixel) and recipe.score.tolerance:
-        scores.append(Pixel())
+    if isinstance(recipe.score, Pixel):
+        scores += [score for score in TOLERANT if score != recipe.score]
     varied = [replace(recipe, score=score, median=median) for score in scores for median in MEDIANS]
     return [recipe, *(each for each in varied if each != recipe)]
 

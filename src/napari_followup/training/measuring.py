@@ -66,8 +66,12 @@ def measured(
     before(2 / STEPS)
     seen = what_it_sees(bundle, healthy, recipe, device=device, seed=seed)
     before(3 / STEPS)
-    subjects = [*cohort.training, *healthy] if cohort.labels is None else healthy
-    strange = outlying(bundle, subjects, recipe, device=device, seed=seed)
+    compared = [healthy] if cohort.labels is not None else [healthy, cohort.training]
+    strange = [
+        name
+        for subjects in compared
+        for name in outlying(bundle, subjects, recipe, device=device, seed=seed)
+    ]
     notes = [OUTLYING.format(listed(strange))] if strange else []
     if doubt := doubt_of(replace(bundle, card={"sees": seen}), recipe):
         notes.append(f"{doubt}; train longer, on more subjects, or on varied images")

@@ -18,6 +18,7 @@ from napari_followup.training.examining import dices, examined, scored, thinned
 __all__ = ["outlying", "what_it_sees"]
 
 SUBJECTS = 8  # that anomalies are drawn into, at most
+FEWEST = 5  # subjects that can be compared
 LOOKED_AT = 200  # subjects whose residuals are compared, at most
 QUANTILE = 0.999  # of a subject's scores
 FAR, LEAST = 6.0, 1.5  # deviations from the median subject, and times its residual
@@ -90,15 +91,18 @@ def outlying(
     bundle
         The trained model.
     stacks
-        Series it was trained or validated on; at most 200, evenly spread, are looked at, thinned.
+        Series that it was trained on, or series that it was not: it knows the former better, so
+        give one kind. At most 200, evenly spread, are looked at, thinned.
     recipe
         How it detects.
 
     Returns
     -------
     list of str
-        Names, the worst first.
+        Names, the worst first; none where there are fewer than 5 to compare.
     """
+    if len(stacks) < FEWEST:
+        return []
     model, _ = examiner(bundle, recipe)
     whole = model.build(device).samples == "volumes"
     chosen = stacks[:: -(-len(stacks) // LOOKED_AT)]

@@ -102,8 +102,10 @@ def split_subjects(
     ]
     subjects = list(dict.fromkeys(names))
     if len(subjects) < 2:
+        alike = f": all {len(stacks)} series name the subject {names[0]!r}" if names[1:] else ""
         raise ValueError(
-            f"training needs at least 2 subjects, one of them to validate on; got {len(subjects)}"
+            "training needs at least 2 subjects, one of them to validate on; got "
+            f"{len(subjects)}{alike}"
         )
     order = np.random.default_rng(seed).permutation(len(subjects))
     count = min(max(1, round(held_out * len(subjects))), len(subjects) - 1)
