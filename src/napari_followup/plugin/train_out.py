@@ -75,6 +75,7 @@ class TrainOut(QWidget):
         home = Path.home()
         inside = folder.is_relative_to(home) and home != Path(home.root)
         self.edit.setText(str(Path("~") / folder.relative_to(home)) if inside else str(folder))
+        self.edit.setCursorPosition(0)  # shows how it begins, not how it ends
 
     def refresh(self) -> None:
         """Look into the folder."""
