@@ -145,9 +145,7 @@ def train(
     config = chosen_config(method, preset, settings or {}, given[0].shape)
     plain = method_class(method)(config)
     cohort = cohort_of(given, plain, run.plan, labels)
-    if go_on(run.out, _settings(run, preset, config, cohort)) and not _has_begun(run, plain):
-        run.tell("data", ANEW)
-    run.tell("data", *notes)
+    _begin(run, plain, _settings(run, preset, config, cohort), notes)
     model = _learned(run, plain, cohort)
     bundle = ModelBundle(
         name=(about or About()).name or method,
@@ -159,6 +157,12 @@ def train(
     return _judged(
         run, bundle, cohort, about or About(), {"preset": preset, "losses": losses, "notes": notes}
     )
+
+
+def _begin(run: _Run, model: Any, settings: Mapping[str, Any], notes: Sequence[str]) -> None:
+    """Begin, or go on with the same settings, and say what the user should know."""
+    anew = go_on(run.out, settings) and not _has_begun(run, model)
+    run.tell("data", *([ANEW] if anew else []), *notes)
 
 
 def _has_begun(run: _Run, model: Any) -> bool:
