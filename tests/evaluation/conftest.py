@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.evaluation.cases import KINDS, healthy_cases, make_cases
+from napari_followup.evaluation.cases import HEALTHY, KINDS, healthy_cases, make_cases
+from napari_followup.evaluation.detection import DetectionFigures
+from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.rows import Row
-from napari_followup.evaluation.study import Entry, Store, Subjects
+from napari_followup.evaluation.study import Entry, Store, StudyRow, Subjects
+from napari_followup.evaluation.verdicts import FEWEST
 from napari_followup.methods import method_class
 from napari_followup.recipe import Fixed, HealthyQuantile, Own, Pixel, Recipe
 from napari_followup.stack import VisitStack
@@ -113,3 +116,66 @@ def entry(tiny_of: Callable[[str], ModelBundle]) -> Entry:
         parameters=7,
         images_seen=320,
     )
+
+
+NAN = float("nan")
+
+
+def _patient(kind: str, dice: float, residuals: tuple[float, float]) -> Patient:
+    return Patient(
+        kind=kind,
+        dice=(dice, dice),
+        flagged=0.0,
+        sick_scores=(1.0,),
+        healthy_scores=(),
+        residuals=residuals,
+    )
+
+
+def _row(
+    model: str,
+    dice: float,
+    *,
+    method: str = "sdm",
+    best: float = 0.5,
+    auprc: float = 0.5,
+    residuals: tuple[float, float] = (0.2, 0.1),
+) -> StudyRow:
+    figures = DetectionFigures(
+        name="default recipe",
+        mdice={"darker_line": dice},
+        mean_mdice=dice,
+        interval=(dice, dice),
+        false_positives=0.00012,
+        auroc=0.9,
+        auprc=0.8,
+        pixel_auprc=auprc,
+        l1_ratio=2.0,
+        best_dice=best,
+        intervals={"auroc": (0.8, 0.95)},
+    )
+    sick = [_patient("darker_line", dice, residuals) for _ in range(FEWEST)]
+    return StudyRow(
+        model=model,
+        method=method,
+        fingerprint="abc",
+        recipe={"median": 1},
+        drawn_from="model",
+        figures=figures,
+        seconds=1.234,
+        parameters=2_430_000,
+        images_seen=11200,
+        patients=(_patient(HEALTHY, NAN, (NAN, NAN)), *sick),
+    )
+
+
+@pytest.fixture
+def row() -> Callable[..., StudyRow]:
+    """Make the finished row of a model, by its name and its Dice."""
+    return _row
+
+
+@pytest.fixture
+def pca() -> StudyRow:
+    """Finished row of the baseline."""
+    return _row("PCA(200)", 0.6, method="pca")

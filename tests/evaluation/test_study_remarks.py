@@ -1,79 +1,27 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from napari_followup.cutting import NEARLY, UNKNOWN
-from napari_followup.evaluation.cases import HEALTHY
-from napari_followup.evaluation.detection import DetectionFigures
-from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_remarks import (
     against_baseline,
     budget_remark,
     threshold_remarks,
 )
-from napari_followup.evaluation.verdicts import FEWEST
 
 NAN = float("nan")
 
 
-def patient(kind: str, dice: float, residuals: tuple[float, float]) -> Patient:
-    return Patient(
-        kind=kind,
-        dice=(dice, dice),
-        flagged=0.0,
-        sick_scores=(1.0,),
-        healthy_scores=(),
-        residuals=residuals,
-    )
-
-
-def row(
-    model: str,
-    dice: float,
-    *,
-    method: str = "sdm",
-    best: float = 0.5,
-    auprc: float = 0.5,
-    residuals: tuple[float, float] = (0.2, 0.1),
-) -> StudyRow:
-    figures = DetectionFigures(
-        name="default recipe",
-        mdice={"darker_line": dice},
-        mean_mdice=dice,
-        interval=(dice, dice),
-        false_positives=0.00012,
-        auroc=0.9,
-        auprc=0.8,
-        pixel_auprc=auprc,
-        l1_ratio=2.0,
-        best_dice=best,
-        intervals={"auroc": (0.8, 0.95)},
-    )
-    sick = [patient("darker_line", dice, residuals) for _ in range(FEWEST)]
-    return StudyRow(
-        model=model,
-        method=method,
-        fingerprint="abc",
-        recipe={"median": 1},
-        drawn_from="model",
-        figures=figures,
-        seconds=1.234,
-        parameters=2_430_000,
-        images_seen=11200,
-        patients=(patient(HEALTHY, NAN, (NAN, NAN)), *sick),
-    )
-
-
-PCA = row("PCA(200)", 0.6, method="pca")
-
-
-def test_a_model_that_beats_the_best_baseline_is_said_to() -> None:
+def test_a_model_that_beats_the_best_baseline_is_said_to(
+    row: Callable[..., StudyRow], pca: StudyRow
+) -> None:
     worse = replace(row("PCA(200)", 0.3, method="pca"), fingerprint="d")
 
-    (said,) = against_baseline([row("one", 0.8), PCA, worse])
+    (said,) = against_baseline([row("one", 0.8), pca, worse])
 
     assert said.startswith("one beats the baseline: mDICE 80.0 against 60.0")
     assert "difference +20.0 (+20.0 to +20.0)" in said
@@ -96,39 +44,43 @@ def test_a_model_that_beats_the_best_baseline_is_said_to() -> None:
     ],
 )
 def test_why_a_model_does_not_beat_the_baseline_is_told_by_its_figures(
-    settings: dict[str, float], reason: str
+    settings: dict[str, float], reason: str, row: Callable[..., StudyRow], pca: StudyRow
 ) -> None:
-    (said,) = against_baseline([row("one", 0.4, **settings), PCA])
+    (said,) = against_baseline([row("one", 0.4, **settings), pca])
 
     assert "one does not beat the baseline" in said
     assert "It is behind on darker line." in said
     assert reason in said
 
 
-def test_a_few_patients_are_not_enough_to_tell() -> None:
-    few = [replace(each, patients=each.patients[:3]) for each in (row("one", 0.4), PCA)]
+def test_a_few_patients_are_not_enough_to_tell(row: Callable[..., StudyRow], pca: StudyRow) -> None:
+    few = [replace(each, patients=each.patients[:3]) for each in (row("one", 0.4), pca)]
 
     (said,) = against_baseline(few)
 
     assert said.endswith("2 of a kind are too few patients to tell, give 5 or more.")
 
 
-def test_no_reason_is_made_up_without_a_healthy_image() -> None:
-    (said,) = against_baseline([row("one", 0.4, best=0.4, auprc=0.4, residuals=(NAN, NAN)), PCA])
+def test_no_reason_is_made_up_without_a_healthy_image(
+    row: Callable[..., StudyRow], pca: StudyRow
+) -> None:
+    (said,) = against_baseline([row("one", 0.4, best=0.4, auprc=0.4, residuals=(NAN, NAN)), pca])
 
     assert said.endswith("pixel AUPRC 40.0 against 50.0.")
 
 
-def test_equal_and_unknown_budgets_are_told() -> None:
+def test_equal_and_unknown_budgets_are_told(row: Callable[..., StudyRow], pca: StudyRow) -> None:
     one, other = row("one", 0.5), replace(row("other", 0.5), images_seen=320)
     silent = replace(row("silent", 0.5), images_seen=None)
 
-    assert "are equal for the 1 models that say it" in budget_remark([one, PCA])
-    assert "are from 320 to 11200" in budget_remark([one, other, PCA])
+    assert "are equal for the 1 models that say it" in budget_remark([one, pca])
+    assert "are from 320 to 11200" in budget_remark([one, other, pca])
     assert budget_remark([silent]) == "These do not say how long they were trained: silent."
 
 
-def test_thresholds_that_lack_the_right_healthy_scores_are_told() -> None:
+def test_thresholds_that_lack_the_right_healthy_scores_are_told(
+    row: Callable[..., StudyRow],
+) -> None:
     one, other = row("one", 0.5), replace(row("other", 0.5), drawn_from="")
     odd = "40 % of all pixels are marked"
     noted = [
@@ -145,7 +97,9 @@ def test_thresholds_that_lack_the_right_healthy_scores_are_told() -> None:
     ]
 
 
-def test_held_out_subjects_are_named_where_thresholds_are_of_them() -> None:
+def test_held_out_subjects_are_named_where_thresholds_are_of_them(
+    row: Callable[..., StudyRow],
+) -> None:
     one, other = row("one", 0.5), replace(row("other", 0.5), drawn_from="held out")
 
     (said,) = threshold_remarks([one, other])

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from napari_followup.cutting import UNKNOWN
-from napari_followup.evaluation.cases import HEALTHY
-from napari_followup.evaluation.detection import DetectionFigures
-from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_report import (
     claims_text,
@@ -15,63 +13,12 @@ from napari_followup.evaluation.study_report import (
     study_table,
     study_text,
 )
-from napari_followup.evaluation.verdicts import FEWEST, ClaimFigures
+from napari_followup.evaluation.verdicts import ClaimFigures
 
 NAN = float("nan")
 
 
-def patient(kind: str, dice: float, residuals: tuple[float, float]) -> Patient:
-    return Patient(
-        kind=kind,
-        dice=(dice, dice),
-        flagged=0.0,
-        sick_scores=(1.0,),
-        healthy_scores=(),
-        residuals=residuals,
-    )
-
-
-def row(
-    model: str,
-    dice: float,
-    *,
-    method: str = "sdm",
-    best: float = 0.5,
-    auprc: float = 0.5,
-    residuals: tuple[float, float] = (0.2, 0.1),
-) -> StudyRow:
-    figures = DetectionFigures(
-        name="default recipe",
-        mdice={"darker_line": dice},
-        mean_mdice=dice,
-        interval=(dice, dice),
-        false_positives=0.00012,
-        auroc=0.9,
-        auprc=0.8,
-        pixel_auprc=auprc,
-        l1_ratio=2.0,
-        best_dice=best,
-        intervals={"auroc": (0.8, 0.95)},
-    )
-    sick = [patient("darker_line", dice, residuals) for _ in range(FEWEST)]
-    return StudyRow(
-        model=model,
-        method=method,
-        fingerprint="abc",
-        recipe={"median": 1},
-        drawn_from="model",
-        figures=figures,
-        seconds=1.234,
-        parameters=2_430_000,
-        images_seen=11200,
-        patients=(patient(HEALTHY, NAN, (NAN, NAN)), *sick),
-    )
-
-
-PCA = row("PCA(200)", 0.6, method="pca")
-
-
-def test_a_line_of_the_table_says_what_the_issue_asks_for() -> None:
+def test_a_line_of_the_table_says_what_the_issue_asks_for(row: Callable[..., StudyRow]) -> None:
     head, _, line = study_table([replace(row("one", 0.5), images_seen=None)]).splitlines()
 
     cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -93,9 +40,11 @@ def test_a_line_of_the_table_says_what_the_issue_asks_for() -> None:
     }
 
 
-def test_the_text_holds_table_subjects_and_remarks() -> None:
-    figures = replace(PCA.figures, notes=(UNKNOWN,))
-    baseline = replace(PCA, figures=figures, drawn_from="")
+def test_the_text_holds_table_subjects_and_remarks(
+    row: Callable[..., StudyRow], pca: StudyRow
+) -> None:
+    figures = replace(pca.figures, notes=(UNKNOWN,))
+    baseline = replace(pca, figures=figures, drawn_from="")
 
     text = study_text([row("one", 0.8), baseline], ["a row was left out"], "Subjects: squares.")
 
@@ -145,9 +94,9 @@ def test_claims_show_every_single_figure_and_the_verdict() -> None:
     assert "* another was not asked" in text
 
 
-def test_files_hold_plain_figures_without_the_single_patients() -> None:
-    (plain,) = json_rows([PCA])
-    (flat,) = csv_rows([PCA])
+def test_files_hold_plain_figures_without_the_single_patients(pca: StudyRow) -> None:
+    (plain,) = json_rows([pca])
+    (flat,) = csv_rows([pca])
 
     assert plain["patients"] == {}  # how many there were of each kind
     assert (plain["row"], plain["intervals"]["auroc"]) == ("default recipe", (0.8, 0.95))

@@ -51,17 +51,19 @@ def examined(
     bundle: ModelBundle, stack: VisitStack, recipe: Recipe, *, device: str = "cpu", seed: int = 0
 ) -> Examined:
     """Keep the evidence in a small series; parameters as for `scored`."""
-    model, _ = examiner(bundle, recipe)
-    prepared = prepare(stack, model, torch.device(device))
+    prepared, parts = _begun(bundle, stack, recipe, device, seed)
     with inference(prepared.device):
-        parts = tuple(_parts(bundle, prepared, recipe, seed))
-    return Examined(prepared=prepared, parts=parts)
+        return Examined(prepared=prepared, parts=tuple(parts))
 
 
-def _parts(bundle: ModelBundle, prepared: Prepared, recipe: Recipe, seed: int) -> Iterator[Part]:
+def _begun(
+    bundle: ModelBundle, stack: VisitStack, recipe: Recipe, device: str, seed: int
+) -> tuple[Prepared, Iterator[Part]]:
+    """Prepare a series; what is found in it comes part by part, as it is asked for."""
     model, options = examiner(bundle, recipe)
-    settings, where = options_of(model, options), prepared.device
-    return examined_planes(prepared.slab, prepared.planes, model, settings, where, seed)
+    settings, where = options_of(model, options), torch.device(device)
+    prepared = prepare(stack, model, where)
+    return prepared, examined_planes(prepared.slab, prepared.planes, model, settings, where, seed)
 
 
 def scored(
@@ -87,11 +89,9 @@ def scored(
     Scored
         With the final score among its maps.
     """
-    model, _ = examiner(bundle, recipe)
-    where = torch.device(device)
-    prepared = prepare(stack, model, where)
-    with inference(where):
-        return score_planes(prepared, _parts(bundle, prepared, recipe, seed), recipe)
+    prepared, parts = _begun(bundle, stack, recipe, device, seed)
+    with inference(prepared.device):
+        return score_planes(prepared, parts, recipe)
 
 
 def dices(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
