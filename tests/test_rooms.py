@@ -123,7 +123,9 @@ ROOMS = {
     ),
     # What is known of every method without it: plain text that a form reads, too.
     "method facts": Room(ours="method_facts recipe choices"),
-    "methods": Room(ours="methods_table method_facts diffusion networks scores", libraries="torch"),
+    "methods": Room(
+        ours="methods_table method_facts diffusion networks scores planes", libraries="torch"
+    ),
     "bundle": Room(
         ours="bundle methods_table intensity catalogue model_file recipe",
         libraries="numpy torch safetensors",

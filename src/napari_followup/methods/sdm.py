@@ -63,7 +63,7 @@ class SDMConfig:
     steps: int = 1000
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "noise"
-    corruption: float = 0.0  # share of training images that are spoilt before they are noised
+    corruption: float = 0.0  # chance that a part of a training image is spoilt, see `corrupt`
     step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
     feature_levels: tuple[int, ...] = (2, 3)  # Sec. 3.2.1; Table 4.2 lists levels 1 to 3
     adaptation_levels: tuple[int, ...] = (100, 250, 500, 1000)  # Sec. 4.2.2

@@ -21,6 +21,7 @@ from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import VAE3DOptions
 from napari_followup.networks.vae import VAENetwork, divergence
+from napari_followup.planes import resize_volumes
 
 __all__ = [
     "COMPACT",
@@ -142,9 +143,9 @@ class VAE3D(nn.Module, Method):
             healthy = self.reconstruct(visits.planes, options, generator, on_step)
             return Evidence(healthy=visits.unplane(healthy))
         there = visits.images.shape[-3:]
-        volumes = _resampled(visits.images, self.config.sides)
+        volumes = resize_volumes(visits.images, self.config.sides)
         healthy = self.reconstruct(volumes, options, generator, on_step)
-        back = _resampled(healthy.flatten(0, 1), tuple(there))
+        back = resize_volumes(healthy.flatten(0, 1), tuple(there))
         return Evidence(healthy=back.unflatten(0, healthy.shape[:2]))
 
     def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -196,10 +197,3 @@ class VAE3D(nn.Module, Method):
     def _drawn(self, mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
         noise = draw_noise(tuple(mean.shape), generator, mean)
         return mean + (0.5 * log_variance).exp() * noise
-
-
-def _resampled(volumes: Tensor, sides: tuple[int, ...]) -> Tensor:
-    """(b, modality, z, y, x) on another grid, linearly between voxel centres."""
-    if tuple(volumes.shape[2:]) == sides:
-        return volumes
-    return F.interpolate(volumes, size=sides, mode="trilinear", align_corners=False)

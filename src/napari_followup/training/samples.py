@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_followup.intensity import fit_scaling
-from napari_followup.planes import resize_planes
+from napari_followup.planes import resize_planes, resize_volumes
 from napari_followup.stack import VisitStack
 from napari_followup.training.batches import Samples
 from napari_followup.training.cache import filled
@@ -206,18 +206,8 @@ def _pieces(stack: VisitStack, form: Form) -> Iterator[tuple[int, int, Tensor]]:
                 yield place, z, planes
             whole.append(planes)
         if form.depth is not None:
-            yield place, 0, _resized(torch.cat(whole), form.depth)
-
-
-def _resized(planes: Tensor, depth: int) -> Tensor:
-    """(z, modality, y, x) with `depth` planes, which are means or mixtures of those there are."""
-    columns = planes.movedim(0, -1).flatten(0, -2)[None]
-    if depth < len(planes):
-        found = F.adaptive_avg_pool1d(columns, depth)
-    else:
-        found = F.interpolate(columns, size=depth, mode="linear", align_corners=False)
-    resized: Tensor = found[0].unflatten(0, planes.shape[1:]).movedim(-1, 0)
-    return resized
+            volume = torch.cat(whole).swapaxes(0, 1)[None]
+            yield place, 0, resize_volumes(volume, (form.depth, *form.image_size))[0].swapaxes(0, 1)
 
 
 def _put(array: NDArray[Any], first: int, z: int, planes: Tensor, form: Form) -> None:

@@ -21,7 +21,9 @@ SUBJECTS = 8  # that anomalies are drawn into, at most
 FEWEST = 5  # subjects that can be compared
 LOOKED_AT = 200  # subjects whose residuals are compared, at most
 QUANTILE = 0.999  # of a subject's scores
-FAR, LEAST = 6.0, 1.5  # deviations from the median subject, and times its residual
+# Deviations of the logarithm from the median subject's, since squared distances have long tails,
+# and times its residual
+FAR, LEAST = 4.0, 1.5
 ABOUT = (
     "soft blobs darker and brighter by 60 % of the range, and patches from elsewhere, drawn into "
     "held-out healthy subjects at one place of all visits and growing (synthetic.generic)"
@@ -117,9 +119,10 @@ def outlying(
             for stack in chosen
         ]
     )
+    heights = np.log(np.maximum(heights, np.finfo(float).tiny))
     usual = np.median(heights)
     spread = 1.4826 * np.median(np.abs(heights - usual))
-    far = (heights > usual + FAR * spread) & (heights > LEAST * usual)
+    far = heights > usual + max(FAR * spread, np.log(LEAST))
     return [chosen[i].subject for i in np.argsort(-heights) if far[i]]
 
 
