@@ -70,13 +70,22 @@ def test_a_part_takes_the_place_of_one_of_its_method(
     assert tiny_both.part("tdm") is tiny_tdm
 
 
-def test_models_of_one_method_and_joined_ones_cannot_be_parts(
+def test_a_part_brings_its_own_parts_along(
     tiny_bundle: ModelBundle, tiny_both: ModelBundle, tiny_tdm: ModelBundle
 ) -> None:
+    other = replace(tiny_bundle, method="cddpm")
+
+    joined, turned = other.with_part(tiny_both), tiny_tdm.with_part(tiny_both)
+
+    assert list(joined.parts) == ["tdm", "sdm"]
+    assert joined.part("tdm") is tiny_tdm
+    assert not joined.part("sdm").parts
+    assert list(turned.parts) == ["sdm"]
+
+
+def test_models_of_one_method_cannot_be_parts(tiny_bundle: ModelBundle) -> None:
     with pytest.raises(ValueError, match=r"'tiny' \(sdm\) cannot join 'tiny' \(sdm\)"):
         tiny_bundle.with_part(tiny_bundle)
-    with pytest.raises(ValueError, match="give two single models of different methods"):
-        tiny_tdm.with_part(tiny_both)
 
 
 def test_healthy_scores_of_other_draws_are_near_enough(tiny_tdm: ModelBundle) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from napari_followup.device import fast_networks, halving
-from napari_followup.methods.method import Evidence, Visits
+from napari_followup.methods.method import Evidence, Features, Visits
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.results import Cancelled
 
 if TYPE_CHECKING:
     from napari_followup.planewise import Part
 
-__all__ = ["OnStep", "counting", "examined_planes"]
+__all__ = ["OnStep", "counting", "examined_planes", "lent_features"]
 
 OnStep = Callable[[int, int], "bool | None"]
 
@@ -73,7 +75,36 @@ def examined_planes(
         examined = partial(method.examine, visits, options, generator, counted)
         with fast_networks(device):  # left before the scores are made, which stay in float32
             evidence = _or_too_large(examined)
+        if evidence.features is None:
+            evidence = replace(evidence, features=lent_features(bundle))
         yield here, visits, evidence
+
+
+def lent_features(bundle: ModelBundle) -> Features | None:
+    """Features of the SDM beside a model, by which FAM can compare any method's healthy images.
+
+    Parameters
+    ----------
+    bundle
+        The model and its parts.
+
+    Returns
+    -------
+    callable or None
+        Takes planes in the range of `bundle`; none where there is no SDM among the parts.
+    """
+    if "sdm" not in bundle.parts:
+        return None
+    sdm = bundle.part("sdm")
+    (low, high), (first, last) = bundle.value_range, sdm.value_range
+
+    def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+        found: list[Tensor] = sdm.build(planes.device).examine_features(
+            first + (planes - low) * ((last - first) / (high - low)), levels
+        )
+        return found
+
+    return features
 
 
 def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from napari_followup.cutting import Cut, segment
 from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps
+from napari_followup.methods.given import given_by
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Recipe, Temporal
+from napari_followup.recipe import Fam, Recipe, Temporal
 from napari_followup.results import Detection
 from napari_followup.rims import examined_region
 from napari_followup.scoring import examiner
@@ -143,6 +144,7 @@ def judged(
             recipe=recipe.as_dict(),
             recipe_name=bundle.name_of(recipe),
             **about_planes(prepared),
+            **_lender(bundle, recipe),
             **pooled,
             notes=[*notes, *_remarks(cut.mask, prepared.observed)],
         ),
@@ -174,6 +176,15 @@ def doubt_of(bundle: ModelBundle, recipe: Recipe) -> str:
         "the model found little of what was drawn into held-out subjects (mean Dice "
         f"{mean:.0f} %), so an empty mask says nothing"
     )
+
+
+def _lender(bundle: ModelBundle, recipe: Recipe) -> dict[str, str]:
+    """Whose features compared the images, where the model has none of its own."""
+    sdm = bundle.parts.get("sdm")
+    if sdm is None or not isinstance(recipe.score, Fam):
+        return {}
+    own = "features" in given_by(bundle.method, bundle.config, ())
+    return {} if own else {"features_of": f"{sdm.name} {sdm.fingerprint}"}
 
 
 def about_planes(prepared: Prepared) -> dict[str, Any]:

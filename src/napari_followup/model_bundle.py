@@ -137,17 +137,21 @@ class ModelBundle:
     def with_part(self, part: ModelBundle) -> ModelBundle:
         """Copy of this model that has `part` beside it, in the place of one of the same method.
 
+        Parts of `part` come along, but for those of methods that are there already.
+
         Raises
         ------
         ValueError
-            If the two are of one method, or `part` has parts of its own.
+            If the two are of one method.
         """
-        if part.method == self.method or part.parts:
+        if part.method == self.method:
             raise ValueError(
                 f"{part.name!r} ({part.method}) cannot join {self.name!r} ({self.method}): give "
-                "two single models of different methods"
+                "models of different methods"
             )
-        return replace(self, parts={**self.parts, part.method: part})
+        brought = {method: other for method, other in part.parts.items() if method != self.method}
+        alone = replace(part, parts={}) if part.parts else part
+        return replace(self, parts={**brought, **self.parts, part.method: alone})
 
     def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
         """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
