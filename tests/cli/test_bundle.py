@@ -115,7 +115,7 @@ def test_models_of_one_method_are_not_joined(
     out = tmp_path / "out.safetensors"
 
     assert run("bundle", "join", model, model, "--out", out) == 2
-    assert "two single models of different methods" in capsys.readouterr().err
+    assert "give models of different methods" in capsys.readouterr().err
     assert run("bundle", "join", model, part, "--out", tmp_path / "x.pt") == 2
     assert "end the name in .safetensors" in capsys.readouterr().err
     assert run("bundle", "join", model, tmp_path / "ghost", "--out", out) == 2
