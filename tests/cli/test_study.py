@@ -68,6 +68,7 @@ def test_one_command_measures_every_model_and_the_baseline(
 ) -> None:
     out = tmp_path / "out"
     words = ("study", "starmen", cohort, "--models", disyre, "--out", out, *SMALL, "--held-out", 2)
+    words += ("--published",)
 
     assert run(*words) == 0
 
@@ -100,7 +101,7 @@ def test_claims_and_pairs_have_a_table_of_their_own(
     out = tmp_path / "out"
     words = (cohort, "--models", disyre, "--out", out, *SMALL, "--held-out", 0)
 
-    more = ("--no-published", "--claims", "--pair", erasing)
+    more = ("--claims", "--pair", erasing)
     assert run("study", "starmen", *words, *more) == 0
 
     found = json.loads((out / "claims.json").read_text("utf-8"))["figures"]
@@ -177,7 +178,7 @@ def test_a_name_that_is_listed_twice_is_one_model(
     monkeypatch.setattr("napari_followup.catalogue.embedded_path", lambda name: None)
     out = tmp_path / "out"
 
-    assert run("study", "starmen", cohort, "--out", out, *SMALL, "--no-published") == 0
+    assert run("study", "starmen", cohort, "--out", out, *SMALL) == 0
 
 
 @pytest.mark.parametrize(
