@@ -731,6 +731,23 @@ def test_a_recipe_that_the_model_cannot_follow_is_refused_before_a_run(
     assert not doors.loaded
 
 
+def test_images_of_other_modalities_than_the_model_s_are_said_at_once_and_refused(
+    open_widget: Open, doors: Any, header_of: Callable[..., Path], series: np.ndarray, qtbot: Any
+) -> None:
+    both = np.stack([series, series], axis=1)[:, :, None]
+    viewer, widget = open_widget(NAME, Image(both, name="two"), image_of(series))
+    widget.model = str(header_of("cddpm", config={"modalities": 1}))
+    assert widget.job.status.text() == ""
+
+    widget.layer = viewer.layers["two"]
+    widget.axes = "vmzyx"
+
+    assert "modalities: 'two' has 2, the model was trained on 1" in widget.job.status.text()
+    finish(qtbot, widget)
+    assert "choose a layer of that many, or another model" in widget.error
+    assert not doors.loaded
+
+
 def test_a_recipe_of_another_method_is_not_remembered_for_this_model(
     open_widget: Open, doors: Any, kept: SimpleNamespace, header_of: Callable[..., Path]
 ) -> None:

@@ -149,6 +149,7 @@ class DetectWidget(QWidget):
             return
         try:
             source, recipe = self.series.source(), self.recipes.checked()
+            self.recipes.facts.check_images(source)
             planes = self.series.slicing
         except ValueError as error:
             self._fail(str(error))
@@ -183,12 +184,26 @@ class DetectWidget(QWidget):
 
     def _on_model(self) -> None:
         self.recipes.follow(self.model)
+        self._on_series()
 
     def _on_series(self) -> None:
         if not self.job.is_running:
-            self.job.say("")  # what was said was about what was chosen before
+            # what was said was about what was chosen before
+            self.job.say(self._mismatch(), is_error=True)
         self.results.follow(None if self.job.is_running else self.layer)
         self._visit_text.know(self.layer, self.series.visits)
+
+    def _mismatch(self) -> str:
+        """Say why the model cannot take these images; empty where nothing is known against it."""
+        try:
+            source = self.series.source()
+        except ValueError:
+            return ""  # said when the run begins
+        try:
+            self.recipes.facts.check_images(source)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def _on_removed(self, layer: Any) -> None:
         if self.job.is_running and layer is self._layer():

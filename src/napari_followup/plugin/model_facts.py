@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from napari_followup.catalogue import find
 from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
@@ -13,6 +14,9 @@ from napari_followup.plugin.choice_form import label_of
 from napari_followup.plugin.method_options import OPTIONS, Option
 from napari_followup.plugin.train_methods import METHODS
 from napari_followup.recipe import Recipe, Temporal
+
+if TYPE_CHECKING:
+    from napari_followup.plugin.layers import Source
 
 __all__ = ["ModelFacts", "facts_of"]
 
@@ -27,6 +31,7 @@ class ModelFacts:
     method: str = "sdm"
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES["sdm"])
     gives: frozenset[str] = frozenset(LACKS)
+    modalities: int | None = None  # of the images it takes, where its file says so
 
     @property
     def title(self) -> str:
@@ -57,6 +62,16 @@ class ModelFacts:
             f"options: {self.title} has no {', '.join(others)}, it has {', '.join(known)}; "
             "choose another recipe or another model"
         )
+
+    def check_images(self, source: Source) -> None:
+        """Raise a ValueError if the images have other modalities than the model takes."""
+        axes = source.axes
+        there = source.data.shape[axes.index("m")] if "m" in axes else 1
+        if self.modalities not in (None, there):
+            raise ValueError(
+                f"modalities: {source.name!r} has {there}, the model was trained on "
+                f"{self.modalities}; choose a layer of that many, or another model"
+            )
 
     def name_of(self, recipe: Recipe, recipes: Mapping[str, Recipe]) -> str:
         """Name among `recipes` of one that comes to the same; empty where none does."""
@@ -95,4 +110,5 @@ def facts_of(model: str) -> ModelFacts:
     is_temporal = "tdm" in (method, *parts)
     recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
     gives = given_by(method, about["config"], parts)
-    return ModelFacts(method=method, recipes=recipes, gives=gives)
+    modalities = about["config"].get("modalities")
+    return ModelFacts(method=method, recipes=recipes, gives=gives, modalities=modalities)

@@ -64,6 +64,7 @@ class ReconstructWidget(QWidget):
     def _work(self) -> Work:
         source, model = self.series.source(), self.model_combo.chosen
         self._check()
+        self.facts.check_images(source)
         options = self.options.options
         device, seed, planes = self.settings.device, self.settings.seed, self.series.slicing
         self.step.update_existing = self.settings.update_existing
