@@ -258,3 +258,102 @@ def test_sick_series_are_not_learned_from(
 
     assert run("train", "sdm", sick, "--out", tmp_path / "run", "--steps", 4) == 2
     assert "these series are marked as sick" in capsys.readouterr().err
+
+
+@pytest.fixture
+def drawn(run: Run, tmp_path: Path) -> tuple[Path, Path]:
+    """Healthy phantoms, and others with a blob and its truth."""
+    healthy, sick = tmp_path / "healthy.npz", tmp_path / "sick.npz"
+    words = ("--visits", 2, "--size", 16, "--out")
+    assert run("synthesize", "phantom", "--subjects", 6, *words, healthy) == 0
+    drawing = ("--kind", "brighter_blob", "--subjects", 3, "--seed", 9)
+    assert run("synthesize", "phantom", *drawing, *words, sick) == 0
+    return healthy, sick
+
+
+def test_the_truth_of_the_data_is_learned_from(
+    run: Run,
+    trainer: Trainer,
+    drawn: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("--labels", "--out", tmp_path / "run", "--steps", 4)
+
+    assert run("train", "sadm", *drawn, *words) == 0
+
+    labels = trainer.given["labels"]
+    assert labels[:6] == [0] * 6
+    with np.load(drawn[1]) as archive:
+        np.testing.assert_array_equal(np.stack(labels[6:])[:, :, 0], archive["truth"])
+    assert "9 subjects, 18 images, 3 masks from their truth; compact sadm" in (
+        capsys.readouterr().out
+    )
+    assert run("train", "sadm", drawn[0], "--out", tmp_path / "run", "--steps", 4) == 0
+    assert trainer.given["labels"] is None
+
+
+def test_masks_are_learned_from_and_belong_to_the_command_that_goes_on(
+    run: Run,
+    trainer: Trainer,
+    drawn: tuple[Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mask = tmp_path / "phantom-0004_mask.npz"
+    np.savez(mask, images=np.full((2, 16, 16), 7, np.uint8))
+    trainer.interrupted_at = 2
+    words = ("--labels", mask, "--out", tmp_path / "run", "--steps", 4)
+
+    assert run("train", "anofpdm", drawn[0], *words) == 130
+
+    assert [np.ndim(entry) for entry in trainer.given["labels"]] == [0, 0, 0, 0, 4, 0]
+    text = capsys.readouterr().out
+    assert "1 mask by name" in text
+    assert f"anofpdm {drawn[0]} --labels {mask} --out" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "said"),
+    [
+        (
+            "sdm",
+            ("--labels",),
+            "sdm learns from healthy series alone, anofpdm and sadm take labels",
+        ),
+        ("sadm", ("--labels",), "labels: no file of the data holds a truth"),
+        ("sadm", ("--labels", "nowhere.tif"), "there is no file or folder 'nowhere.tif'"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_told(
+    run: Run,
+    trainer: Trainer,
+    cohort: Path,
+    tmp_path: Path,
+    method: str,
+    words: tuple[str, ...],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("train", method, cohort, *words, "--out", tmp_path / "run", "--steps", 4) == 2
+    assert said in capsys.readouterr().err
+    assert not trainer.given
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_with_a_truth_from_the_command_line(
+    run: Run, drawn: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("lightning")
+    base = "base_config={'dimensions': 2, 'channels': (8, 8), 'code_features': 4}"
+    settings = ("base=vae3d", base, "base_options={}", "channels=8,8", "synthetic_anomalies=false")
+    words = [word for setting in settings for word in ("--set", setting)]
+    out = tmp_path / "run"
+
+    command = ("train", "sadm", *drawn, "--labels", "--out", out, "--steps", 4, *words)
+    assert run(*command) == 0
+
+    assert (out / "sadm.safetensors").exists()
+    assert "segment: a second network learns to find anomalies" in capsys.readouterr().out
+    assert run("train", "sadm", drawn[0], "--out", out, "--steps", 4, *words) == 2
+    assert "synthetic_anomalies is off, got none" in capsys.readouterr().err

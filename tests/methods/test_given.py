@@ -8,6 +8,7 @@ from napari_followup.choices import Fam, Mahalanobis, Own, Pixel, Score, Ssim, T
 from napari_followup.methods import METHODS, method_class
 from napari_followup.methods.given import (
     GIVES,
+    LABELS,
     LACKS,
     NEEDS,
     given_by,
@@ -19,6 +20,20 @@ from napari_followup.methods.given import (
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_the_class_of_a_method_gives_what_the_table_says(name: str) -> None:
     assert method_class(name).gives == GIVES[name]
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_class_of_a_method_takes_the_labels_that_the_table_says(name: str) -> None:
+    kind, takes = method_class(name), LABELS.get(name)
+
+    assert kind.takes_labels == takes
+    if takes is not None:
+        assert (
+            getattr(kind.config_type(), takes.made_by) is True
+        )  # labels are never needed at first
+    assert bool(kind.masked_stages or name == "sadm") == (
+        takes is not None and takes.per == "pixel"
+    )
 
 
 def test_the_tables_are_complete() -> None:
@@ -33,6 +48,11 @@ def test_a_method_hands_on_the_features_of_the_one_underneath() -> None:
     assert given_by("sdm", {}, ()) == {"healthy", "features"}
 
 
+def test_an_sdm_beside_a_method_lends_features_to_its_healthy_images() -> None:
+    assert given_by("vae3d", {}, ["sdm"]) == {"healthy", "features"}
+    assert given_by("andi", {}, ["sdm"]) == {"score"}
+
+
 def test_a_tdm_predicts_wherever_it_stands() -> None:
     assert given_by("tdm", {}, ()) == {"healthy", "temporal"}
     assert given_by("andi", {}, ["tdm"]) == {"score", "temporal"}
@@ -40,7 +60,9 @@ def test_a_tdm_predicts_wherever_it_stands() -> None:
 
 def test_the_first_thing_that_a_score_lacks_is_said() -> None:
     assert lack_of(Fam, {"healthy", "features"}) == ""
-    assert lack_of(Fam, {"healthy"}) == "gives no features to compare images by (SDM does)"
+    assert lack_of(Fam, {"healthy"}) == (
+        "gives no features to compare images by (SDM does; bundle join puts one beside it)"
+    )
     assert lack_of(Fam, {"score"}) == "gives no healthy image to compare with"
     assert lack_of(Own, {"healthy"}) == "brings no score of its own"
 

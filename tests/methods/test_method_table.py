@@ -25,8 +25,9 @@ def test_every_method_of_the_table_has_the_members_that_are_called(name: str) ->
     assert kind.samples in ("planes", "series", "volumes", "labelled")
     assert kind.gives
     assert kind.gives <= {"healthy", "score", "features"}
+    labels = ("takes_labels", "masked_stages")
     called = ("config_type", "options_type", "samples", "fitted", "gives", "check_options")
-    for member in (*called, "examine", "loss", "begin", "parts_of", "refines", "refined"):
+    for member in (*called, "examine", "loss", "begin", "parts_of", "refines", "refined", *labels):
         assert hasattr(kind, member)
         assert member in {*vars(Method), *Method.__annotations__}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_followup.diffusion.anomalies import perlin_anomalies
+from napari_followup.methods import sadm as sadm_module
 from napari_followup.methods.method import Evidence, Visits, main_stage
 from napari_followup.methods.sadm import COMPACT, PUBLISHED, SADM, SADMConfig, SADMOptions
 from napari_followup.scores.smooth import median_filter
@@ -105,7 +106,8 @@ def test_loss_of_the_base_is_its_own(sadm: SADM) -> None:
 
 @pytest.mark.parametrize("own_masks", [True, False])
 def test_segmentation_loss_is_the_cross_entropy_of_the_mask(own_masks: bool) -> None:
-    sadm = SADM(replace(TINY, anomalies="perlin", value_range=(-1.0, 1.0))).eval()
+    config = replace(TINY, anomalies="perlin", value_range=(-1.0, 1.0))
+    sadm = SADM(replace(config, synthetic_anomalies=not own_masks)).eval()
     images = torch.rand(6, 1, 16, 16) * 2 - 1
     shown, masks = perlin_anomalies((images + 1) / 2, generator(3))
     shown = 2 * shown - 1
@@ -117,6 +119,61 @@ def test_segmentation_loss_is_the_cross_entropy_of_the_mask(own_masks: bool) -> 
     chance = torch.sigmoid(sadm.segmenter(shown - healthy, shown))
     expected = -(masks * chance.log() + (1 - masks) * (1 - chance).log()).mean()
     torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-4)
+
+
+def shown_to(
+    model: SADM, batch: object, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> list[torch.Tensor]:
+    """Planes that the segmenting network is shown, and the masks it is held to."""
+    seen: list[torch.Tensor] = []
+    healthy = model._healthy
+    monkeypatch.setattr(
+        model, "_healthy", lambda planes, draws: seen.append(planes) or healthy(planes, draws)
+    )
+    monkeypatch.setattr(
+        sadm_module.F,
+        "binary_cross_entropy_with_logits",
+        lambda logits, masks: seen.append(masks) or logits.mean(),
+    )
+    model.loss("segment", batch, generator(seed))
+    return seen
+
+
+def test_planes_with_a_mask_keep_it_and_healthy_ones_may_get_an_anomaly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planes = torch.rand(4000, 1, 16, 16, generator=generator(1))
+    own = torch.zeros(4000, 1, 16, 16)
+    own[:1000, :, 3:6, 3:6] = 1.0
+    model = SADM(replace(TINY, anomalies="perlin", anomalous_share=0.8)).eval()
+
+    shown, masks = shown_to(model, (planes, own.bool()), 4, monkeypatch)
+
+    assert torch.equal(shown[:1000], planes[:1000])
+    assert torch.equal(masks[:1000], own[:1000])
+    made = masks[1000:].flatten(1).any(dim=1)
+    # 0.8 of a batch are anomalous, half of these by masks: 0.4 of the 0.6 that are healthy
+    assert model.masked_stages == {"segment": 0.4}
+    assert made.float().mean().item() == pytest.approx(0.4 / 0.6, abs=0.06)
+    assert torch.equal(shown[1000:][~made], planes[1000:][~made])
+    changed = (shown - planes)[1000:].abs() > 1e-6
+    assert (changed <= (masks[1000:] > 0)).all()
+
+
+def test_masks_alone_are_learned_from_where_nothing_may_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = SADM(replace(TINY, synthetic_anomalies=False)).eval()
+    planes, masks = torch.rand(6, 1, 16, 16), torch.zeros(6, 1, 16, 16)
+    masks[0, :, 2:4, 2:4] = 1.0
+
+    with pytest.raises(ValueError, match="learns from planes with masks, got planes alone"):
+        model.loss("segment", planes, generator())
+    found = shown_to(model, (planes, masks), 0, monkeypatch)
+
+    assert torch.equal(found[0], planes)
+    assert torch.equal(found[1], masks)
+    assert model.masked_stages == {"segment": 0.5}
 
 
 def test_segmentation_loss_falls_in_training() -> None:
@@ -179,6 +236,10 @@ def test_settings_are_checked_where_they_are_made(
     ("settings", "problem"),
     [
         ({"base_config": {"dimensions": 3}}, "'vae3d' learns from volumes"),
+        (
+            {"base": "anofpdm", "base_config": {"synthetic_labels": False}},
+            "'anofpdm' learns from planes with labels of the user's; SADM needs",
+        ),
         ({"image_size": (16, 20), "channels": (8, 16, 24, 32)}, "multiples of 8 pixels"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from napari_followup.plugin import train_actions
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_actions import TrainChoice, figures, train_model
+from napari_followup.plugin.train_subjects import Subjects
 from napari_followup.results import Cancelled
 from napari_followup.training.plan import TrainingPlan
 
@@ -34,14 +35,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_the_model_lies_in_the_folder_of_the_run(asked: Any, tmp_path: Path) -> None:
-    trained = train_model(list, CHOICE, tmp_path)
+    trained = train_model(Subjects, CHOICE, tmp_path)
 
     assert trained.path == tmp_path / "made.safetensors"
     assert (trained.name, trained.method) == ("made", "sdm")
 
 
 def test_a_stop_before_the_first_batch_is_no_error(asked: Any, tmp_path: Path) -> None:
-    trained = train_model(list, CHOICE, tmp_path, report=Report(is_stopped=lambda: True))
+    trained = train_model(Subjects, CHOICE, tmp_path, report=Report(is_stopped=lambda: True))
 
     assert trained.path is None
     assert trained.said == "Stopped before the first batch."
@@ -62,7 +63,7 @@ def test_what_went_wrong_keeps_nothing_of_the_network(asked: Any, tmp_path: Path
 
     asked.answer = fail
     with pytest.raises(RuntimeError, match="odd") as error:
-        train_model(list, CHOICE, tmp_path)
+        train_model(Subjects, CHOICE, tmp_path)
 
     assert error.value.__traceback__ is not None
     assert kept[0]() is None
@@ -75,14 +76,14 @@ def test_foreseen_errors_are_said_as_they_are(asked: Any, tmp_path: Path, kind: 
 
     asked.answer = fail
     with pytest.raises(ValueError, match=r"^what to do$"):
-        train_model(list, CHOICE, tmp_path)
+        train_model(Subjects, CHOICE, tmp_path)
 
 
 def test_a_field_that_cannot_be_read_is_said(asked: Any, tmp_path: Path) -> None:
     choice = TrainChoice(plan=CHOICE.plan, fields="channels")
 
     with pytest.raises(ValueError, match="give name=value"):
-        train_model(list, choice, tmp_path)
+        train_model(Subjects, choice, tmp_path)
 
 
 def test_a_second_training_waits_for_the_first(asked: Any, tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_a_second_training_waits_for_the_first(asked: Any, tmp_path: Path) -> No
     with train_actions._ONE:
         thread = threading.Thread(
             target=train_model,
-            args=(list, CHOICE, tmp_path),
+            args=(Subjects, CHOICE, tmp_path),
             kwargs={"report": Report(lambda phase, *_: phases.append(phase))},
         )
         thread.start()
@@ -106,7 +107,7 @@ def test_a_checkpoint_that_cannot_be_read_is_said(asked: Any, tmp_path: Path) ->
     (tmp_path / "denoise" / "last.ckpt").write_bytes(b"nothing")
 
     with pytest.raises(ValueError, match="not a checkpoint that training can go on from"):
-        train_model(list, CHOICE, tmp_path)
+        train_model(Subjects, CHOICE, tmp_path)
 
 
 def test_a_stop_names_the_batch(asked: Any, tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_a_stop_names_the_batch(asked: Any, tmp_path: Path) -> None:
 
     asked.answer = stop
 
-    assert "Stopped at batch 7 of 'denoise'" in train_model(list, CHOICE, tmp_path).said
+    assert "Stopped at batch 7 of 'denoise'" in train_model(Subjects, CHOICE, tmp_path).said
 
 
 def test_the_figures_of_a_card_are_said() -> None:

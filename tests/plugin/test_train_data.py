@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_followup.plugin.train_data import LAYERS, PATH, TrainData
+from napari_followup.plugin.train_labels import MASKS, TRUTH
 from napari_followup.plugin.train_subjects import Facts
 from napari_followup.reading import write_npz
 from napari_followup.stack import VisitStack
@@ -56,7 +57,7 @@ def test_all_layers_but_results_are_learned_from(opened: Opened, qtbot: Any) -> 
     assert [layer.name for layer in data.layers.layers] == ["a", "b"]
     assert facts(qtbot, data).text.startswith("2 subjects (1 held out), 4 visits")
     assert "2 series are few" in data.notes.text()
-    assert [stack.subject for stack in data.reader()()] == ["a", "b"]
+    assert [stack.subject for stack in data.reader()().stacks] == ["a", "b"]
 
 
 def test_what_is_checked_later_is_looked_at_again(opened: Opened, qtbot: Any) -> None:
@@ -81,6 +82,124 @@ def test_a_layer_with_a_truth_is_not_checked_and_warned_of(opened: Opened, qtbot
     assert "'sick' has a truth beside it: is it healthy?" in data.notes.text()
 
 
+def marked(data: TrainData, name: str, *, size: int = 16, empty: bool = False) -> Any:
+    """Add labels to the viewer of a widget, with a square at the last visit."""
+    marks = np.zeros((2, size, size), np.uint8)
+    marks[1, 4:8, 4:8] = 0 if empty else 1
+    return data._viewer().add_labels(marks, name=name)
+
+
+def test_labels_are_asked_for_where_the_method_can_learn_from_them(
+    opened: Opened, qtbot: Any
+) -> None:
+    data = opened(scan("a"), scan("b"), scan("sick"))
+    marked(data, "sick truth")
+    assert [layer.name for layer in data.layers.layers] == ["a", "b"]
+    assert data.labels.isHidden()
+
+    data.plan_for("sadm", 0.1, 0)
+    assert [layer.name for layer in data.layers.layers] == ["a", "b", "sick"]
+    assert not data.labels.isHidden()
+    assert facts(qtbot, data).text.endswith("; 1 of them with something abnormal")
+    assert "has a truth beside it" not in data.notes.text()
+    given = data.reader()()
+    assert given.labels[:2] == [0, 0]
+    assert np.argwhere(given.labels[2])[0].tolist() == [1, 0, 4, 4]
+
+    data.plan_for("sdm", 0.1, 0)
+    assert [layer.name for layer in data.layers.layers] == ["a", "b"]
+    assert data.labels.isHidden()
+    assert data.reader()().labels is None
+
+
+def test_a_truth_that_is_not_used_is_still_asked_about(opened: Opened, qtbot: Any) -> None:
+    data = opened(scan("a"), scan("b"), scan("sick"))
+    marked(data, "sick truth")
+    data.plan_for("anofpdm", 0.1, 0)
+    data.labels.choose(data.layers.layers[2], None)
+
+    facts(qtbot, data)
+
+    assert "'sick' has a truth beside it: is it healthy?" in data.notes.text()
+    assert data.reader()().labels is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"size": 8}, "'painted' has the shape (2, 8, 8), 'a' has (2, 16, 16)"),
+        ({"empty": True}, "they mark nothing in any observed visit"),
+    ],
+)
+def test_labels_that_do_not_fit_are_said_before_the_run(
+    opened: Opened, qtbot: Any, settings: dict[str, Any], said: str
+) -> None:
+    data = opened(scan("a"), scan("b"))
+    painted = marked(data, "painted", **settings)
+    data.plan_for("sadm", 0.1, 0)
+    data.labels.choose(data.layers.layers[0], painted)
+
+    assert said in facts(qtbot, data).problem
+    assert said in data.notes.text()
+
+
+def test_everything_sick_and_nothing_to_make_are_said_before_the_run(
+    opened: Opened, qtbot: Any
+) -> None:
+    data = opened(scan("a"), scan("b"))
+    data.plan_for("sadm", 0.1, 0, makes=False)
+    assert "SADM learns from labels alone where synthetic_anomalies is off" in (
+        facts(qtbot, data).problem
+    )
+    for layer in data.layers.layers:
+        marked(data, f"{layer.name} truth")
+
+    assert "none of the 2 subjects is healthy at all visits" in facts(qtbot, data).problem
+
+
+def test_painting_is_looked_at(opened: Opened, qtbot: Any) -> None:
+    data = opened(scan("a"), scan("b"))
+    painted = marked(data, "painted", empty=True)
+    data.plan_for("sadm", 0.1, 0)
+    data.labels.choose(data.layers.layers[0], painted)
+    assert "mark nothing" in facts(qtbot, data).problem
+    with qtbot.waitSignal(data.looked, timeout=10_000):
+        painted.paint((1, 5, 5), 1)
+
+    assert data.facts is not None
+    assert not data.facts.problem
+
+
+@pytest.mark.parametrize("choice", [TRUTH, MASKS])
+def test_files_are_read_with_their_truth_or_masks(
+    opened: Opened, qtbot: Any, tmp_path: Path, choice: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "masks").mkdir()
+    truth = np.zeros((2, 16, 16), bool)
+    truth[1, 4:8, 4:8] = True
+    for number, stack in enumerate(
+        VisitStack.from_cohort(np.random.default_rng(0).random((4, 2, 16, 16)))
+    ):
+        more = {"truth": truth} if number == 2 else {}
+        write_npz(tmp_path / "data" / f"{stack.subject}.npz", stack, more)
+    np.savez(tmp_path / "masks" / "subject-0001_mask.npz", images=truth)
+    np.savez(tmp_path / "masks" / "subject-0002_mask.npz", images=truth)
+    data = opened()
+    data.mode.setCurrentText(PATH)
+    data.path.setText(str(tmp_path / "data"))
+    assert data.path_labels.isHidden()
+    assert "marked as sick" in facts(qtbot, data).problem
+
+    data.plan_for("sadm", 0.1, 0)
+    assert not data.path_labels.isHidden()
+    data.path_labels.choice.setCurrentText(choice)
+    data.path_labels.path.setText(str(tmp_path / "masks"))
+
+    count = 1 if choice == TRUTH else 2
+    assert facts(qtbot, data).text.endswith(f"; {count} of them with something abnormal")
+
+
 def test_axes_are_asked_for_where_a_layer_does_not_say(opened: Opened, qtbot: Any) -> None:
     data = opened(scan("bare", None))
     assert "choose it under 'axes'" in facts(qtbot, data).problem + facts(qtbot, data).text
@@ -100,7 +219,7 @@ def test_a_folder_is_read_in_place_of_layers(opened: Opened, qtbot: Any, tmp_pat
     data.path.setText(str(tmp_path))
 
     assert facts(qtbot, data).text.startswith("4 subjects")
-    assert len(data.reader()()) == 4
+    assert len(data.reader()().stacks) == 4
 
 
 @pytest.mark.parametrize(

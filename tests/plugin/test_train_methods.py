@@ -4,7 +4,7 @@ import pytest
 
 from napari_followup.methods import METHODS as TABLE
 from napari_followup.methods import method_class, method_presets
-from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE, STAGES
+from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE, STAGES, makes_anomalies
 
 
 def test_every_method_is_described() -> None:
@@ -29,3 +29,18 @@ def test_the_stages_have_words() -> None:
     named = {stage for name in TABLE for stage in getattr(method_class(name), "stages", ())}
 
     assert named - set(STAGES) == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "makes"),
+    [
+        ("sadm", "", True),
+        ("sadm", "channels=8,16; synthetic_anomalies = False", False),
+        ("sadm", "synthetic_labels=false", True),
+        ("anofpdm", "synthetic_labels=false;dropout=0", False),
+        ("anofpdm", "synthetic_labels=true", True),
+        ("sdm", "synthetic_labels=false", True),
+    ],
+)
+def test_a_field_says_that_nothing_is_to_be_made(method: str, fields: str, makes: bool) -> None:
+    assert makes_anomalies(method, fields) == makes

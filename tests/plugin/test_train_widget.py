@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Image
+from napari.layers import Image, Labels
 
 from napari_followup.plugin import train_actions
 from napari_followup.results import Cancelled
@@ -275,11 +275,77 @@ def test_opening_the_widget_loads_no_torch() -> None:
     script = (
         "import sys; import napari_followup.plugin.train_widget; "
         "from napari_followup.plugin.train_subjects import examined; "
-        "examined(list, method='sdm', held_out=0.1, seed=0); print('torch' in sys.modules)"
+        "import numpy as np; from napari_followup.plugin.train_subjects import Subjects; "
+        "from napari_followup.stack import VisitStack; "
+        "stacks = VisitStack.from_cohort(np.random.rand(4, 2, 8, 8)); "
+        "given = Subjects(stacks=stacks, labels=[np.eye(8)[None].repeat(2, 0), 0, 0, 0]); "
+        "facts = examined(lambda: given, method='sadm', held_out=0.1, seed=0); "
+        "assert not facts.problem, facts; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.stdout.strip() == "False", done.stderr
+
+
+def sick_one(name: str = "sick") -> tuple[Image, Labels]:
+    """A subject with a square at the last visit, and its truth."""
+    images = np.tile(np.linspace(0, 1, 16, dtype=np.float32), (3, 16, 1))
+    marks = np.zeros(images.shape, np.uint8)
+    marks[2, 4:8, 4:8] = 1
+    about = {"followup": {"axes": "vyx"}}
+    layer = Image(images + marks, name=name, metadata=about)
+    return layer, Labels(marks, name=f"{name} truth")
+
+
+def test_labels_reach_the_door(open_widget: Open, training: Training, qtbot: Any) -> None:
+    _, widget = open_widget(NAME, cohort(), *sick_one())
+    assert widget.data.labels.isHidden()
+    widget.form.method.setCurrentIndex(widget.form.method.findData("sadm"))
+    assert not widget.data.labels.isHidden()
+    finish(qtbot, widget)
+
+    (asked,) = training.asked
+    assert [stack.subject for stack in asked["stacks"]][-1] == "sick"
+    assert asked["labels"][:3] == [0, 0, 0]
+    assert np.argwhere(asked["labels"][3])[0].tolist() == [2, 0, 4, 4]
+
+
+def test_a_method_that_makes_nothing_and_has_no_labels_is_said_before_the_run(
+    open_widget: Open, training: Training, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, cohort())
+    widget.form.method.setCurrentIndex(widget.form.method.findData("anofpdm"))
+    widget.form.fields.setText("synthetic_labels=false")
+    with qtbot.waitSignal(widget.data.looked, timeout=10_000):
+        widget.form.fields.editingFinished.emit()
+
+    assert "AnoFPDM learns from labels alone where synthetic_labels is off" in (
+        widget.data.notes.text()
+    )
+
+
+@pytest.mark.slow
+def test_a_real_training_learns_from_labels(open_widget: Open, models: Path, qtbot: Any) -> None:
+    _, widget = open_widget(NAME, cohort(), *sick_one(), *sick_one("other"))
+    form = widget.form
+    form.method.setCurrentIndex(form.method.findData("sadm"))
+    form.unit.setCurrentText("steps")
+    form.steps.setValue(20)
+    form.batch.setValue(4)
+    form.device.setCurrentText("cpu")
+    base = "{'dimensions': 2, 'channels': (8, 8), 'code_features': 4}"
+    form.fields.setText(
+        f"base=vae3d; base_config={base}; base_options={{}}; channels=8,8; "
+        "synthetic_anomalies=false"
+    )
+    finish(qtbot, widget)
+
+    assert widget.error == ""
+    assert widget.result.trained.card["series_with_labels"] == 2
+    widget.data.labels.choose(widget.data.layers.layers[-1], None)
+    widget.out.folder = models / "anew"
+    finish(qtbot, widget)
+    assert "no held-out series shows anything abnormal" in widget.error
 
 
 @pytest.mark.slow

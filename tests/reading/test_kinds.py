@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr, suffix_of
+from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr, suffix_of, truth_beside
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,14 @@ from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr, suffix_of
 )
 def test_suffixes_are_in_lower_case(name: str, suffix: str) -> None:
     assert suffix_of(Path(name)) == suffix
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [("p.tif", "p_truth.tif"), ("p.NII.GZ", "p_truth.NII.GZ"), ("p.ome.tif", "p.ome_truth.tif")],
+)
+def test_a_truth_lies_beside_its_file(name: str, beside: str) -> None:
+    assert truth_beside(Path("in") / name) == Path("in") / beside
 
 
 def test_folders_are_told_by_what_lies_in_them(

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from napari_followup.reading import npz
-from napari_followup.reading.npz import marked_sick, read_npz, write_npz, write_npz_cohort
+from napari_followup.reading.errors import ReadError
+from napari_followup.reading.npz import (
+    holds_truth,
+    marked_sick,
+    read_npz,
+    read_npz_truth,
+    write_npz,
+    write_npz_cohort,
+)
 from napari_followup.stack import VisitStack
 
 IMAGES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (subject, visit, y, x)
@@ -204,6 +212,25 @@ def test_sick_series_are_known_by_truth_or_kind(
     tmp_path: Path, marks: dict[str, Any], sick: bool
 ) -> None:
     assert marked_sick(save(tmp_path, images=IMAGES[0], **marks)) is sick
+
+
+def test_a_truth_is_read_as_the_images_are(tmp_path: Path) -> None:
+    path, truth = tmp_path / "sick.npz", np.zeros((3, 2, 4, 4), bool)
+    truth[1, 0, 1, 2] = True
+    ages, split = [[2.0, 1.0]] * 3, np.array(["train", "train", "val"])
+    images = np.random.rand(3, 2, 2, 4, 4)
+    np.savez(path, images=images, axes="svmyx", truth=truth, ages=ages, split=split)
+
+    first, second = read_npz_truth(path, split="train")
+
+    assert holds_truth(path)
+    assert first.shape == second.shape == (2, 1, 1, 4, 4)
+    assert np.argwhere(second.images).tolist() == [[1, 0, 0, 1, 2]]
+    assert second.ages.tolist() == read_npz(path)[1].ages.tolist() == [1.0, 2.0]
+    np.savez(path, images=images, axes="svmyx")
+    assert not holds_truth(path)
+    with pytest.raises(ReadError, match=r"has no array 'truth' .*truth=\.\.\., ages="):
+        read_npz_truth(path)
 
 
 def test_a_file_that_cannot_be_read_bears_no_mark(tmp_path: Path) -> None:

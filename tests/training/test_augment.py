@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.training.augment import augmented
+from napari_followup.training.augment import augmented, augmented_with_masks
 from napari_followup.training.plan import Augmentation
 
 
@@ -111,3 +111,36 @@ def test_intensities_change_about_the_low_end_of_the_range() -> None:
     assert found.min() >= -1.2 - 1e-6
     assert found.max() <= -0.8 + 1e-6
     assert found.max() > -0.9
+
+
+def test_masks_move_with_their_planes_and_stay_masks() -> None:
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    near = ((rows - 12) ** 2 + (columns - 20) ** 2 < 16).float()
+    planes = near.expand(24, 2, -1, -1)
+    settings = Augmentation(flip=("x", "y"), rotation=20.0, scale=0.2, shift=0.1)
+
+    found, masks = augmented_with_masks(
+        planes, planes[:, :1], settings, torch.Generator().manual_seed(3)
+    )
+
+    alone = augmented(planes, settings, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(found, alone)
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    differ = (masks - (found[:, :1] > 0.5).float()).abs().flatten(1).sum(dim=1)
+    assert (differ <= 4).all()
+    assert (masks != planes[:, :1]).any()
+
+
+def test_masks_are_not_brightened() -> None:
+    planes = smooth(6, 1)
+    masks = (planes > 0.5).double()
+    settings = Augmentation(flip=("x",), intensity=0.3, bias=0.3)
+
+    found, moved = augmented_with_masks(planes, masks, settings, torch.Generator().manual_seed(1))
+
+    same = (moved == masks).flatten(1).all(dim=1)
+    assert (same | (moved == masks.flip(-1)).flatten(1).all(dim=1)).all()
+    assert not torch.equal(found, planes)
+    kept = augmented_with_masks(planes, masks, Augmentation(), torch.Generator())
+    assert kept[0] is planes
+    assert kept[1] is masks

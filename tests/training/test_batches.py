@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from itertools import islice
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from napari_followup.training.batches import (
+    Masked,
     RandomBatches,
+    healthy_of,
     in_batches,
     picked,
+    samples_for,
     seed_of,
     size_of,
 )
@@ -54,3 +59,45 @@ def test_seeds_depend_on_every_number_and_its_place() -> None:
 
     assert len(seeds) == 4
     assert seed_of(3, 4) == seed_of(3, 4)
+
+
+def masked(healthy: int, sick: int, share: float = 0.5) -> Masked:
+    """Healthy planes are below 0, sick ones above, and a mask holds the number of its plane."""
+    numbers = torch.arange(1.0, sick + 1)[:, None, None, None].expand(-1, 1, 4, 4)
+    below = -torch.arange(1.0, healthy + 1)[:, None, None, None].expand(-1, 1, 4, 4)
+    return Masked(healthy=below, sick=numbers, masks=numbers, share=share)
+
+
+def test_sick_planes_are_drawn_with_their_masks_as_often_as_is_wanted() -> None:
+    samples = masked(1000, 3, share=0.25)
+
+    batches = list(islice(RandomBatches(samples, 64, seed=2), 20))
+
+    planes, masks = (torch.cat(each)[:, 0, 0, 0] for each in zip(*batches, strict=True))
+    assert torch.equal(masks, planes.clamp_min(0))
+    assert (planes > 0).float().mean() == pytest.approx(0.25, abs=0.04)
+    assert set(planes[planes > 0].tolist()) == {1.0, 2.0, 3.0}
+    rest = next(iter(RandomBatches(samples, 64, seed=2, start=19)))
+    assert torch.equal(rest[0], batches[19][0])
+
+
+def test_sick_planes_are_validated_on_in_the_same_share_however_few() -> None:
+    planes, masks = (torch.cat(each) for each in zip(*in_batches(masked(70, 2), 16), strict=True))
+
+    assert len(planes) == 72
+    assert sorted(set(planes[masks > 0].tolist())) == [1.0, 2.0]
+    assert (planes[:, 0, 0, 0] > 0).sum() == 36
+    assert len(torch.cat([batch[0] for batch in in_batches(masked(70, 9), 16, most=20)])) == 20
+    assert not torch.cat([batch[1] for batch in in_batches(masked(5, 0), 16)]).any()
+
+
+def test_only_some_stages_see_sick_planes() -> None:
+    samples, method = masked(4, 2), SimpleNamespace(masked_stages={"segment": 0.3})
+
+    assert samples_for("denoise", method, samples) is samples.healthy
+    theirs = samples_for("segment", method, samples)
+    assert isinstance(theirs, Masked)
+    assert (theirs.share, theirs.sick) == (0.3, samples.sick)
+    assert healthy_of(samples) is samples.healthy
+    assert samples_for("segment", method, samples.healthy) is samples.healthy
+    assert size_of(samples) == 6

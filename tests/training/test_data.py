@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from napari_followup.methods.given import LABELS
 from napari_followup.stack import VisitStack
-from napari_followup.training.data import cohort_of, drop_files, read_samples, samples_of
+from napari_followup.training.batches import Masked
+from napari_followup.training.cohort import Cohort, Learner, cohort_of
+from napari_followup.training.data import drop_files, read_samples, samples_of
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.samples import Form
 
 PLAN = TrainingPlan(steps=1, held_out=0.5)
-PLANES = SimpleNamespace(samples="planes")
-LABELLED = SimpleNamespace(samples="planes", takes_labels=True)
 
 
 @pytest.fixture
@@ -22,58 +23,57 @@ def stacks() -> list[VisitStack]:
     return VisitStack.from_cohort(np.random.default_rng(0).random((6, 2, 8, 8)))
 
 
-def test_subjects_are_split_and_the_split_is_part_of_what_the_data_are(
-    stacks: list[VisitStack],
-) -> None:
-    cohort = cohort_of(stacks, PLANES, PLAN)
-
-    assert len(cohort.training) == len(cohort.validation) == 3
-    assert cohort.healthy == cohort.validation
-    again = cohort_of(stacks, PLANES, PLAN)
-    assert cohort.fingerprint == again.fingerprint
-    other = cohort_of(stacks, PLANES, TrainingPlan(steps=1, held_out=0.5, seed=4))
-    assert cohort.fingerprint != other.fingerprint
+def learner(**what: Any) -> Learner:
+    return Learner(name="a method", **what)
 
 
-def test_labels_go_with_their_series_and_sick_ones_are_no_measure(
-    stacks: list[VisitStack],
-) -> None:
+@pytest.fixture
+def masked(stacks: list[VisitStack]) -> Cohort:
+    """Two sick subjects, a square at the second visit of each."""
+    mask = np.zeros((2, 8, 8), np.uint8)
+    mask[1, 2:4, 2:4] = 3
+    labels = [mask if number in (1, 4) else 0 for number in range(6)]
+    return cohort_of(stacks, learner(takes=LABELS["sadm"]), PLAN, labels)
+
+
+def test_labels_of_planes_go_with_their_planes(stacks: list[VisitStack]) -> None:
     labels = [0, [0, 1], 0, 0, 1, 0]
+    cohort = cohort_of(stacks, learner(takes=LABELS["anofpdm"]), PLAN, labels)
 
-    cohort = cohort_of(stacks, LABELLED, PLAN, labels)
-
-    assert cohort.labels is not None
-    given = {s.subject: label for s, label in zip(stacks, labels, strict=True)}
-    for part, theirs in zip((cohort.training, cohort.validation), cohort.labels, strict=True):
-        assert theirs == [given[stack.subject] for stack in part]
-    assert all(given[stack.subject] == 0 for stack in cohort.healthy)
-    assert cohort.fingerprint != cohort_of(stacks, LABELLED, PLAN, [0] * 6).fingerprint
     (planes, marks), _ = samples_of(
         cohort, Form(kind="labelled", image_size=(8, 8)), Path("unused")
     )[0]
+
     assert len(planes) == len(marks) == 6
+    known = {s.subject: label for s, label in zip(stacks, labels, strict=True)}
+    told = [np.broadcast_to(known[stack.subject], 2) for stack in cohort.training]
+    assert marks.tolist() == np.concatenate(told).tolist()
 
 
-@pytest.mark.parametrize(
-    ("model", "labels", "problem"),
-    [
-        (PLANES, [0] * 6, "learns from healthy images alone"),
-        (LABELLED, [0] * 5, "labels: got 5 for 6 series"),
-        (LABELLED, [1] * 6, "no held-out series is healthy"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(
-    stacks: list[VisitStack], model: object, labels: list[int], problem: str
-) -> None:
-    with pytest.raises(ValueError, match=problem):
-        cohort_of(stacks, model, PLAN, labels)
+def test_masks_go_with_the_sick_planes_apart_from_the_healthy(masked: Cohort) -> None:
+    for samples in samples_of(masked, Form(kind="planes", image_size=(8, 8)), Path("unused"))[0]:
+        assert isinstance(samples, Masked)
+        assert (len(samples.healthy), len(samples.sick), len(samples.masks)) == (5, 1, 1)
+        assert samples.masks[0, 0].nonzero().tolist() == [[2, 2], [2, 3], [3, 2], [3, 3]]
+
+
+def test_other_processes_read_the_same_masks(masked: Cohort, tmp_path: Path) -> None:
+    form = Form(kind="planes", image_size=(8, 8))
+
+    samples, files = samples_of(masked, form, tmp_path, shared=True)
+
+    for mine, theirs in zip(samples, map(read_samples, files), strict=True):
+        assert isinstance(mine, Masked)
+        assert isinstance(theirs, Masked)
+        for name in ("healthy", "sick", "masks"):
+            assert torch.equal(getattr(mine, name), getattr(theirs, name))
 
 
 @pytest.mark.parametrize("kind", ["planes", "series"])
 def test_other_processes_read_the_same_samples(
     stacks: list[VisitStack], kind: str, tmp_path: Path
 ) -> None:
-    cohort = cohort_of(stacks, SimpleNamespace(samples=kind), PLAN)
+    cohort = cohort_of(stacks, learner(samples=kind), PLAN)
     form = Form(kind=kind, image_size=(8, 8))
 
     samples, files = samples_of(cohort, form, tmp_path, shared=True)
@@ -86,7 +86,7 @@ def test_other_processes_read_the_same_samples(
 
 
 def test_small_samples_leave_no_files(stacks: list[VisitStack], tmp_path: Path) -> None:
-    cohort = cohort_of(stacks, PLANES, PLAN)
+    cohort = cohort_of(stacks, learner(), PLAN)
 
     samples_of(cohort, Form(kind="planes", image_size=(8, 8)), tmp_path)
 

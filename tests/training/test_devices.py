@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +58,29 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(
     assert not any(name in os.environ for name in VARIABLES)
     assert not list((tmp_path / "2").glob("device-*.log"))
     assert not (tmp_path / "2" / "samples").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_the_same_masks(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((5, 2, 16, 16))
+    mask = np.zeros((2, 16, 16), bool)
+    mask[:, 4:8, 4:8] = True
+    base = {"dimensions": 2, "channels": (8, 8), "code_features": 4}
+    settings = {"base": "vae3d", "base_config": base, "base_options": {}, "channels": (8, 8)}
+    bundles = [
+        nf.train(
+            "sadm",
+            VisitStack.from_cohort(images),
+            tmp_path / str(count),
+            replace(PLAN, steps=20, devices=count),
+            settings=settings,
+            labels=[mask, mask, 0, 0, 0],
+            device="cpu",
+        )
+        for count in (1, 2)
+    ]
+
+    assert apart(*bundles) < NEAR
 
 
 @pytest.mark.slow

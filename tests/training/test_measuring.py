@@ -9,7 +9,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.recipe import Recipe
 from napari_followup.results import Cancelled
 from napari_followup.stack import VisitStack
-from napari_followup.training.data import cohort_of
+from napari_followup.training.cohort import Learner, cohort_of
 from napari_followup.training.measuring import measured
 from napari_followup.training.plan import TrainingPlan
 
@@ -17,7 +17,7 @@ from napari_followup.training.plan import TrainingPlan
 def test_a_model_is_measured_step_by_step(
     tiny_bundle: ModelBundle, tiny_recipe: Recipe, cohort: list[VisitStack]
 ) -> None:
-    subjects = cohort_of(cohort, tiny_bundle.build(), TrainingPlan(steps=1), None)
+    subjects = cohort_of(cohort, Learner.of(tiny_bundle.build()), TrainingPlan(steps=1), None)
     told: list[float] = []
 
     bundle, found = measured(replace(tiny_bundle, own_recipe=tiny_recipe), subjects, told.append)
@@ -32,7 +32,7 @@ def test_a_model_is_measured_step_by_step(
 def test_measuring_can_be_stopped(
     tiny_bundle: ModelBundle, tiny_recipe: Recipe, cohort: list[VisitStack], step: float
 ) -> None:
-    subjects = cohort_of(cohort, tiny_bundle.build(), TrainingPlan(steps=1), None)
+    subjects = cohort_of(cohort, Learner.of(tiny_bundle.build()), TrainingPlan(steps=1), None)
 
     def before(progress: float) -> None:
         if progress == step:
@@ -45,7 +45,7 @@ def test_measuring_can_be_stopped(
 def test_what_only_trained_weights_can_tell_is_measured_first(
     tiny_anofpdm: ModelBundle, cohort: list[VisitStack]
 ) -> None:
-    subjects = cohort_of(cohort, tiny_anofpdm.build(), TrainingPlan(steps=1), None)
+    subjects = cohort_of(cohort, Learner.of(tiny_anofpdm.build()), TrainingPlan(steps=1), None)
 
     bundle, _ = measured(tiny_anofpdm, subjects, lambda share: None)
 

@@ -215,7 +215,9 @@ def test_labels_that_do_not_fit_are_told() -> None:
         made("labelled", [stack])
     with pytest.raises(ValueError, match="labels: got 2 for 1 series"):
         labels_of([stack], [0, 1])
-    with pytest.raises(ValueError, match=r"got shape \(2,\); give a number, \(3,\) or \(3, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"got shape \(2,\); give a number, \(3,\), \(3, 1\), or a mask"
+    ):
         labels_of([stack], [[0, 1]])
 
 

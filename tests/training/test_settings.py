@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from napari_followup.methods.anofpdm import AnoFPDM
+from napari_followup.methods.sadm import SADM, SADMConfig
 from napari_followup.methods.sdm import COMPACT, SDM
 from napari_followup.methods.vae3d import VAE3D, VAE3DConfig
 from napari_followup.training.settings import (
@@ -79,9 +81,13 @@ def test_a_word_without_a_value_is_no_setting() -> None:
 
 def test_samples_are_those_of_the_method_its_configuration_or_labels() -> None:
     plain = SDM(chosen_config("sdm", "compact", {"image_size": (16, 16)}, SHAPE))
+    told = AnoFPDM(chosen_config("anofpdm", "compact", {"image_size": (16, 16)}, SHAPE))
     deep = VAE3D(VAE3DConfig(image_size=(16, 16), depth=8, channels=(8, 8), code_features=4))
 
     assert form_of(plain).kind == "planes"
     assert form_of(plain).depth is None
-    assert form_of(plain, labelled=True).kind == "labelled"
+    assert (form_of(told).kind, form_of(told, labelled=True).kind) == ("planes", "labelled")
+    assert form_of(SADM(SADMConfig(base="vae3d", base_preset="compact")), labelled=True).kind == (
+        "planes"
+    )
     assert (form_of(deep).kind, form_of(deep).depth) == ("volumes", 8)

@@ -52,6 +52,44 @@ def test_one_subject_cannot_be_split(tiny_series: VisitStack) -> None:
         split_subjects([tiny_series, tiny_series], 0.1, 0)
 
 
+@pytest.mark.parametrize(
+    ("sick", "held_out", "aside"),
+    [
+        (2, 0.25, (2, 1)),  # healthy, sick: of 6 and 2
+        (5, 0.5, (2, 2)),
+        (1, 0.5, (4, 0)),  # the only sick one is learned from
+        (7, 0.1, (1, 1)),  # the only healthy one tells how high healthy ones score
+    ],
+)
+def test_both_kinds_of_subjects_are_on_either_side_where_they_can_be(
+    sick: int, held_out: float, aside: tuple[int, int]
+) -> None:
+    stacks = some(8)
+    is_sick = [number < sick for number in range(8)]
+
+    for seed in range(5):
+        training, validation = split_subjects(stacks, held_out, seed, sick=is_sick)
+
+        found = [is_sick[stacks.index(stack)] for stack in validation]
+        assert (found.count(False), found.count(True)) == aside
+        assert {stack.subject for stack in training + validation} == {s.subject for s in stacks}
+
+
+def test_a_subject_is_healthy_in_all_its_series_or_not_at_all() -> None:
+    twice = [*some(3), *some(3)]
+
+    training, validation = split_subjects(
+        twice, 0.3, 0, sick=[True, False, False, False, False, True]
+    )
+
+    held_out = [stack.subject for stack in validation]
+    assert held_out.count("subject-0001") == 2
+    assert len(held_out) == 4
+    assert not {stack.subject for stack in training} & set(held_out)
+    with pytest.raises(ValueError, match="none of the 3 subjects is healthy at all visits"):
+        split_subjects(some(3), 0.3, 0, sick=[True, True, True])
+
+
 def test_series_are_given_as_they_are_or_read(tmp_path: Path) -> None:
     stacks = some(2)
     for stack in stacks:

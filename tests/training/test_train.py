@@ -17,7 +17,7 @@ import torch
 
 import napari_followup as nf
 from napari_followup.bundle import ModelBundle, load_bundle
-from napari_followup.methods import anofpdm, tdm, vae3d
+from napari_followup.methods import anofpdm, sadm, tdm, vae3d
 from napari_followup.methods.tdm import TDMConfig
 from napari_followup.reading import write_npz
 from napari_followup.recipe import Recipe
@@ -266,24 +266,140 @@ def test_volumes_are_learned_as_volumes(tmp_path: Path) -> None:
     assert vae3d.VAE3D(vae3d.VAE3DConfig(**settings)).samples == "volumes"
 
 
+FORWARD = {"channels": (8, 16), "attention": (1,), "unshuffle": 2, "condition_features": 16}
+SECOND = {
+    "base": "vae3d",
+    "base_config": {"dimensions": 2, "channels": (8, 8), "code_features": 4},
+    "base_options": {},
+    "channels": (8, 8),
+}
+
+
+@pytest.fixture
+def some_sick() -> tuple[list[VisitStack], list[Any]]:
+    """Eight subjects of two visits, of whom three have a bright square at the second one."""
+    images = 0.2 * np.random.default_rng(0).random((8, 2, 16, 16))
+    masks = np.zeros(images.shape, bool)
+    masks[[0, 3, 5], 1, 4:8, 4:8] = True
+    images[masks] = 1.0
+    return VisitStack.from_cohort(images), [mask if mask.any() else 0 for mask in masks]
+
+
+def with_square(planes: torch.Tensor) -> torch.Tensor:
+    """Whether there is a bright square of 4 pixels in each plane."""
+    darkest = -torch.nn.functional.max_pool2d(-planes, 4, stride=1)
+    return darkest.flatten(1).amax(dim=1) > 0.8
+
+
+@pytest.mark.parametrize("as_masks", [False, True])
 def test_labels_reach_a_method_that_takes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    some_sick: tuple[list[VisitStack], list[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_masks: bool,
 ) -> None:
-    monkeypatch.setattr(anofpdm.AnoFPDM, "takes_labels", True, raising=False)
-    seen: list[set[int]] = []
+    seen: list[tuple[bool, bool]] = []
     usual = anofpdm.AnoFPDM.loss
 
     def loss(self: Any, stage: str, batch: Any, generator: torch.Generator) -> torch.Tensor:
-        seen.append(set(batch[1].tolist()))
+        seen.extend(zip(with_square(batch[0]).tolist(), (batch[1] > 0).tolist(), strict=True))
         return usual(self, stage, batch, generator)
 
     monkeypatch.setattr(anofpdm.AnoFPDM, "loss", loss)
-    stacks = VisitStack.from_cohort(np.random.default_rng(0).random((6, 2, 16, 16)))
-    settings = {"channels": (8, 16), "attention": (1,), "unshuffle": 2, "condition_features": 16}
+    stacks, masks = some_sick
+    labels = masks if as_masks else [[0, 1] if np.any(mask) else 0 for mask in masks]
+    plan = TrainingPlan(steps=4, batch=16)
 
-    nf.train("anofpdm", stacks, tmp_path, PLAN, settings=settings, labels=[0, 0, 1, 0, [0, 1], 0])
+    nf.train("anofpdm", stacks, tmp_path, plan, settings=FORWARD, labels=labels)
 
-    assert set.union(*seen) == {0, 1}
+    assert set(seen) == {(False, False), (True, True)}
+
+
+def test_masks_reach_the_second_network_and_the_first_sees_healthy_planes(
+    some_sick: tuple[list[VisitStack], list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[Any]] = {"reconstruct": [], "segment": []}
+    usual = sadm.SADM.loss
+
+    def loss(self: Any, stage: str, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        seen[stage].append(batch)
+        return usual(self, stage, batch, generator)
+
+    monkeypatch.setattr(sadm.SADM, "loss", loss)
+    stacks, masks = some_sick
+    plan = TrainingPlan(steps=40, batch=8, held_out=0.3, augmentation=Augmentation(flip=("x",)))
+
+    bundle = nf.train("sadm", stacks, tmp_path, plan, settings=SECOND, labels=masks)
+
+    assert not with_square(torch.cat(seen["reconstruct"])).any()
+    planes, marks = (torch.cat(each) for each in zip(*seen["segment"], strict=True))
+    assert 0.1 < with_square(planes).float().mean() < 0.5
+    assert torch.equal(with_square(planes), with_square(marks))
+    assert (planes[marks > 0] > 0.8).all()
+    assert bundle.card["series_with_labels"] == 3
+    assert bundle.card["sees"]["subjects"] == 2  # the healthy ones that were held out
+
+
+def test_a_training_goes_on_with_its_labels_alone(
+    some_sick: tuple[list[VisitStack], list[Any]], tmp_path: Path
+) -> None:
+    stacks, masks = some_sick
+
+    def train(labels: Any, **more: Any) -> ModelBundle:
+        return nf.train("sadm", stacks, tmp_path, PLAN, settings=SECOND, labels=labels, **more)
+
+    with pytest.raises(nf.Cancelled):
+        train(masks, on_state=lambda state: state.batch < 2)
+    moved = [np.roll(mask, 1, axis=-1) if np.any(mask) else 0 for mask in masks]
+    for others in (moved, None):
+        with pytest.raises(ValueError, match="holds a training with other settings: data was"):
+            train(others)
+
+    assert train([np.asarray(mask, np.int16) for mask in masks]).method == "sadm"
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "problem"),
+    [
+        ("anofpdm", {"synthetic_labels": False}, "AnoFPDM learns from labels alone where synth"),
+        ("sadm", {**SECOND, "synthetic_anomalies": False}, "SADM learns from labels alone where"),
+        ("sadm", {"base": "anofpdm", "base_config": {"synthetic_labels": False}}, "of the user's"),
+    ],
+)
+def test_labels_that_are_missing_are_told_before_anything_is_written(
+    cohort: list[VisitStack], tmp_path: Path, method: str, settings: Any, problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        nf.train(method, cohort, tmp_path, PLAN, settings=settings)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_method_of_labels_can_stand_under_one_of_masks(
+    some_sick: tuple[list[VisitStack], list[Any]], tmp_path: Path
+) -> None:
+    stacks, masks = some_sick
+    under = {**SECOND, "base": "anofpdm", "base_config": FORWARD, "base_options": {"stride": 200}}
+
+    bundle = nf.train("sadm", stacks, tmp_path, PLAN, settings=under, labels=masks)
+
+    assert bundle.config["base_config"]["synthetic_labels"]
+    assert nf.detect(stacks[0], bundle).mask.shape == (2, 1, 16, 16)
+
+
+def test_files_with_a_truth_are_read_where_labels_go_with_them(
+    some_sick: tuple[list[VisitStack], list[Any]], tmp_path: Path
+) -> None:
+    stacks, masks = some_sick
+    for stack, mask in zip(stacks, masks, strict=True):
+        more = {"truth": mask} if np.any(mask) else {}
+        write_npz(tmp_path / f"{stack.subject}.npz", stack, more)
+
+    with pytest.raises(ValueError, match="marked as sick"):
+        nf.train("sadm", tmp_path, tmp_path / "run", PLAN, settings=SECOND)
+    bundle = nf.train("sadm", tmp_path, tmp_path / "run", PLAN, settings=SECOND, labels=masks)
+
+    assert bundle.card["series_with_labels"] == 3
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from napari_followup.cli.training_progress import figures_line, progress
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
+    from napari_followup.stack import VisitStack
     from napari_followup.training.plan import Augmentation, TrainingPlan
 
 __all__ = ["add_parser", "run"]
@@ -50,19 +51,18 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "train",
         parents=[shared],
         help="train a model on healthy series",
-        description="Ctrl-C stops at a checkpoint; the same command goes on from there, and so it "
-        "does after a crash.",
+        description="Ctrl-C stops at a checkpoint; the same command, with the same labels if any, "
+        "goes on from there, and so it does after a crash.",
     )
     parser.add_argument(
         "method",
         choices=sorted(METHODS),
         help="; ".join(f"{name}: {WHAT.get(name, 'see its card')}" for name in sorted(METHODS)),
     )
-    parser.add_argument("data", nargs="+", metavar="DATA", help=f"healthy series: {FORMATS}")
+    _add_data(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for checkpoints and the model"
     )
-    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
     _add_model(parser.add_argument_group("the model"))
     _add_plan(parser.add_argument_group("the training"))
     _add_augmentation(parser.add_argument_group("varied images", "left as they are by default"))
@@ -72,6 +72,27 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     add_seed(parser)
     parser.set_defaults(run=run)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Whom is learned from, and what is abnormal in them."""
+    parser.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help=f"healthy series, with --labels others, too: {FORMATS}",
+    )
+    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    parser.add_argument(
+        "--labels",
+        nargs="*",
+        metavar="FILE",
+        help="learn what is abnormal, too (anofpdm, sadm), from masks of DATA: files or folders "
+        "of the same kinds, nonzero where abnormal, visits in the order of their ages. A mask "
+        "named as a subject (or NAME_mask, NAME_truth, NAME_labels, NAME_seg) is that subject's, "
+        "and subjects without one are healthy; else one for each series, in order. Without FILE: "
+        "the truth that DATA holds ('truth' in an .npz, NAME_truth.tif beside NAME.tif)",
+    )
 
 
 def _add_model(group: Any) -> None:
@@ -172,10 +193,11 @@ def run(args: argparse.Namespace) -> int:
     plan, settings = _plan(args), _model_settings(args)
     _check_preset(args.method, args.preset)
     check_out(args.out)
-    device, stacks = str(choose_device(args.device)), read_data(args.data, args.split)
+    device = str(choose_device(args.device))
+    stacks, labels, told_labels = _series(args)
     train, about = _trainer(), _about(args)
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
-    given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}"
+    given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}{told_labels}"
     print(f"{given}; {args.preset} {args.method} on {device}", flush=True)
     with stop_at_interrupt("batch") as stopped:
         told = progress(stopped)
@@ -188,6 +210,7 @@ def run(args: argparse.Namespace) -> int:
                 preset=args.preset,
                 settings=settings,
                 about=about,
+                labels=labels,
                 device=device,
                 on_state=told,
             )
@@ -199,6 +222,24 @@ def run(args: argparse.Namespace) -> int:
             return 130
     _tell_end(bundle, args.out / f"{bundle.name}.safetensors")
     return 0
+
+
+def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | None, str]:
+    """Series, labels where they are asked for, and what to say of these."""
+    from napari_followup.methods.given import LABELS
+
+    if args.labels is None:
+        return read_data(args.data, args.split), None, ""
+    if args.method not in LABELS:
+        raise ValueError(
+            f"labels: {args.method} learns from healthy series alone, {' and '.join(LABELS)} take "
+            "labels; leave --labels out"
+        )
+    from napari_followup.reading.labels import read_labelled
+
+    found = read_labelled(args.data, args.labels, split=args.split)
+    how = {"truth": "from their truth", "name": "by name", "order": "in order"}[found.by]
+    return found.stacks, found.labels, f", {counted(found.marked, 'mask')} {how}"
 
 
 def _tell_end(bundle: ModelBundle, path: Path) -> None:

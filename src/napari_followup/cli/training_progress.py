@@ -23,7 +23,7 @@ STAGES = {
     "pretrain": "the encoder learns to tell healthy images apart",
     "reconstruct": "the network learns to give back healthy images it sees in parts",
     "restore": "the network learns to take made-up anomalies out of healthy images",
-    "segment": "the network learns to find made-up anomalies",
+    "segment": "a second network learns to find anomalies, made-up ones or those of masks",
 }
 
 

@@ -21,7 +21,7 @@ from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_
 from napari_followup.diffusion.sampling import draw_noise, noised_to
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.steps import check_steps, draw_steps
-from napari_followup.methods.given import GIVES
+from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import AnoFPDMOptions
 from napari_followup.networks.unet import UNet
@@ -110,7 +110,7 @@ class AnoFPDM(nn.Module, Method):
     gives = GIVES["anofpdm"]
     stages = ("denoise",)
     samples: Literal["planes", "labelled"] = "planes"
-    takes_labels = True  # beside the planes, where there are any
+    takes_labels = LABELS["anofpdm"]
     refines = ("cut",)
     refined_fields = ("largest_difference", "healthy_similarity")
 

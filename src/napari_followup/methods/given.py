@@ -1,4 +1,4 @@
-"""What methods give, and what a score goes by: whether the two fit is known before a network is.
+"""What methods take and give, and what a score goes by: known before there is a network.
 
 Plain text without torch, so that a form tells it as it opens and a run before it begins.
 """
@@ -6,11 +6,34 @@ Plain text without torch, so that a form tells it as it opens and a run before i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from napari_followup.choices import Fam, Mahalanobis, Own, Pixel, Ssim, Temporal
 
-__all__ = ["GIVES", "LACKS", "NEEDS", "given_by", "lack_of", "possible_scores"]
+__all__ = [
+    "GIVES",
+    "LABELS",
+    "LACKS",
+    "NEEDS",
+    "TakenLabels",
+    "given_by",
+    "lack_of",
+    "possible_scores",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenLabels:
+    """What a method can learn from beside images: what is abnormal in them, by plane or pixel.
+
+    `made_by` is the field of its configuration that says whether it may make anomalies of its own
+    in healthy images.
+    """
+
+    per: Literal["plane", "pixel"]
+    made_by: str
+
 
 GIVES: dict[str, frozenset[str]] = {  # what the evidence of a method holds
     "andi": frozenset({"score"}),
@@ -24,6 +47,10 @@ GIVES: dict[str, frozenset[str]] = {  # what the evidence of a method holds
     "tdm": frozenset({"healthy"}),
     "vae3d": frozenset({"healthy"}),
 }
+LABELS = {  # of the methods that take any; the others learn from healthy images alone
+    "anofpdm": TakenLabels(per="plane", made_by="synthetic_labels"),
+    "sadm": TakenLabels(per="pixel", made_by="synthetic_anomalies"),
+}
 NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
     Pixel: ("healthy",),
     Fam: ("healthy", "features"),
@@ -34,7 +61,7 @@ NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
 }
 LACKS = {  # what is said of a model that does not give it
     "healthy": "gives no healthy image to compare with",
-    "features": "gives no features to compare images by (SDM does)",
+    "features": "gives no features to compare images by (SDM does; bundle join puts one beside it)",
     "score": "brings no score of its own",
     "temporal": "has no TDM beside it, which would predict a visit from the others",
 }
@@ -46,19 +73,20 @@ def given_by(method: str, config: Mapping[str, Any], parts: Collection[str]) -> 
     Parameters
     ----------
     method, config
-        Of the model, as its file says. A method that stands on another one, its ``base``, hands on
-        the features of that one.
+        Of the model, as its file says.
     parts
-        Methods of the models beside it.
+        Methods of the models beside it. An SDM among them, or as the ``base`` that the method
+        stands on, lends its features to a method that gives healthy images.
 
     Returns
     -------
     frozenset of str
         Keys of `LACKS`.
     """
-    beneath = GIVES.get(config.get("base", ""), frozenset()) & {"features"}
+    others = (config.get("base", ""), *parts)
+    lent = {"features"} if "healthy" in GIVES[method] and "sdm" in others else set()
     temporal = {"temporal"} if "tdm" in (method, *parts) else set()
-    return GIVES[method] | beneath | temporal
+    return GIVES[method] | lent | temporal
 
 
 def lack_of(score: type, gives: Collection[str]) -> str:

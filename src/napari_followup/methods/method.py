@@ -6,12 +6,16 @@ range, and neither files nor stacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from napari_followup.methods.given import TakenLabels
 
 __all__ = [
     "Evidence",
@@ -92,7 +96,10 @@ class Method(Protocol):
     ``"series"``, a tuple of images (b, visit, modality, y, x) and ages (b, visit), NaN where a
     series has fewer visits than others; ``"volumes"`` (b, modality, z, y, x), of as many planes as
     ``config.depth`` says if there is one; or ``"labelled"``, planes and their labels (b,), 0 for
-    healthy. A method of planes that can do with labels too says so by ``takes_labels = True``.
+    healthy. A method of planes that can do with labels too says by `takes_labels` with which: of
+    planes, which make it "labelled"; or masks (b, 1, y, x), which go with the planes of the stages
+    in `masked_stages`, beside the share of planes in a batch that have any, while its other stages
+    learn from the healthy planes.
     """
 
     config: Any
@@ -103,6 +110,8 @@ class Method(Protocol):
     samples: Literal["planes", "series", "volumes", "labelled"]
     refines: tuple[str, ...] = ()
     refined_fields: tuple[str, ...] = ()
+    takes_labels: TakenLabels | None = None
+    masked_stages: Mapping[str, float] = MappingProxyType({})
 
     @staticmethod
     def fitted(config: Any, samples: Any) -> Any:

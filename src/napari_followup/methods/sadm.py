@@ -3,8 +3,10 @@
 Behrendt (2026), Sec. 3.4.6 and 8.6. Stage I is another method of the table, trained as ever; stage
 II segments anomalies from image and residual. The score is the sum of ``1 - SSIM``, which sees
 anything, and of the segmentation, which sees what it was shown: synthetic anomalies, or those of
-the user's own masks. Presets: `PUBLISHED` stands on the thesis' cDDPM; `COMPACT` on a small one,
-with soft shapes of every size in the place of Perlin outlines.
+the user's own masks. The source takes one or the other (Sec. 8.6, 5.1 and 5.2); here planes with a
+mask keep it and healthy ones may get a synthetic anomaly, unless `synthetic_anomalies` is off.
+Presets: `PUBLISHED` stands on the thesis' cDDPM; `COMPACT` on a small one, with soft shapes of
+every size in the place of Perlin outlines.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.anomalies import perlin_anomalies, shape_anomalies
 from napari_followup.methods import method_class, method_config, method_presets, tupled
-from napari_followup.methods.given import GIVES
+from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import (
     Evidence,
     Method,
@@ -59,7 +61,8 @@ class SADMConfig:
     base_options: Mapping[str, Any] | None = None  # how it is used, in stage II and afterwards
     channels: tuple[int, ...] = (64, 128, 256)  # Sec. 8.6, appendix B.1
     anomalies: Literal["perlin", "shapes"] = "perlin"
-    anomalous_share: float = 0.5  # of the training images
+    anomalous_share: float = 0.5  # of the training images; with masks, half of these are their own
+    synthetic_anomalies: bool = True  # whether healthy planes may be given any; off, masks alone
 
     def __post_init__(self) -> None:
         if not 0 < self.anomalous_share <= 1:
@@ -111,6 +114,7 @@ class SADM(nn.Module, Method):
     gives = GIVES["sadm"]
     stages: tuple[str, ...] = (SEGMENT,)  # an instance has those of its base before it
     samples = "planes"
+    takes_labels = LABELS["sadm"]
 
     def __init__(self, config: SADMConfig) -> None:
         super().__init__()
@@ -119,8 +123,8 @@ class SADM(nn.Module, Method):
         self.base = method_class(config.base)(base)
         if self.base.samples != "planes":
             raise ValueError(
-                f"base: {config.base!r} learns from {self.base.samples}; SADM needs a method that "
-                "learns from planes"
+                f"base: {config.base!r} learns from {_said(self.base)}; SADM needs a method that "
+                "learns from healthy planes"
             )
         if "healthy" not in self.base.gives:
             raise ValueError(
@@ -128,6 +132,7 @@ class SADM(nn.Module, Method):
             )
         _, _, self.base_options = self.underneath(config)
         self.stages, self.main_stage = (*self.base.stages, SEGMENT), main_stage(self.base)
+        self.masked_stages = {SEGMENT: self._own_share()}
         self.segmenter = ResidualSegmenter(config.modalities, config.channels)
         check_sides(config.image_size, self.segmenter.multiple)
 
@@ -193,7 +198,7 @@ class SADM(nn.Module, Method):
             One of `stages`.
         batch
             Healthy planes ``(b, modality, y, x)``; for the last stage also a tuple of planes and
-            the user's masks ``(b, 1, y, x)``.
+            the user's masks ``(b, 1, y, x)``, empty for healthy planes.
         generator
             Source of every random draw.
 
@@ -201,14 +206,19 @@ class SADM(nn.Module, Method):
         -------
         Tensor
             One number.
+
+        Raises
+        ------
+        ValueError
+            If there are no masks, and no anomalies may be made.
         """
         if stage != SEGMENT:
             loss: Tensor = self.base.loss(stage, batch, generator)
             return loss
-        shown, masks = self._anomalous(batch, generator) if isinstance(batch, Tensor) else batch
+        shown, masks = self._shown(batch, generator)
         with torch.no_grad():
             healthy = self._healthy(shown, generator)
-        return F.binary_cross_entropy_with_logits(self.segment(shown, healthy), masks.to(shown))
+        return F.binary_cross_entropy_with_logits(self.segment(shown, healthy), masks)
 
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:
         """Submodules that `stage` trains: those of the base, then the segmenting network alone."""
@@ -222,12 +232,38 @@ class SADM(nn.Module, Method):
         if stage != SEGMENT:
             self.base.begin(stage)
 
-    def _anomalous(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _shown(
+        self, batch: Tensor | tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Planes with anomalies, and their masks (b, 1, y, x): the user's own, and made ones."""
+        if isinstance(batch, Tensor):
+            if not self.config.synthetic_anomalies:
+                raise ValueError(
+                    "SADM learns from planes with masks, got planes alone; give both, or a "
+                    "configuration with synthetic_anomalies"
+                )
+            return self._anomalous(batch, generator, self.config.anomalous_share)
+        planes, masks = batch[0], batch[1].to(batch[0])
+        if not self.config.synthetic_anomalies:
+            return planes, masks
+        share = self._own_share()
+        made, outlines = self._anomalous(planes, generator, share / (1 - share))
+        own = masks.flatten(1).any(dim=1)[:, None, None, None]
+        return planes.where(own, made), masks.where(own, outlines)
+
+    def _own_share(self) -> float:
+        """Share of planes in a batch that show the user's anomalies, where there are any."""
+        share = self.config.anomalous_share
+        return share / 2 if self.config.synthetic_anomalies else share
+
+    def _anomalous(
+        self, images: Tensor, generator: torch.Generator, share: float
+    ) -> tuple[Tensor, Tensor]:
         """Planes with synthetic anomalies, in the value range, and their masks (b, 1, y, x)."""
         low, high = self.config.value_range
         unit = in_unit_range(images, (low, high)).clamp(0, 1)
         make = perlin_anomalies if self.config.anomalies == "perlin" else shape_anomalies
-        shown, masks = make(unit, generator, share=self.config.anomalous_share)
+        shown, masks = make(unit, generator, share=share)
         return low + (high - low) * shown, masks
 
     def _healthy(self, planes: Tensor, generator: torch.Generator) -> Tensor:
@@ -239,3 +275,9 @@ class SADM(nn.Module, Method):
     def _mean(self, evidence: Evidence) -> Tensor:
         """(visit, modality, z, y, x) mean of the draws."""
         return cast(Tensor, evidence.healthy).mean(dim=0)
+
+
+def _said(base: Any) -> str:
+    """Say what a method learns from that will not do."""
+    needed = "planes with labels of the user's" if base.samples == "labelled" else base.samples
+    return str(needed)

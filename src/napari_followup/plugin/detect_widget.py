@@ -189,21 +189,9 @@ class DetectWidget(QWidget):
     def _on_series(self) -> None:
         if not self.job.is_running:
             # what was said was about what was chosen before
-            self.job.say(self._mismatch(), is_error=True)
+            self.job.say(_mismatch(self), is_error=True)
         self.results.follow(None if self.job.is_running else self.layer)
         self._visit_text.know(self.layer, self.series.visits)
-
-    def _mismatch(self) -> str:
-        """Say why the model cannot take these images; empty where nothing is known against it."""
-        try:
-            source = self.series.source()
-        except ValueError:
-            return ""  # said when the run begins
-        try:
-            self.recipes.facts.check_images(source)
-        except ValueError as error:
-            return str(error)
-        return ""
 
     def _on_removed(self, layer: Any) -> None:
         if self.job.is_running and layer is self._layer():
@@ -253,6 +241,19 @@ def _lay_out(widget: DetectWidget) -> None:
     add_row(choices, "recipe", widget.recipes)
     below = (widget.advanced, widget.button, widget.job, widget.results)
     scrolled_column_of(widget, widget.series, choices, *below)
+
+
+def _mismatch(widget: DetectWidget) -> str:
+    """Say why the model cannot take these images; empty where nothing is known against it."""
+    try:
+        source = widget.series.source()
+    except ValueError:
+        return ""  # said when the run begins
+    try:
+        widget.recipes.facts.check_images(source)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _short(source: Source) -> str:

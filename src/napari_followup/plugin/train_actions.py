@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_live import Snapshot, Teller
-from napari_followup.plugin.train_subjects import Reader
+from napari_followup.plugin.train_subjects import Reader, Subjects
 from napari_followup.results import Cancelled
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def train_model(
     Parameters
     ----------
     read
-        Gives the healthy series.
+        Gives the series, and what is abnormal in them if that is told.
     choice
         Model and plan.
     out
@@ -107,10 +107,10 @@ def train_model(
     try:
         with _alone(report):
             report.phase("Reading the subjects")
-            stacks = read()
+            subjects = read()
             report.phase("Getting ready")
             teller = _teller(report, send, out)
-            return _trained(stacks, choice, out, teller)
+            return _trained(subjects, choice, out, teller)
     except Cancelled as stop:
         clear_frames(stop.__traceback__)
         return Trained(said=_stopped(teller, out))
@@ -143,7 +143,7 @@ def figures(card: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(f"Note: {note}." for note in card.get("notes", ()))])
 
 
-def _trained(stacks: list[Any], choice: TrainChoice, out: Path, teller: Teller) -> Trained:
+def _trained(subjects: Subjects, choice: TrainChoice, out: Path, teller: Teller) -> Trained:
     from napari_followup.training.card import About
     from napari_followup.training.settings import read_setting
     from napari_followup.training.train import train
@@ -154,12 +154,13 @@ def _trained(stacks: list[Any], choice: TrainChoice, out: Path, teller: Teller) 
         settings["image_size"] = choice.image_size
     bundle = train(
         choice.method,
-        stacks,
+        subjects.stacks,
         out,
         choice.plan,
         preset=choice.preset,
         settings=settings,
         about=About(**choice.about),
+        labels=subjects.labels,
         device=choice.device,
         on_state=teller,
     )

@@ -7,11 +7,11 @@ before hours of training.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Labels
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
@@ -25,13 +25,22 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_followup.methods.given import LABELS
 from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layer_list import LayerList
 from napari_followup.plugin.layers import about, axes_choices, source_of
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.series_input import MEANINGS, unwrapped
-from napari_followup.plugin.train_subjects import Facts, Reader, examined, layer_stacks
+from napari_followup.plugin.train_labels import LayerLabels, PathLabels, has_truth, truth_of
+from napari_followup.plugin.train_subjects import (
+    Facts,
+    Reader,
+    Subjects,
+    examined,
+    layer_subjects,
+)
 
 __all__ = ["LAYERS", "PATH", "TrainData"]
 
@@ -42,7 +51,7 @@ TABLES = "Series (*.csv *.tsv *.npz *.nii *.nii.gz *.tif *.tiff);;All files (*)"
 
 
 class TrainData(QWidget):
-    """Healthy series to learn from.
+    """Series to learn from: healthy ones, and others where a method takes labels.
 
     Attributes
     ----------
@@ -50,6 +59,8 @@ class TrainData(QWidget):
         The open layers, checked where they are used; a subject or a cohort each.
     path
         Of the table, folder or file.
+    labels, path_labels
+        What is abnormal in the layers, or in the files; shown where the method can learn from it.
     facts
         What was found when the choice was last looked at; none until then.
     """
@@ -59,19 +70,21 @@ class TrainData(QWidget):
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
-        self._plan: dict[str, Any] = {"method": "sdm", "held_out": 0.1, "seed": 0}
+        self._plan: dict[str, Any] = {"method": "sdm", "held_out": 0.1, "seed": 0, "makes": True}
         self.facts: Facts | None = None
         self.mode, self.layers = QComboBox(), LayerList(viewer)
+        self.labels, self.path_labels = LayerLabels(viewer), PathLabels()
+        self.asked = QLabel("where the labels of a layer are not 0")
         self.axes_combo, self.path = QComboBox(), QLineEdit()
         self.table_button, self.folder_button = QPushButton("File…"), QPushButton("Folder…")
         self.found, self.notes, self.look = QLabel(), QLabel(), JobPanel()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT)
-        self.form = new_form()
+        self.form, self.below = new_form(), new_form()
         _lay_out(self)
         self._connect()
-        self.layers.offer(_fits, lambda layer: not self._is_sick(layer))
+        self.layers.offer(_fits, self._is_wanted)
         self._on_mode()
 
     def reader(self) -> Reader:
@@ -88,7 +101,8 @@ class TrainData(QWidget):
                 raise ValueError(
                     "no healthy subjects are chosen: give a table, folder or file of them"
                 )
-            return partial(_read, Path(text).expanduser())
+            files = self.path_labels.paths if self._takes_labels else None
+            return partial(_read, Path(text).expanduser(), files)
         chosen = self.layers.layers
         if not chosen:
             raise ValueError(
@@ -97,13 +111,16 @@ class TrainData(QWidget):
             )
         axes = self.axes_combo.currentData()
         sources = [source_of(each, axes=_axes(each, axes)) for each in chosen]
-        return partial(layer_stacks, sources)
+        masks = [self._mask_of(each) for each in chosen]
+        return partial(layer_subjects, sources, masks if any(masks) else None)
 
-    def plan_for(self, method: str, held_out: float, seed: int) -> None:
+    def plan_for(self, method: str, held_out: float, seed: int, *, makes: bool = True) -> None:
         """Say what the series are for; it is looked at anew where that matters."""
-        plan = {"method": method, "held_out": held_out, "seed": seed}
+        plan = {"method": method, "held_out": held_out, "seed": seed, "makes": makes}
         if plan != self._plan:
             self._plan = plan
+            self.layers.reset_choices()  # layers with a truth are healthy for no other method
+            self._show_labels()
             self._timer.start()
 
     def refresh(self) -> None:
@@ -111,6 +128,7 @@ class TrainData(QWidget):
         self._timer.stop()
         self.facts = None
         self._show_axes()
+        self._show_labels()
         try:
             read = self.reader()
         except ValueError as error:
@@ -122,7 +140,8 @@ class TrainData(QWidget):
     def _on_found(self, facts: Facts) -> None:
         self.facts = facts
         self.look.say("")
-        sick = [layer.name for layer in self.layers.layers if self._is_sick(layer)]
+        layers = self.layers.layers
+        sick = [each.name for each in layers if self._is_sick(each) and not self._mask_of(each)]
         warned = [f"{name!r} has a truth beside it: is it healthy?" for name in sick]
         notes = [facts.problem, *warned, *facts.notes]
         self.found.setText(facts.text)
@@ -132,10 +151,31 @@ class TrainData(QWidget):
         self.looked.emit()
 
     def _is_sick(self, layer: Any) -> bool:
-        """Whether anomalies of a layer are known, as those of the samples are."""
         viewer = self._viewer()
-        truths = [each.name for each in viewer.layers if isinstance(each, Labels)] if viewer else []
-        return f"{layer.name} truth" in truths
+        return viewer is not None and has_truth(viewer, layer)
+
+    def _is_wanted(self, layer: Any) -> bool:
+        """Whether a layer is checked at first: a healthy one, or with a truth that can be used."""
+        if not self._is_sick(layer):
+            return True
+        return self._takes_labels and truth_of(self._viewer(), layer) is not None
+
+    @property
+    def _takes_labels(self) -> bool:
+        return self._plan["method"] in LABELS
+
+    def _mask_of(self, layer: Any) -> GivenMask | None:
+        return self.labels.given(layer) if self._takes_labels else None
+
+    def _show_labels(self) -> None:
+        """Ask for labels where the method can learn from them."""
+        by_path, layers = self.mode.currentText() == PATH, self.layers.layers
+        by_layer = self._takes_labels and not by_path and bool(layers)
+        if by_layer:
+            self.labels.show_layers(layers)
+        for part in (self.asked, self.labels):
+            self.form.setRowVisible(part, by_layer)
+        self.below.setRowVisible(self.path_labels, self._takes_labels and by_path)
 
     def _show_axes(self) -> None:
         """Ask what the axes are where a checked layer does not say."""
@@ -158,6 +198,11 @@ class TrainData(QWidget):
         for part in (self.path, self.table_button, self.folder_button):
             part.setVisible(by_path)
         self._show_axes()
+        self._show_labels()
+        self._timer.start()
+
+    def _on_layers(self) -> None:
+        self._show_labels()
         self._timer.start()
 
     def _on_file(self) -> None:
@@ -175,7 +220,9 @@ class TrainData(QWidget):
 
     def _connect(self) -> None:
         self.mode.currentIndexChanged.connect(self._on_mode)
-        self.layers.changed.connect(self._timer.start)
+        self.layers.changed.connect(self._on_layers)
+        for part in (self.labels, self.path_labels):
+            part.changed.connect(self._timer.start)
         self.axes_combo.currentIndexChanged.connect(self._timer.start)
         self.path.textChanged.connect(self._timer.start)
         self.table_button.clicked.connect(self._on_file)
@@ -187,24 +234,31 @@ class TrainData(QWidget):
 def _lay_out(data: TrainData) -> None:
     data.mode.addItems([LAYERS, PATH])
     data.path.setPlaceholderText("table of visits (CSV), folder or file")
-    data.layers.setToolTip("Healthy subjects only: a layer a subject, or layers of many subjects")
+    data.layers.setToolTip(
+        "A layer a subject, or layers of many: healthy ones, unless it can be said what is not"
+    )
     data.axes_combo.setToolTip("A checked layer does not say what its axes are")
     data.notes.setStyleSheet(WARNING)
     for label in (data.found, data.notes):
         label.setWordWrap(True)
         label.hide()
+    data.asked.setWordWrap(True)
     row = QHBoxLayout()
     row.addWidget(data.table_button)
     row.addWidget(data.folder_button)
     add_row(data.form, "learn from", data.mode)
     add_row(data.form, "layers", data.layers)
     add_row(data.form, "axes", data.axes_combo)
+    add_row(data.form, "abnormal", data.asked)
+    data.form.addRow(data.labels)
+    add_row(data.below, "abnormal", data.path_labels)
     layout = QVBoxLayout(data)
     layout.setContentsMargins(0, 0, 0, 0)
     data.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
     layout.addLayout(data.form)
     layout.addWidget(data.path)
     layout.addLayout(row)
+    layout.addLayout(data.below)
     for part in (data.look, data.found, data.notes):
         layout.addWidget(part)
 
@@ -226,10 +280,16 @@ def _axes(layer: Any, chosen: Any) -> str | None:
     return str(chosen) if chosen in _choices(layer) else None
 
 
-def _read(path: Path) -> list[Any]:
-    from napari_followup.reading import read_healthy
+def _read(path: Path, masks: Sequence[Path] | None) -> Subjects:
+    """Read healthy series; or others, too, with their masks, or their truth where none is named."""
+    if masks is None:
+        from napari_followup.reading import read_healthy
 
-    return read_healthy(path)
+        return Subjects(stacks=read_healthy(path))
+    from napari_followup.reading.labels import read_labelled
+
+    found = read_labelled([path], masks)
+    return Subjects(stacks=found.stacks, labels=found.labels)
 
 
 def _look(read: Reader, plan: dict[str, Any], report: Report) -> Facts:

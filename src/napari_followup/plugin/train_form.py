@@ -152,7 +152,8 @@ class TrainForm(QWidget):
         for combo in (self.preset, self.device, self.precision):
             combo.currentIndexChanged.connect(self.changed)
         self.varied.changed.connect(self.changed)
-        self.name.editingFinished.connect(self.changed)
+        for line in (self.name, self.fields):
+            line.editingFinished.connect(self.changed)
 
 
 def _set_defaults(form: TrainForm) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["METHODS", "NEEDS_CHANGE", "STAGES", "Described"]
+from napari_followup.methods.given import LABELS
+
+__all__ = ["METHODS", "NEEDS_CHANGE", "STAGES", "Described", "makes_anomalies"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,8 @@ METHODS = {
     ),
     "anofpdm": Described(
         title="AnoFPDM",
-        text="Forward process guided by what is healthy; stops where guidance no longer helps.",
+        text="Forward process guided by what is healthy; stops where guidance no longer helps. "
+        "Learns from made-up anomalies, or from yours where you have labels.",
         presets=("compact", "published"),
     ),
     "disyre": Described(
@@ -62,7 +65,8 @@ METHODS = {
     ),
     "sadm": Described(
         title="SADM",
-        text="Reconstructs, and learns from made-up anomalies which residuals matter.",
+        text="Reconstructs, and learns which residuals matter, from made-up anomalies and from "
+        "yours where you have labels.",
         presets=("compact", "published"),
     ),
     "vae3d": Described(
@@ -81,5 +85,15 @@ STAGES = {
     "pretrain": "Learning to tell images apart",
     "reconstruct": "Learning to give back healthy images",
     "restore": "Learning to take made-up anomalies out",
-    "segment": "Learning to find made-up anomalies",
+    "segment": "Learning to find anomalies",
 }
+
+
+def makes_anomalies(method: str, fields: str) -> bool:
+    """Whether a method may make anomalies where there are no labels, by the form's other fields."""
+    taken = LABELS.get(method)
+    given = [text.partition("=") for text in fields.split(";")]
+    return taken is None or not any(
+        name.strip() == taken.made_by and value.strip().lower() == "false"
+        for name, _, value in given
+    )

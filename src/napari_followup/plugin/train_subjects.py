@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from napari_followup.plugin.layers import Source, series_of
+from napari_followup.methods.given import LABELS
+from napari_followup.plugin.given_mask import GivenMask
+from napari_followup.plugin.layers import Series, Source, series_of
 from napari_followup.plugin.report import Report
-from napari_followup.plugin.train_methods import NEEDS_CHANGE
+from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.stack import VisitStack
 
-__all__ = ["Facts", "Reader", "examined", "layer_stacks"]
+__all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]
 
-Reader = Callable[[], list[VisitStack]]
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subjects:
+    """Series to learn from; with `labels`, one entry each: a mask (visit, z, y, x), 0 if healthy.
+
+    Without any, all are healthy.
+    """
+
+    stacks: list[VisitStack] = field(default_factory=list)
+    labels: list[Any] | None = None
+
+
+Reader = Callable[[], Subjects]
 """Reads the series, in the thread."""
 
 
@@ -28,37 +42,51 @@ class Facts:
     problem: str = ""  # why it cannot be learned from
 
 
-def layer_stacks(sources: Sequence[Source]) -> list[VisitStack]:
+def layer_subjects(
+    sources: Sequence[Source], masks: Sequence[GivenMask | None] | None = None
+) -> Subjects:
     """Make a series a subject; layers that show one subject's modalities go together.
 
     Parameters
     ----------
     sources
         Layers of one subject each, or of many.
+    masks
+        What is abnormal in each layer, of the layer's shape without modalities; none of a healthy
+        one.
 
     Returns
     -------
-    list of VisitStack
-        In the order of the layers.
+    Subjects
+        In the order of the layers, with labels if there are masks.
 
     Raises
     ------
     ValueError, TypeError
-        As `VisitStack`; the message begins with the layer's name.
+        As `VisitStack`, the message begins with the layer's name; or if a mask has another shape.
     """
-    groups: dict[Any, list[tuple[VisitStack, str]]] = {}
+    groups: dict[Any, list[tuple[VisitStack, str, Any]]] = {}
     for place, source in enumerate(sources):
-        modality = source.about.get("modality")
+        modality, mask = source.about.get("modality"), masks[place] if masks else None
         for number in range(source.n_subjects):
-            stack = _stack(source, number)
+            series = _series(source, number)
+            stack, entry = series.stack, _entry(source, series, number, mask)
             is_named = "subject" in source.about and modality is not None and "m" not in source.axes
             key = (stack.subject, stack.shape) if is_named else (place, number)
-            groups.setdefault(key, []).append((stack, str(modality or "image")))
-    return [stack for group in groups.values() for stack in _joined(group)]
+            groups.setdefault(key, []).append((stack, str(modality or "image"), entry))
+    pairs = [pair for group in groups.values() for pair in _joined(group)]
+    labels = [entry for _, entry in pairs] if masks is not None else None
+    return Subjects(stacks=[stack for stack, _ in pairs], labels=labels)
 
 
 def examined(
-    read: Reader, *, method: str, held_out: float, seed: int, report: Report | None = None
+    read: Reader,
+    *,
+    method: str,
+    held_out: float,
+    seed: int,
+    makes: bool = True,
+    report: Report | None = None,
 ) -> Facts:
     """Look at the series before a training, as it does itself.
 
@@ -67,9 +95,11 @@ def examined(
     read
         Gives the series.
     method
-        Some need several visits.
+        Some need several visits, some take labels.
     held_out, seed
         As in the plan.
+    makes
+        Whether the method may make anomalies where there are no labels.
     report
         Progress and stop.
 
@@ -79,42 +109,73 @@ def examined(
         With `problem` where the series cannot be learned from.
     """
     from napari_followup.training.checks import check_series
-    from napari_followup.training.subjects import seen_twice, split_subjects
+    from napari_followup.training.cohort import Learner, cohort_of
+    from napari_followup.training.plan import TrainingPlan
 
     report = report or Report()
     report.phase("Looking at the subjects")
-    stacks: list[VisitStack] = []
+    given = Subjects()
+    learner = Learner(
+        name=METHODS[method].title.partition(",")[0],
+        samples="series" if method in NEEDS_CHANGE else "planes",
+        takes=LABELS.get(method),
+        makes=makes,
+    )
     try:
-        stacks = read()
-        if not stacks:
+        given = read()
+        if not given.stacks:
             return Facts(text="", problem="there is no series in it")
         report.check()
-        notes = check_series(stacks)
-        used = seen_twice(stacks) if method in NEEDS_CHANGE else stacks
-        aside = split_subjects(used, held_out, seed)[1]
+        notes = check_series(given.stacks)
+        plan = TrainingPlan(steps=1, held_out=held_out, seed=seed)
+        cohort = cohort_of(given.stacks, learner, plan, given.labels)
     except (OSError, TypeError, ValueError) as error:
-        return Facts(text=_counts(stacks) if stacks else "", problem=str(error))
-    left_out = len(stacks) - len(used)
+        return Facts(text=_counts(given.stacks) if given.stacks else "", problem=str(error))
+    used = [*cohort.training, *cohort.validation]
+    left_out = len(given.stacks) - len(used)
     more = [f"{left_out} series with a single visit are left out"] if left_out else []
-    return Facts(text=_counts(used, aside), notes=(*notes, *more))
+    marked = f"; {cohort.sick} of them with something abnormal" if given.labels else ""
+    return Facts(text=_counts(used, cohort.validation) + marked, notes=(*notes, *more))
 
 
-def _stack(source: Source, number: int) -> VisitStack:
+def _series(source: Source, number: int) -> Series:
     try:
-        return series_of(source, number).stack
+        return series_of(source, number)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{source.name!r}: {error}") from error
 
 
-def _joined(group: Sequence[tuple[VisitStack, str]]) -> list[VisitStack]:
+def _entry(source: Source, series: Series, number: int, mask: GivenMask | None) -> Any:
+    """(visit, z, y, x) bool of one subject, copied: the user may go on painting; or 0."""
+    if mask is None:
+        return 0
+    sizes = dict(zip(source.axes, source.data.shape, strict=True))
+    letters = source.axes.replace("m", "")
+    wanted = tuple(sizes[letter] for letter in letters)
+    if np.shape(mask.data) != wanted:
+        raise ValueError(
+            f"labels: {mask.name!r} has the shape {np.shape(mask.data)}, {source.name!r} has "
+            f"{wanted}; choose labels that lie on its pixels"
+        )
+    own = (
+        mask.data[(slice(None),) * letters.index("s") + (number,)] if "s" in letters else mask.data
+    )
+    rest = letters.replace("s", "")
+    marks = np.asarray(own).transpose([rest.index(each) for each in "vzyx" if each in rest]) != 0
+    return (marks if "z" in rest else marks[:, None])[series.order]
+
+
+def _joined(group: Sequence[tuple[VisitStack, str, Any]]) -> list[tuple[VisitStack, Any]]:
     """One series of several modalities, or all series where they are none of one another."""
-    first, names = group[0][0], tuple(name for _, name in group)
-    alike = all(np.array_equal(stack.ages, first.ages) for stack, _ in group)
+    first, names = group[0][0], tuple(name for _, name, _ in group)
+    alike = all(np.array_equal(stack.ages, first.ages) for stack, _, _ in group)
     if len(group) == 1 or not alike or len(set(names)) < len(names):
-        return [stack for stack, _ in group]
-    images = np.concatenate([stack.images for stack, _ in group], axis=1)
-    seen = np.all([stack.is_observed for stack, _ in group], axis=0)
-    return [replace(first, images=images, modalities=names, is_observed=seen)]
+        return [(stack, entry) for stack, _, entry in group]
+    images = np.concatenate([stack.images for stack, _, _ in group], axis=1)
+    seen = np.all([stack.is_observed for stack, _, _ in group], axis=0)
+    masks = [entry for _, _, entry in group if np.ndim(entry)]
+    joined = replace(first, images=images, modalities=names, is_observed=seen)
+    return [(joined, np.any(masks, axis=0) if masks else 0)]
 
 
 def _counts(stacks: Sequence[VisitStack], aside: Sequence[VisitStack] = ()) -> str:

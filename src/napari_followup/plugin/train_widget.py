@@ -25,6 +25,7 @@ from napari_followup.plugin.train_actions import MISSING, Trained, has_lightning
 from napari_followup.plugin.train_data import TrainData
 from napari_followup.plugin.train_form import TrainForm
 from napari_followup.plugin.train_live import Snapshot
+from napari_followup.plugin.train_methods import makes_anomalies
 from napari_followup.plugin.train_out import TrainOut
 from napari_followup.plugin.trained_panel import TrainedPanel
 
@@ -152,7 +153,8 @@ class TrainWidget(QWidget):
             return
         if not self.job.is_running:
             self.job.say("")  # what was said was about what was chosen before
-        self.data.plan_for(choice.method, choice.plan.held_out, choice.plan.seed)
+        makes = makes_anomalies(choice.method, choice.fields)
+        self.data.plan_for(choice.method, choice.plan.held_out, choice.plan.seed, makes=makes)
         self.out.follow(choice)
 
     def _on_out(self) -> None:

@@ -23,6 +23,7 @@ from napari_followup.reading.kinds import (
     is_saved_map,
     is_zarr,
     suffix_of,
+    truth_beside,
 )
 from napari_followup.reading.manifest import is_manifest, read_manifest, read_visits
 from napari_followup.reading.nifti import read_nifti, write_nifti
@@ -166,8 +167,7 @@ def read_healthy(
     stacks = read_stacks(path, split=split, axes=axes)
     path = Path(path)
     for file in files_in(path) if path.is_dir() else [path]:
-        beside = file.with_name(f"{file.stem}_truth{file.suffix}")
-        if beside.exists() or (file.suffix.lower() == ".npz" and marked_sick(file)):
+        if truth_beside(file).exists() or (file.suffix.lower() == ".npz" and marked_sick(file)):
             raise ReadError(
                 f"{file.name!r}: these series are marked as sick (the file holds, or has beside "
                 "it, a truth or the name of an anomaly); give healthy series"

@@ -6,7 +6,16 @@ import re
 from itertools import islice
 from pathlib import Path
 
-__all__ = ["IMAGES", "TABLES", "is_bids", "is_dicom", "is_saved_map", "is_zarr", "suffix_of"]
+__all__ = [
+    "IMAGES",
+    "TABLES",
+    "is_bids",
+    "is_dicom",
+    "is_saved_map",
+    "is_zarr",
+    "suffix_of",
+    "truth_beside",
+]
 
 IMAGES = (".bmp", ".jpeg", ".jpg", ".png")  # one plane a file
 TABLES = (".csv", ".tsv")
@@ -17,6 +26,12 @@ LOOKED_AT = 1000  # entries of a folder, and of those in it, to find DICOM among
 def suffix_of(path: Path) -> str:
     """Give the ending of a name in lower case, ``.nii.gz`` as a whole."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def truth_beside(path: Path) -> Path:
+    """Where the masks of a file's images lie that cannot hold them itself: in NAME_truth."""
+    suffix = path.name[len(path.name) - len(suffix_of(path)) :]
+    return path.with_name(f"{path.name.removesuffix(suffix)}_truth{suffix}")
 
 
 def is_saved_map(path: Path) -> bool:

@@ -23,7 +23,15 @@ from napari_followup.reading.errors import ReadError
 from napari_followup.reading.replacing import replacing
 from napari_followup.stack import VisitStack
 
-__all__ = ["is_result", "marked_sick", "read_npz", "write_npz", "write_npz_cohort"]
+__all__ = [
+    "holds_truth",
+    "is_result",
+    "marked_sick",
+    "read_npz",
+    "read_npz_truth",
+    "write_npz",
+    "write_npz_cohort",
+]
 
 GEOMETRY = ("axes", "spacing", "affine", "unit")
 KEYS = ("images", "age", "ages", "is_observed", "subject", "split", "modalities", *GEOMETRY)
@@ -54,7 +62,42 @@ def read_npz(path: Path, *, axes: str | None = None, split: str | None = None) -
     ReadError
         If the file is damaged, holds no ``images``, or lacks the split.
     """
-    data = _load(path)
+    return _stacks(path, _load(path), axes, split)
+
+
+def read_npz_truth(path: Path, *, split: str | None = None) -> list[VisitStack]:
+    """Read what an ``.npz`` file holds as ``truth``: masks that lie on its images.
+
+    Parameters
+    ----------
+    path
+        The file.
+    split
+        As for `read_npz`.
+
+    Returns
+    -------
+    list of VisitStack
+        One a subject, its visits in the order of those of `read_npz`.
+
+    Raises
+    ------
+    ReadError
+        As `read_npz`, and if there is no ``truth``.
+    """
+    data = _load(path, "truth")
+    letters = _word(data, "axes") or ""
+    for axis in "mz":  # a mask is that of all modalities, and may leave the axis of one plane out
+        if len(letters) > data["images"].ndim:
+            letters = letters.replace(axis, "")
+    data |= {"axes": np.asarray(letters)} if letters else {}
+    data.pop("modalities", None)
+    return _stacks(path, data, None, split)
+
+
+def _stacks(
+    path: Path, data: dict[str, NDArray[Any]], axes: str | None, split: str | None
+) -> list[VisitStack]:
     images = data["images"]
     ages = data.get("ages", data.get("age"))
     names = data.get("subject")
@@ -180,6 +223,15 @@ def is_result(path: Path) -> bool:
         return False
 
 
+def holds_truth(path: Path) -> bool:
+    """Whether an ``.npz`` file holds masks as ``truth``, by its table of contents alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "truth.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def marked_sick(path: Path) -> bool:
     """Whether an ``.npz`` file says that its series are not healthy: by a truth, or a kind."""
     try:
@@ -190,8 +242,8 @@ def marked_sick(path: Path) -> bool:
         return False  # reading it says what is wrong
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays of the file under the keys we know."""
+def _load(path: Path, images: str = "images") -> dict[str, NDArray[Any]]:
+    """Arrays of the file under the keys we know; `images` names those that are the images."""
     with path.open("rb") as file:
         start = file.read(8)
         file.seek(0)
@@ -204,7 +256,8 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             archive = np.load(file, allow_pickle=False)
             found = list(getattr(archive, "files", []))
             keys = KEYS if set(found) >= RESULT else (*KEYS, "provenance")  # a result's is its own
-            data = {key: archive[key] for key in keys if key in found}
+            names = {key: images if key == "images" else key for key in keys}
+            data = {key: archive[name] for key, name in names.items() if name in found}
         except DAMAGE as error:
             if "pickle" in str(error):
                 raise ReadError(
@@ -221,8 +274,8 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
         )
     if "images" not in data:
         raise ReadError(
-            f"has no array 'images' (it has: {', '.join(found) or 'no names at all'}); save one "
-            "with numpy.savez(path, images=..., ages=...)"
+            f"has no array {images!r} (it has: {', '.join(found) or 'no names at all'}); save one "
+            f"with numpy.savez(path, {images}=..., ages=...)"
         )
     return data
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_followup.training.coverage import sharp
 from napari_followup.training.plan import Augmentation
 
-__all__ = ["augmented"]
+__all__ = ["augmented", "augmented_with_masks"]
 
 KNOTS = 3  # of the smooth field, each way
 
@@ -40,14 +41,59 @@ def augmented(
     if settings == Augmentation():
         return images
     varied = images.flatten(1, -3) if images.ndim > 3 else images[:, None]
+    placed = _placed(varied, settings, generator)
+    return _shaded(placed, settings, generator, value_range).reshape(images.shape)
+
+
+def augmented_with_masks(
+    planes: Tensor,
+    masks: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Tensor, Tensor]:
+    """Vary planes as `augmented` does, and move their masks with them.
+
+    Parameters
+    ----------
+    planes
+        ``(b, modality, y, x)``.
+    masks
+        ``(b, 1, y, x)`` of 0 and 1.
+    settings, generator, value_range
+        As for `augmented`.
+
+    Returns
+    -------
+    tuple of Tensor
+        Both, in their shapes.
+    """
+    if settings == Augmentation():
+        return planes, masks
+    placed = _placed(torch.cat([planes, masks.to(planes)], dim=1), settings, generator)
+    moved, covered = placed[:, : planes.shape[1]], placed[:, planes.shape[1] :]
+    shaded = _shaded(moved, settings, generator, value_range)
+    return shaded, sharp(covered) if settings.moves else covered
+
+
+def _placed(varied: Tensor, settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """(b, c, y, x), mirrored and moved."""
     for axis in ("y", "x"):
         if axis in settings.flip:
-            chosen = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
+            chosen = torch.rand(len(varied), 1, 1, 1, generator=generator) < 0.5
             varied = torch.where(
-                chosen.to(images.device), varied.flip(-2 if axis == "y" else -1), varied
+                chosen.to(varied.device), varied.flip(-2 if axis == "y" else -1), varied
             )
-    if settings.moves:
-        varied = _moved(varied, settings, generator)
+    return _moved(varied, settings, generator) if settings.moves else varied
+
+
+def _shaded(
+    varied: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    value_range: tuple[float, float],
+) -> Tensor:
+    """(b, c, y, x), brightened and under a smooth field."""
     low, high = value_range
     part = (varied - low) / (high - low)
     if settings.bias:
@@ -55,7 +101,7 @@ def augmented(
     if settings.intensity:
         gain, offset = (settings.intensity * _draw(len(part), generator).to(part) for _ in range(2))
         part = part * (1 + gain[:, None, None, None]) + offset[:, None, None, None]
-    return (low + (high - low) * part).reshape(images.shape)
+    return low + (high - low) * part
 
 
 def _draw(count: int, generator: torch.Generator) -> Tensor:

@@ -3,17 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-__all__ = ["RandomBatches", "Samples", "in_batches", "picked", "seed_of", "size_of"]
+__all__ = [
+    "Batch",
+    "Masked",
+    "RandomBatches",
+    "Samples",
+    "healthy_of",
+    "in_batches",
+    "picked",
+    "samples_for",
+    "seed_of",
+    "size_of",
+]
 
-Samples = Tensor | tuple[Tensor, Tensor]
+Batch = Tensor | tuple[Tensor, Tensor]
 """Planes (plane, modality, y, x) or volumes (volume, modality, z, y, x); or two tensors: series
-(series, visit, modality, y, x) and their ages, planes and their labels."""
+(series, visit, modality, y, x) and their ages, planes and their labels, planes and their masks."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Masked:
+    """Healthy planes and sick ones, ``(plane, modality, y, x)``, and the latter's masks.
+
+    `masks` are ``(plane, 1, y, x)`` of 0 and 1; `share` is that of sick planes in a batch.
+    """
+
+    healthy: Tensor
+    sick: Tensor
+    masks: Tensor
+    share: float = 0.5
+
+    def picked(self, is_sick: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+        """Planes and masks; `which` counts among the sick where `is_sick`, both ``(b,)``."""
+        planes = self.healthy.new_empty(len(which), *self.healthy.shape[1:])
+        masks = self.masks.new_zeros(len(which), *self.masks.shape[1:])
+        planes[~is_sick] = self.healthy[which[~is_sick]]
+        planes[is_sick] = self.sick[which[is_sick]]
+        masks[is_sick] = self.masks[which[is_sick]]
+        return planes, masks
+
+    def spread(self, most: int) -> tuple[Tensor, Tensor]:
+        """At most `most` of both, evenly spread, the share of sick ones as in a batch."""
+        count = min(most, len(self.healthy) + len(self.sick))
+        sick = round(self.share * count) if len(self.sick) else 0
+        chosen = _even(len(self.healthy), count - sick), _even(len(self.sick), sick)
+        return self.picked(torch.arange(count) >= count - sick, torch.cat(chosen))
+
+
+Samples = Batch | Masked
 
 
 def seed_of(*numbers: int) -> int:
@@ -22,7 +67,7 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(whole).generate_state(1, np.uint64)[0])
 
 
-class RandomBatches(IterableDataset[Samples]):
+class RandomBatches(IterableDataset[Batch]):
     """Endless batches; batch `n` is the same in every run with the same seed.
 
     So a training resumed at batch `start` sees what it would have seen without the interruption.
@@ -33,30 +78,58 @@ class RandomBatches(IterableDataset[Samples]):
         super().__init__()
         self.samples, self.batch, self.seed, self.start = samples, batch, seed, start
 
-    def __iter__(self) -> Iterator[Samples]:
-        """Yield what `samples` is, ``batch`` of them."""
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield what `samples` is, or planes and masks, ``batch`` of them."""
         n = self.start
         while True:
-            rng = np.random.default_rng((self.seed, n))
-            yield picked(
-                self.samples, torch.from_numpy(rng.integers(size_of(self.samples), size=self.batch))
-            )
+            yield _drawn(self.samples, self.batch, np.random.default_rng((self.seed, n)))
             n += 1
+
+
+def samples_for(stage: str, method: Any, samples: Samples) -> Samples:
+    """Those that a stage of a method learns from: masks go to those stages that want them."""
+    if not isinstance(samples, Masked):
+        return samples
+    share = method.masked_stages.get(stage)
+    return samples.healthy if share is None else replace(samples, share=share)
+
+
+def healthy_of(samples: Samples) -> Batch:
+    """Healthy planes where others are apart from them, else all samples."""
+    return samples.healthy if isinstance(samples, Masked) else samples
 
 
 def size_of(samples: Samples) -> int:
     """How many samples there are."""
+    if isinstance(samples, Masked):
+        return len(samples.healthy) + len(samples.sick)
     return len(samples if isinstance(samples, Tensor) else samples[0])
 
 
-def picked(samples: Samples, which: Tensor | slice) -> Samples:
+def picked(samples: Batch, which: Tensor | slice) -> Batch:
     """Take some of the samples, in the form they come in."""
     if isinstance(samples, Tensor):
         return samples[which]
     return samples[0][which], samples[1][which]
 
 
-def in_batches(samples: Samples, batch: int, most: int = 512) -> list[Samples]:
+def in_batches(samples: Samples, batch: int, most: int = 512) -> list[Batch]:
     """At most about `most` samples, evenly spread, as a list of batches."""
-    seen = picked(samples, slice(None, None, max(1, size_of(samples) // most)))
+    if isinstance(samples, Masked):
+        seen: Batch = samples.spread(most)
+    else:
+        seen = picked(samples, slice(None, None, max(1, size_of(samples) // most)))
     return [picked(seen, slice(s, s + batch)) for s in range(0, size_of(seen), batch)]
+
+
+def _drawn(samples: Samples, count: int, rng: np.random.Generator) -> Batch:
+    if not isinstance(samples, Masked):
+        return picked(samples, torch.from_numpy(rng.integers(size_of(samples), size=count)))
+    is_sick = rng.random(count) < samples.share
+    among = np.where(is_sick, len(samples.sick), len(samples.healthy))
+    return samples.picked(torch.from_numpy(is_sick), torch.from_numpy(rng.integers(among)))
+
+
+def _even(size: int, count: int) -> Tensor:
+    """(count,) positions among `size`, evenly spread; some come again where there are too few."""
+    return torch.linspace(0, max(0, size - 1), count, dtype=torch.float64).round().long()

@@ -11,7 +11,7 @@ from napari_followup.judging import doubt_of
 from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checks import listed
 from napari_followup.training.choosing import choose_recipe
-from napari_followup.training.data import Cohort
+from napari_followup.training.cohort import Cohort
 from napari_followup.training.refining import refined
 from napari_followup.training.sanity import outlying, what_it_sees
 

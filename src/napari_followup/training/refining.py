@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.device import fast_networks, inference
 from napari_followup.stack import VisitStack
 from napari_followup.training.examining import thinned
+from napari_followup.training.labels import Entry
 from napari_followup.training.samples import healthy_samples
 from napari_followup.training.settings import form_of
 
@@ -32,7 +32,7 @@ def refined(
     bundle: ModelBundle,
     stacks: Sequence[VisitStack],
     *,
-    labels: Sequence[ArrayLike] | None = None,
+    labels: Sequence[Entry] | None = None,
     device: str = "cpu",
     seed: int = 0,
 ) -> ModelBundle:
@@ -46,7 +46,7 @@ def refined(
         Series it was not trained on: healthy ones, or with `labels` others too. Up to 32 of them
         are used, and 48 planes.
     labels
-        One entry a series, see `samples.labels_of`. Where none are given, a method that needs
+        One entry a series, see `labels.marks_of`. Where none are given, a method that needs
         anomalies makes them from healthy planes, as in its training.
     device
         ``"cpu"`` or ``"cuda"``.
@@ -75,7 +75,7 @@ def refined(
 
 
 def _planes(
-    model: Any, stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None
+    model: Any, stacks: Sequence[VisitStack], labels: Sequence[Entry] | None
 ) -> tuple[Tensor, Tensor | None]:
     """Planes (b, modality, y, x); where there are labels, those too, half of them healthy."""
     few = _spread(len(stacks), SUBJECTS)

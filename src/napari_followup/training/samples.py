@@ -9,18 +9,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from napari_followup.intensity import fit_scaling
 from napari_followup.planes import resize_planes, resize_volumes
 from napari_followup.stack import VisitStack
-from napari_followup.training.batches import Samples
+from napari_followup.training.batches import Batch
 from napari_followup.training.cache import filled
+from napari_followup.training.labels import Entry, marks_of
 from napari_followup.training.subjects import seen_twice
 
-__all__ = ["KINDS", "MOST_VISITS", "Form", "healthy_samples", "labels_of"]
+__all__ = [
+    "AT_ONCE",
+    "KINDS",
+    "MOST_VISITS",
+    "Form",
+    "check_alike",
+    "healthy_samples",
+    "labels_of",
+    "pieces",
+]
 
 KINDS = ("planes", "series", "volumes", "labelled")
 MOST_VISITS = 16  # of one series
@@ -53,10 +63,10 @@ def healthy_samples(
     form: Form,
     stacks: Sequence[VisitStack],
     *,
-    labels: Sequence[ArrayLike] | None = None,
+    labels: Sequence[Entry] | None = None,
     file: Path | None = None,
     always: bool = False,
-) -> Samples:
+) -> Batch:
     """Training samples of the kind a method learns from, made a few planes at a time.
 
     Parameters
@@ -76,8 +86,8 @@ def healthy_samples(
 
     Returns
     -------
-    Samples
-        float32 images on the CPU, ages float64, labels int64.
+    Batch
+        All of them: float32 images on the CPU, ages float64, labels int64.
 
     Raises
     ------
@@ -87,13 +97,13 @@ def healthy_samples(
     """
     if form.kind == "series":
         stacks = seen_twice(stacks)
-    _check(form, stacks)
+    check_alike(form, stacks)
     count, shape = _shape(form, stacks)
 
     def fill(array: NDArray[np.float32]) -> None:
         start = 0
         for stack in stacks:
-            for place, z, planes in _pieces(stack, form):
+            for place, z, planes in pieces(stack, form):
                 if form.kind == "series":
                     _put(array[:, place], start, z, planes, form)
                 else:
@@ -108,7 +118,7 @@ def healthy_samples(
     return images
 
 
-def labels_of(stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None) -> Tensor:
+def labels_of(stacks: Sequence[VisitStack], labels: Sequence[Entry] | None) -> Tensor:
     """Label of every observed plane, in the order of the samples.
 
     Parameters
@@ -116,12 +126,13 @@ def labels_of(stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None) 
     stacks
         The series.
     labels
-        One entry a series, 0 for healthy: a number, ``(visit,)`` or ``(visit, z)``.
+        One entry a series, see `labels.marks_of`; a plane with a mask is abnormal if any of its
+        pixels is.
 
     Returns
     -------
     Tensor
-        ``(plane,)`` int64.
+        ``(plane,)`` int64, 0 for healthy and 1 for abnormal.
 
     Raises
     ------
@@ -131,22 +142,23 @@ def labels_of(stacks: Sequence[VisitStack], labels: Sequence[ArrayLike] | None) 
     if labels is None or len(labels) != len(stacks):
         raise ValueError(
             f"labels: got {'none' if labels is None else len(labels)} for {len(stacks)} series; "
-            "give one entry a series: a number, one a visit, or (visit, z)"
+            "give one entry a series: a number, one a visit, (visit, z), or a mask"
         )
-    found = []
-    for stack, entry in zip(stacks, labels, strict=True):
-        given, shape = np.asarray(entry, dtype=np.int64), (stack.n_visits, stack.shape[2])
-        if given.shape not in ((), shape[:1], shape):
-            raise ValueError(
-                f"labels of {stack.subject!r}: got shape {given.shape}; give a number, "
-                f"{shape[:1]} or {shape}"
-            )
-        whole = np.broadcast_to(given[:, None] if given.ndim == 1 else given, shape)
-        found.append(torch.from_numpy(whole[stack.is_observed].ravel().copy()))
-    return torch.cat(found)
+    found = [
+        marks_of(stack, entry).planes[stack.is_observed].ravel()
+        for stack, entry in zip(stacks, labels, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(found).astype(np.int64))
 
 
-def _check(form: Form, stacks: Sequence[VisitStack]) -> None:
+def check_alike(form: Form, stacks: Sequence[VisitStack]) -> None:
+    """Refuse series that no one array can hold.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or they differ in their number of modalities or, as volumes, of planes.
+    """
     if not stacks:
         raise ValueError("training needs at least one healthy series, got none")
     counts = {stack.shape[1] for stack in stacks}
@@ -191,8 +203,25 @@ def _taken(form: Form, stack: VisitStack) -> NDArray[np.intp]:
     return np.asarray(observed[np.linspace(0, len(observed) - 1, MOST_VISITS).round().astype(int)])
 
 
-def _pieces(stack: VisitStack, form: Form) -> Iterator[tuple[int, int, Tensor]]:
-    """Place among the visits taken, first z, and planes (z, modality, y, x) in range and size."""
+def pieces(stack: VisitStack, form: Form) -> Iterator[tuple[int, int, Tensor]]:
+    """Go through a series, a few planes at a time.
+
+    Parameters
+    ----------
+    stack
+        The series.
+    form
+        Kind, size and range.
+
+    Yields
+    ------
+    place
+        Position of the visit among the observed ones, of "series" among those taken.
+    z
+        Of the first plane.
+    planes
+        ``(z, modality, y, x)`` float32 in range and size.
+    """
     scalings = [fit_scaling(stack, form.value_range, modality=m) for m in range(stack.shape[1])]
     pixels = int(np.prod(stack.shape[-2:])) * stack.shape[1]
     step = max(1, AT_ONCE // pixels)

@@ -61,8 +61,13 @@ def chosen_config(
 
 
 def form_of(model: Any, *, labelled: bool = False) -> Form:
-    """Say what samples a model learns from, as its configuration wants them, or with labels."""
-    config, kind = model.config, "labelled" if labelled else model.samples
+    """Say what samples a model learns from, as its configuration wants them, or with labels.
+
+    Masks go with planes; labels of planes make other samples of them.
+    """
+    takes = getattr(model, "takes_labels", None)
+    of_planes = labelled and takes is not None and takes.per == "plane"
+    config, kind = model.config, "labelled" if of_planes else model.samples
     depth = getattr(config, "depth", None) if kind == "volumes" else None
     return Form(
         kind=kind, image_size=config.image_size, value_range=config.value_range, depth=depth

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from napari_followup.device import halving
-from napari_followup.training.augment import augmented
-from napari_followup.training.batches import Samples, picked, seed_of, size_of
+from napari_followup.training.augment import augmented, augmented_with_masks
+from napari_followup.training.batches import Batch, picked, seed_of, size_of
 from napari_followup.training.checkpoint import Checkpoint
 from napari_followup.training.plan import TrainingPlan
 
@@ -79,7 +79,7 @@ class Stage(pl.LightningModule):
         """Start the clock when the work starts, not when the objects are made."""
         self._since = time.monotonic()
 
-    def training_step(self, batch: Samples, _: int) -> Tensor:
+    def training_step(self, batch: Batch, _: int) -> Tensor:
         """Learn from one batch, at the learning rate the plan has for it; return its loss."""
         optimizer: Any = self.optimizers()
         for group in optimizer.param_groups:
@@ -99,7 +99,7 @@ class Stage(pl.LightningModule):
         self.step += 1
         return loss
 
-    def validation_loss(self, batches: list[Samples]) -> float:
+    def validation_loss(self, batches: list[Batch]) -> float:
         """Mean loss of held-out batches, under the same noise every time, as the weights are."""
         total = 0.0
         self.method.eval()
@@ -113,17 +113,16 @@ class Stage(pl.LightningModule):
         self.set_modes()
         return total / sum(size_of(batch) for batch in batches)
 
-    def _varied(self, batch: Samples) -> Samples:
-        seed = seed_of(self.plan.seed, self.step, AUGMENTATION)
-        images = augmented(
-            batch if isinstance(batch, Tensor) else batch[0],
-            self.plan.augmentation,
-            torch.Generator().manual_seed(seed),
-            self.method.config.value_range,
-        )
-        return images if isinstance(batch, Tensor) else (images, batch[1])
+    def _varied(self, batch: Batch) -> Batch:
+        generator = torch.Generator().manual_seed(seed_of(self.plan.seed, self.step, AUGMENTATION))
+        settings, span = self.plan.augmentation, self.method.config.value_range
+        if isinstance(batch, Tensor):
+            return augmented(batch, settings, generator, span)
+        if self.stage in getattr(self.method, "masked_stages", ()):
+            return augmented_with_masks(*batch, settings, generator, span)
+        return augmented(batch[0], settings, generator, span), batch[1]
 
-    def _learned(self, batch: Samples, at_once: int) -> Tensor:
+    def _learned(self, batch: Batch, at_once: int) -> Tensor:
         """Mean loss of a batch, whose gradients are left behind, part after part."""
         size, devices = size_of(batch), self.trainer.world_size
         total = torch.zeros((), device=self.device)
@@ -138,7 +137,7 @@ class Stage(pl.LightningModule):
             torch.distributed.all_reduce(total)
         return total
 
-    def _loss(self, batch: Samples, number: int, stream: int, part: int = 0) -> Tensor:
+    def _loss(self, batch: Batch, number: int, stream: int, part: int = 0) -> Tensor:
         seed = self.plan.seed
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed_of(seed, number, DROPOUT, part))

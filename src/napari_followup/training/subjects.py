@@ -18,13 +18,15 @@ Given = VisitStack | str | os.PathLike[str] | Sequence[VisitStack | str | os.Pat
 UNNAMED = "subject"  # what a series is called whose subject has no name
 
 
-def given_series(given: Given) -> list[VisitStack]:
+def given_series(given: Given, *, are_healthy: bool = True) -> list[VisitStack]:
     """Series of what was given, files read.
 
     Parameters
     ----------
     given
         Series, or a table of visits, a folder, a file, or several of these.
+    are_healthy
+        Whether files that are marked as sick are refused; not where labels go with them.
 
     Returns
     -------
@@ -38,15 +40,15 @@ def given_series(given: Given) -> list[VisitStack]:
     FileNotFoundError, ValueError
         As `reading.read_healthy`.
     """
+    from napari_followup.reading import read_healthy, read_stacks
+
     each = [given] if isinstance(given, VisitStack | str | os.PathLike) else list(given)
     found: list[VisitStack] = []
     for item in each:
         if isinstance(item, VisitStack):
             found.append(item)
         elif isinstance(item, str | os.PathLike):
-            from napari_followup.reading import read_healthy
-
-            found += read_healthy(item)
+            found += read_healthy(item) if are_healthy else read_stacks(item)
         else:
             raise TypeError(
                 f"stacks: got {type(item).__name__}; give VisitStacks, one a subject, or the path "
@@ -73,7 +75,11 @@ def seen_twice(stacks: Sequence[VisitStack]) -> list[VisitStack]:
 
 
 def split_subjects(
-    stacks: Sequence[VisitStack], held_out: float, seed: int
+    stacks: Sequence[VisitStack],
+    held_out: float,
+    seed: int,
+    *,
+    sick: Sequence[bool] | None = None,
 ) -> tuple[list[VisitStack], list[VisitStack]]:
     """Subjects to train on, and those kept aside for validation and the healthy score quantiles.
 
@@ -85,6 +91,9 @@ def split_subjects(
         Share of the subjects to keep aside; at least one is, and at least one is not.
     seed
         Source of the random choice.
+    sick
+        Whether a series shows anything abnormal, one a series. Where it is given, this share of the
+        healthy subjects is kept aside, at least one, and of the others, of whom one is not.
 
     Returns
     -------
@@ -94,7 +103,7 @@ def split_subjects(
     Raises
     ------
     ValueError
-        If fewer than two subjects are given.
+        If fewer than two subjects are given, or none of them is healthy.
     """
     names = [
         f"{stack.subject} {number}" if stack.subject == UNNAMED else stack.subject
@@ -107,11 +116,36 @@ def split_subjects(
             "training needs at least 2 subjects, one of them to validate on; got "
             f"{len(subjects)}{alike}"
         )
-    order = np.random.default_rng(seed).permutation(len(subjects))
-    count = min(max(1, round(held_out * len(subjects))), len(subjects) - 1)
-    aside = {subjects[i] for i in order[:count]}
+    order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+    if sick is None:
+        aside = set(order[: _share(len(order), held_out)])
+    else:
+        ill = {name for name, is_sick in zip(names, sick, strict=True) if is_sick}
+        if len(ill) == len(order):
+            raise ValueError(_none_healthy(len(order), len(stacks)))
+        aside = _of_both_kinds(order, ill, held_out)
     named = list(zip(names, stacks, strict=True))
     return [s for n, s in named if n not in aside], [s for n, s in named if n in aside]
+
+
+def _of_both_kinds(order: Sequence[str], ill: set[str], held_out: float) -> set[str]:
+    """Subjects kept aside, healthy ones first of all: they tell how high healthy ones score."""
+    healthy, others = ([n for n in order if (n in ill) == is_ill] for is_ill in (False, True))
+    few = max(1, _share(len(healthy), held_out))
+    return {*healthy[:few], *others[: _share(len(others), held_out)]}
+
+
+def _none_healthy(subjects: int, series: int) -> str:
+    alike = ", series of one name being one subject's" if series > subjects else ""
+    return (
+        f"labels: none of the {subjects} subjects is healthy at all visits{alike}; nothing tells "
+        "how high healthy ones score: give healthy subjects, too"
+    )
+
+
+def _share(count: int, held_out: float) -> int:
+    """How many of so many are kept aside: at least one, and not all."""
+    return min(max(1, round(held_out * count)), max(0, count - 1))
 
 
 def fingerprint(stacks: Sequence[VisitStack]) -> str:

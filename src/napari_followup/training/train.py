@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import ArrayLike
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,14 +17,16 @@ from napari_followup.methods import method_class
 from napari_followup.methods.method import main_stage
 from napari_followup.reading.replacing import replacing
 from napari_followup.results import Cancelled
-from napari_followup.training.batches import Samples
+from napari_followup.training.batches import Samples, healthy_of, samples_for
 from napari_followup.training.card import About, data_summary, loss_curves, model_card
 from napari_followup.training.checkpoint import read_checkpoint, refresh_norms
 from napari_followup.training.checks import check_series
-from napari_followup.training.data import Cohort, cohort_of, drop_files, samples_of
+from napari_followup.training.cohort import Cohort, Learner, cohort_of
+from napari_followup.training.data import drop_files, samples_of
 from napari_followup.training.devices import check_devices, companions
 from napari_followup.training.examples import example_maker
 from napari_followup.training.fit import fit_stage
+from napari_followup.training.labels import Entry
 from napari_followup.training.measuring import measured
 from napari_followup.training.plan import FREE, TrainingPlan
 from napari_followup.training.resume import check_out, go_on
@@ -82,7 +83,7 @@ def train(
     preset: str = "compact",
     settings: Mapping[str, Any] | None = None,
     about: About | None = None,
-    labels: Sequence[ArrayLike] | None = None,
+    labels: Sequence[Entry] | None = None,
     device: str = "auto",
     on_state: OnState | None = None,
 ) -> ModelBundle:
@@ -93,8 +94,8 @@ def train(
     method
         A name of the methods table, such as ``"sdm"``.
     stacks
-        Healthy series, one a subject, or a table, folder or file of them; some subjects are kept
-        aside for validation and for the healthy scores.
+        Healthy series, one a subject, or a table, folder or file of them; with `labels` others,
+        too. Some subjects are kept aside for validation, and healthy ones for the healthy scores.
     out
         Folder for checkpoints, loss tables and the finished ``<name>.safetensors``. Where it holds
         a checkpoint, training goes on from there.
@@ -108,7 +109,8 @@ def train(
     about
         Name of the model, author, licences, and a line on where the data come from.
     labels
-        One entry a series, for methods that learn from labels: see `samples.labels_of`.
+        One entry a series, 0 for healthy, for methods that learn from labels: AnoFPDM from any that
+        `labels.marks_of` reads, SADM from masks ``(visit, z, y, x)``, nonzero where abnormal.
     device
         ``"auto"``, ``"cpu"`` or ``"cuda"``; ``plan.devices`` says how many.
     on_state
@@ -122,8 +124,8 @@ def train(
     Raises
     ------
     ValueError
-        If something is not known, the series do not go together, or `out` holds a training with
-        other settings.
+        If something is not known, the series do not go together, labels are missing or do not
+        suit them or the method, or `out` holds a training with other settings.
     FloatingPointError
         If the loss is no number any more.
     OSError
@@ -140,11 +142,11 @@ def train(
     )
     check_devices(run.plan.devices, run.device)
     check_out(run.out)
-    given = given_series(stacks)
+    given = given_series(stacks, are_healthy=labels is None)
     notes = check_series(given)
     config = chosen_config(method, preset, settings or {}, given[0].shape)
     plain = method_class(method)(config)
-    cohort = cohort_of(given, plain, run.plan, labels)
+    cohort = cohort_of(given, Learner.of(plain), run.plan, labels)
     _begin(run, plain, _settings(run, preset, config, cohort), notes)
     model = _learned(run, plain, cohort)
     bundle = ModelBundle(
@@ -190,7 +192,7 @@ def _learned(run: _Run, plain: Any, cohort: Cohort) -> Any:
     plan = run.plan
     form = form_of(plain, labelled=cohort.labels is not None)
     samples, files = samples_of(cohort, form, run.out, shared=plan.devices > 1)
-    config = plain.fitted(plain.config, samples[0])
+    config = plain.fitted(plain.config, healthy_of(samples[0]))
     torch.manual_seed(plan.seed)
     model: Any = placed_well(method_class(run.method)(config))
     missing = [stage for stage in model.stages if not run.finished(stage).exists()]
@@ -220,11 +222,12 @@ def _run_stage(
     if finished.exists():
         model.load_state_dict(load_file(finished))
         return
-    _tell_duration(run, model, stage, samples[0])
+    theirs = samples_for(stage, model, samples[0]), samples_for(stage, model, samples[1])
+    _tell_duration(run, model, stage, theirs[0])
     ended = fit_stage(
         model,
         stage,
-        samples,
+        theirs,
         run.plan,
         finished.parent,
         first=first,
@@ -238,7 +241,8 @@ def _run_stage(
             "training again goes on"
         )
     if model.samples != "series":
-        refresh_norms(model, samples[0] if isinstance(samples[0], Tensor) else samples[0][0])
+        healthy = healthy_of(samples[0])
+        refresh_norms(model, healthy if isinstance(healthy, Tensor) else healthy[0])
     with replacing(finished) as draft:
         weights = model.state_dict().items()
         save_file({name: value.contiguous().cpu() for name, value in weights}, draft)
@@ -266,6 +270,7 @@ def _judged(
     )
     run.tell("check", *found["notes"])
     data = data_summary(cohort.training, cohort.validation)
+    data |= {} if cohort.labels is None else {"series_with_labels": cohort.sick}
     card = model_card(
         about, run.plan, data, {**said, **found, "notes": [*said["notes"], *found["notes"]]}
     )

@@ -16,6 +16,7 @@ import torch
 from napari_followup.device import placed_well
 from napari_followup.methods import method_class, method_config
 from napari_followup.methods.method import main_stage
+from napari_followup.training.batches import samples_for
 from napari_followup.training.data import read_samples
 from napari_followup.training.devices import READY
 from napari_followup.training.fit import fit_stage
@@ -45,7 +46,7 @@ def main(task: Mapping[str, Any]) -> None:
         fit_stage(
             model,
             stage,
-            samples,
+            (samples_for(stage, model, samples[0]), samples_for(stage, model, samples[1])),
             plan,
             Path(task["out"]) / stage,
             first=stage == main_stage(model),
