@@ -5,7 +5,7 @@ II segments anomalies from image and residual. The score is the sum of ``1 - SSI
 anything, and of the segmentation, which sees what it was shown: synthetic anomalies, or those of
 the user's own masks. The source takes one or the other (Sec. 8.6, 5.1 and 5.2); here planes with a
 mask keep it and healthy ones may get a synthetic anomaly, unless `synthetic_anomalies` is off.
-Presets: `PUBLISHED` stands on the thesis' cDDPM; `COMPACT` on a small one, with soft shapes of
+Presets: `PUBLISHED` stands on a pre-trained cDDPM; `COMPACT` on a small one, with soft shapes of
 every size in the place of Perlin outlines.
 """
 
@@ -86,7 +86,10 @@ class SADMConfig:
         )
 
 
-PUBLISHED = SADMConfig(base_options={"noise_levels": (250, 500, 750)})
+PUBLISHED = SADMConfig(  # appendix B.1
+    base_config={"pretraining": True, "channels": (128, 128, 256)},
+    base_options={"noise_levels": (250, 500, 750)},
+)
 COMPACT = SADMConfig(
     image_size=(64, 64),
     base_preset="compact",
