@@ -120,6 +120,26 @@ def test_a_mask_grows_in_the_planes_that_were_examined(
     np.testing.assert_array_equal(grown, expected)
 
 
+@pytest.mark.parametrize("planes", [None, Slicing("x", 2, 9, 3)])
+def test_a_mask_at_another_threshold_is_cleaned_as_the_first_was(
+    tiny_bundle: ModelBundle, tiny_recipe: Recipe, planes: Slicing | None
+) -> None:
+    volume = np.zeros((2, 9, 10, 16), np.float32)
+    volume[:, 1:8, 1:9, 1:15] = 1 + np.random.default_rng(0).random((2, 7, 8, 14))
+    stack = VisitStack.from_array(volume)
+    low, high = (
+        replace(tiny_recipe, threshold=Fixed(value=height), erosion=1, smallest=2, dilation=1)
+        for height in (0.2, 0.4)
+    )
+
+    first, other = (nf.detect(stack, tiny_bundle, r, planes=planes) for r in (low, high))
+
+    assert first.mask.sum() > other.mask.sum() > 0
+    assert not np.array_equal(other.mask, first.score >= 0.4)
+    np.testing.assert_array_equal(first.at_threshold(0.4).mask, other.mask)
+    np.testing.assert_array_equal(first.at_threshold(0.2).mask, first.mask)
+
+
 @pytest.mark.parametrize("rescale", [False, True])
 def test_heights_that_differ_are_told_in_the_unit_of_the_score(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe, rescale: bool

@@ -49,3 +49,25 @@ def test_what_was_stopped_may_leave_a_part_behind(tiny_series: VisitStack) -> No
 
     assert stopped.partial is found
     assert Cancelled("another").partial is None
+
+
+def test_a_new_threshold_keeps_what_is_done_to_the_mask(tiny_series: VisitStack) -> None:
+    def without_first_row(mask: np.ndarray) -> None:
+        mask[..., 0, :] = False
+
+    score = np.ones((4, 1, 16, 16), np.float32)
+    found = Detection(
+        stack=tiny_series,
+        mask=np.zeros(score.shape, bool),
+        score=score,
+        scores={},
+        healthy=None,
+        image_score=np.ones(4, np.float32),
+        threshold=2.0,
+        clean=without_first_row,
+    )
+
+    mask = found.at_threshold(0.5).mask
+
+    assert not mask[..., 0, :].any()
+    assert mask[..., 1:, :].all()

@@ -28,7 +28,7 @@ from napari_followup.segmentation.masks import (
 )
 from napari_followup.spilling import each_visit, new_array
 
-__all__ = ["Cut", "segment"]
+__all__ = ["Cut", "finish", "segment"]
 
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
@@ -85,15 +85,31 @@ def segment(
         Mask of the shape of the score.
     """
     cut = _above_both(maps, recipe, known, exact, line)
-    mask = cut.mask
-    if maps.inside is not None:
-        for shown, region in each_visit(mask, maps.inside):
+    finish(cut.mask, recipe, maps.voxel, maps.inside)
+    return cut
+
+
+def finish(
+    mask: NDArray[np.bool_], recipe: Recipe, voxel: float, inside: NDArray[np.bool_] | None
+) -> None:
+    """Do in its place what becomes of a mask after its threshold: less its rim and parts, grown.
+
+    Parameters
+    ----------
+    mask
+        ``(visit, plane, row, column)``.
+    recipe
+        Its smallest part and dilation.
+    voxel, inside
+        As of `Maps`; what the recipe erodes is missing in the latter.
+    """
+    if inside is not None:
+        for shown, region in each_visit(mask, inside):
             shown &= region
     if recipe.smallest:
-        without_small(mask, recipe.smallest / maps.voxel, out=mask, walk=each_visit)
+        without_small(mask, recipe.smallest / voxel, out=mask, walk=each_visit)
     if recipe.dilation:
         dilated(mask, recipe.dilation, out=mask, walk=each_visit)
-    return cut
 
 
 def _above_both(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.cutting import Cut, segment
+from napari_followup.cutting import Cut, finish, segment
 from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps
 from napari_followup.methods.given import given_by
@@ -148,6 +149,7 @@ def judged(
             **pooled,
             notes=[*notes, *_remarks(cut.mask, prepared.observed)],
         ),
+        clean=_cleaner(prepared, recipe),
     )
 
 
@@ -191,6 +193,21 @@ def about_planes(prepared: Prepared) -> dict[str, Any]:
     """Which planes were looked at, for a provenance; nothing where all of them were."""
     chosen = prepared.slicing
     return {} if chosen.is_whole else {"planes": chosen.as_dict(prepared.stack)}
+
+
+def _cleaner(prepared: Prepared, recipe: Recipe) -> Callable[[NDArray[np.bool_]], None] | None:
+    """Give what cleans a mask on the stack's grid in its place; none where nothing does."""
+    if not (recipe.erosion or recipe.smallest or recipe.dilation):
+        return None
+    inside = cache(lambda: _inside(prepared, recipe))
+
+    def clean(mask: NDArray[np.bool_]) -> None:
+        turned = prepared.slicing.turned(mask)
+        examined = turned[:, prepared.taken].copy()
+        finish(examined, recipe, prepared.voxel, inside())
+        turned[:, prepared.taken] = examined
+
+    return clean
 
 
 def _inside(prepared: Prepared, recipe: Recipe) -> NDArray[np.bool_] | None:

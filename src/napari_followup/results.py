@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,6 +96,9 @@ class Detection:
     provenance
         Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user
         should know.
+    clean
+        Does to a mask ``(visit, z, y, x)``, in its place, what the recipe does after its threshold;
+        none where it does nothing.
     """
 
     stack: VisitStack
@@ -106,6 +110,7 @@ class Detection:
     threshold: float
     floor: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    clean: Callable[[NDArray[np.bool_]], None] | None = None
 
     def __repr__(self) -> str:
         shown = int(self.mask.any(axis=(1, 2, 3)).sum())
@@ -115,7 +120,7 @@ class Detection:
         )
 
     def at_threshold(self, threshold: float) -> Detection:
-        """Segment anew: every pixel whose fused score reaches `threshold`.
+        """Segment anew: every pixel whose fused score reaches `threshold`, cleaned as before.
 
         Parameters
         ----------
@@ -129,5 +134,7 @@ class Detection:
         """
         with np.errstate(invalid="ignore"):
             mask = np.asarray(self.score >= threshold)
+        if self.clean is not None:
+            self.clean(mask)
         provenance = self.provenance | {"threshold": threshold}
         return replace(self, mask=mask, threshold=threshold, provenance=provenance)
