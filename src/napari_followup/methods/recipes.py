@@ -36,19 +36,24 @@ RESIDUAL = Recipe(
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "andi": {
-        "default": replace(OWN, options={"stride": 5}),
+        "default": replace(OWN, options={"stride": 5}, median=3),
         "published": Recipe(  # Sec. 4.5
             score=Own(), median=5, volume_median=True, threshold=Yen(pixel_too=False), dilation=1
         ),
     },
     "anoddpm": {
-        "default": Recipe.default(),
+        "default": replace(Recipe.default(), median=3),
         "published": replace(
             RESIDUAL, options={"noise_levels": (500,), "draws": 1, "sampling_steps": 1}
         ),
     },
     "anofpdm": {
-        "default": replace(OWN, options={"last_step": 400, "stride": 25}),
+        # Fresh noise, since on the DDIM path an image carries its anomaly along.
+        "default": replace(
+            OWN,
+            options={"last_step": 400, "stride": 25, "guidance": 5.0, "forward": "ddpm"},
+            median=3,
+        ),
         "published": Recipe(
             options={"cut": (0.90, 0.98)},
             score=Own(),
@@ -74,7 +79,12 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         ),
     },
     "pddpm": {
-        "default": replace(PIXEL, options={"noise_levels": (100, 250), "overlap": 8}),
+        "default": replace(
+            OWN,
+            options={"noise_levels": (50, 100), "draws": 3, "overlap": 8},
+            score=Mahalanobis(blur=0.0),
+            median=3,
+        ),
         "published": replace(RESIDUAL, options={"noise_levels": (500,)}),
     },
     "sadm": {
