@@ -36,13 +36,13 @@ RESIDUAL = Recipe(
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "andi": {
-        "default": replace(OWN, options={"stride": 5}, median=3),
+        "default": replace(OWN, options={"stride": 5}),
         "published": Recipe(  # Sec. 4.5
             score=Own(), median=5, volume_median=True, threshold=Yen(pixel_too=False), dilation=1
         ),
     },
     "anoddpm": {
-        "default": replace(Recipe.default(), median=3),
+        "default": Recipe.default(),
         "published": replace(
             RESIDUAL, options={"noise_levels": (500,), "draws": 1, "sampling_steps": 1}
         ),
@@ -52,7 +52,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "default": replace(
             OWN,
             options={"last_step": 400, "stride": 25, "guidance": 5.0, "forward": "ddpm"},
-            median=3,
         ),
         "published": Recipe(
             options={"cut": (0.90, 0.98)},
@@ -83,7 +82,6 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             OWN,
             options={"noise_levels": (50, 100), "draws": 3, "overlap": 8},
             score=Mahalanobis(blur=0.0),
-            median=3,
         ),
         "published": replace(RESIDUAL, options={"noise_levels": (500,)}),
     },
