@@ -94,5 +94,5 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "sdm": {"default": Recipe.default(), "published": Recipe.published()},
     "tdm": {"default": Recipe.temporal()},
-    "vae3d": {"default": PIXEL, "published": RESIDUAL},
+    "vae3d": {"default": replace(PIXEL, fusion=None), "published": RESIDUAL},
 }
