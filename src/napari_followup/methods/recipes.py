@@ -80,13 +80,13 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "pddpm": {
         "default": replace(
             OWN,
-            options={"noise_levels": (50, 100), "draws": 3, "overlap": 8},
+            options={"noise_levels": (50, 100), "draws": 5, "overlap": 8},
             score=Mahalanobis(blur=0.0),
         ),
         "published": replace(RESIDUAL, options={"noise_levels": (500,)}),
     },
     "sadm": {
-        "default": OWN,
+        "default": replace(OWN, options={"structure": 0.25}),
         # The median is that of one of its two branches alone.
         "published": replace(
             RESIDUAL, options={"median": 5}, score=Own(), median=1, volume_median=False
@@ -94,5 +94,5 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "sdm": {"default": Recipe.default(), "published": Recipe.published()},
     "tdm": {"default": Recipe.temporal()},
-    "vae3d": {"default": replace(PIXEL, fusion=None), "published": RESIDUAL},
+    "vae3d": {"default": PIXEL, "published": RESIDUAL},
 }
