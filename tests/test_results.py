@@ -1,24 +1,30 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from napari_followup.results import Cancelled, Detection, Imputation
 from napari_followup.stack import VisitStack
 
 
-def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
-    score = np.linspace(0, 1, 4 * 256, dtype=np.float32).reshape(4, 1, 16, 16)
-    score[1] = np.nan
-    found = Detection(
-        stack=tiny_series,
+def nothing_found(stack: VisitStack, score: np.ndarray, **more: Any) -> Detection:
+    return Detection(
+        stack=stack,
         mask=np.zeros(score.shape, bool),
         score=score,
         scores={},
         healthy=None,
         image_score=np.zeros(4, np.float32),
         threshold=np.inf,
-        provenance={"seed": 0},
+        **more,
     )
+
+
+def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
+    score = np.linspace(0, 1, 4 * 256, dtype=np.float32).reshape(4, 1, 16, 16)
+    score[1] = np.nan
+    found = nothing_found(tiny_series, score, provenance={"seed": 0})
 
     anew = found.at_threshold(0.9)
 
@@ -56,16 +62,7 @@ def test_a_new_threshold_keeps_what_is_done_to_the_mask(tiny_series: VisitStack)
         mask[..., 0, :] = False
 
     score = np.ones((4, 1, 16, 16), np.float32)
-    found = Detection(
-        stack=tiny_series,
-        mask=np.zeros(score.shape, bool),
-        score=score,
-        scores={},
-        healthy=None,
-        image_score=np.ones(4, np.float32),
-        threshold=2.0,
-        clean=without_first_row,
-    )
+    found = nothing_found(tiny_series, score, clean=without_first_row)
 
     mask = found.at_threshold(0.5).mask
 

@@ -44,6 +44,8 @@ def resize_volumes(volumes: Tensor, size: tuple[int, ...]) -> Tensor:
         ``(b, channel, *size)``, dtype and device of `volumes`. Fewer planes are means of those
         there are, more are mixtures of two.
     """
+    if tuple(volumes.shape[2:]) == tuple(size):
+        return volumes
     count, _, depth = volumes.shape[:3]
     planes = resize_planes(volumes.transpose(1, 2).flatten(0, 1), (size[1], size[2]))
     columns = planes.unflatten(0, (count, depth)).movedim(1, -1).flatten(1, 3)

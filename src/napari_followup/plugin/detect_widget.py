@@ -149,7 +149,8 @@ class DetectWidget(QWidget):
             return
         try:
             source, recipe = self.series.source(), self.recipes.checked()
-            self.recipes.facts.check_images(source)
+            if problem := self.recipes.facts.mismatch(source):
+                raise ValueError(problem)
             planes = self.series.slicing
         except ValueError as error:
             self._fail(str(error))
@@ -244,16 +245,11 @@ def _lay_out(widget: DetectWidget) -> None:
 
 
 def _mismatch(widget: DetectWidget) -> str:
-    """Say why the model cannot take these images; empty where nothing is known against it."""
+    """Say why the chosen model cannot take the chosen images, as far as these are chosen."""
     try:
-        source = widget.series.source()
+        return widget.recipes.facts.mismatch(widget.series.source())
     except ValueError:
         return ""  # said when the run begins
-    try:
-        widget.recipes.facts.check_images(source)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def _short(source: Source) -> str:

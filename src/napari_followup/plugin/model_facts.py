@@ -63,15 +63,16 @@ class ModelFacts:
             "choose another recipe or another model"
         )
 
-    def check_images(self, source: Source) -> None:
-        """Raise a ValueError if the images have other modalities than the model takes."""
+    def mismatch(self, source: Source) -> str:
+        """Say why the model cannot take these images; empty where nothing is known against it."""
         axes = source.axes
         there = source.data.shape[axes.index("m")] if "m" in axes else 1
-        if self.modalities not in (None, there):
-            raise ValueError(
-                f"modalities: {source.name!r} has {there}, the model was trained on "
-                f"{self.modalities}; choose a layer of that many, or another model"
-            )
+        if self.modalities in (None, there):
+            return ""
+        return (
+            f"modalities: {source.name!r} has {there}, the model was trained on "
+            f"{self.modalities}; choose a layer of that many, or another model"
+        )
 
     def name_of(self, recipe: Recipe, recipes: Mapping[str, Recipe]) -> str:
         """Name among `recipes` of one that comes to the same; empty where none does."""

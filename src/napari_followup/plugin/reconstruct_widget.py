@@ -64,7 +64,8 @@ class ReconstructWidget(QWidget):
     def _work(self) -> Work:
         source, model = self.series.source(), self.model_combo.chosen
         self._check()
-        self.facts.check_images(source)
+        if problem := self.facts.mismatch(source):
+            raise ValueError(problem)
         options = self.options.options
         device, seed, planes = self.settings.device, self.settings.seed, self.series.slicing
         self.step.update_existing = self.settings.update_existing
