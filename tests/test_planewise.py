@@ -27,6 +27,7 @@ RECIPES = {
     "pixel, lafm": Recipe(fusion=Lafm(gamma=0.5)),
     "fam, support": Recipe(score=Fam(), fusion=Support(), median=3),
     "median in space": Recipe(score=Fam(), fusion=Lafm(), median=3, volume_median=True),
+    "median in space, blur": Recipe(score=Pixel(), median=3, volume_median=True, blur=0.8),
 }
 
 

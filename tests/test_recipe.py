@@ -120,6 +120,8 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (HealthyQuantile, {"q": -0.1}, "q must lie in"),
         (Recipe, {"median": 4}, "median must be an odd number of pixels"),
         (Recipe, {"median": 0}, "median must be an odd number of pixels"),
+        (Recipe, {"blur": -1.0}, "blur must be a sigma in pixels, 0 for none; got -1.0"),
+        (Recipe, {"blur": float("nan")}, "blur must be a sigma in pixels"),
         (Recipe, {"floor": 2.0}, "floor must lie in"),
         (Recipe, {"dilation": -1}, "dilation must be a whole number of pixels, 0 for none; got -1"),
         (Recipe, {"erosion": -3}, "erosion must be a whole number of pixels, 0 for none; got -3"),
@@ -166,7 +168,7 @@ def test_keys_of_earlier_versions_stay_as_they_were() -> None:
 
 def test_a_recipe_written_before_a_setting_was_there_is_read_with_its_default() -> None:
     values = Recipe.default().as_dict()
-    for name in ("volume_median", "smallest", "erosion", "dilation"):
+    for name in ("volume_median", "blur", "smallest", "erosion", "dilation"):
         del values[name]
 
     assert Recipe.from_dict(values) == Recipe.default()
@@ -176,7 +178,7 @@ def test_a_recipe_written_before_a_setting_was_there_is_read_with_its_default() 
 
 
 def test_settings_for_volumes_go_there_and_back() -> None:
-    recipe = Recipe(median=3, volume_median=True, smallest=12.5)
+    recipe = Recipe(median=3, volume_median=True, blur=1.5, smallest=12.5)
 
     assert Recipe.from_dict(json.loads(json.dumps(recipe.as_dict()))) == recipe
 
@@ -190,6 +192,7 @@ def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
     assert replace(plain, volume_median=True).score_key == plain.score_key  # no median at all
     assert set(json.loads(plain.score_key)) == {"options", "score", "fusion", "median"}
     assert replace(filtered, volume_median=True).score_key != filtered.score_key
+    assert replace(plain, blur=1.0).score_key != plain.score_key
 
 
 @pytest.mark.parametrize("smallest", [-1.0, float("nan"), float("inf")])

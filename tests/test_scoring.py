@@ -89,11 +89,13 @@ def test_a_score_of_differences_needs_a_healthy_image(visits: Visits) -> None:
 def test_a_method_s_own_score_is_fused_and_filtered_like_any_other(visits: Visits) -> None:
     own = torch.rand(3, 2, 12, 10)
 
-    found = score_series(visits, Evidence(score=own), Recipe(score=Own(), fusion=Lafm(), median=3))
+    recipe = Recipe(score=Own(), fusion=Lafm(), median=3, blur=1.0)
+    found = score_series(visits, Evidence(score=own), recipe)
 
     assert list(found) == ["own", "lafm", "final"]
     assert torch.equal(found["own"], own)
-    torch.testing.assert_close(found["final"], median_filter(fuse_over_time(own, visits.ages), 3))
+    filtered = median_filter(fuse_over_time(own, visits.ages), 3)
+    torch.testing.assert_close(found["final"], blur(filtered, 1.0))
 
 
 def test_a_method_s_own_score_stands_beside_the_pixel_distance_where_it_reconstructs(

@@ -215,7 +215,7 @@ class HealthyHysteresis:
     """
 
     low: float = 0.9995  # share of healthy pixels that lie below the low line
-    high: float = 0.95  # share of healthy patients that stay below the high line everywhere
+    high: float = 0.9  # share of healthy patients that stay below the high line everywhere
 
     def __post_init__(self) -> None:
         check_share("low", self.low)

@@ -20,7 +20,7 @@ from napari_followup.methods.method import Evidence, Visits
 from napari_followup.preparation import Prepared
 from napari_followup.recipe import Recipe
 from napari_followup.scores.image import image_scores
-from napari_followup.scores.smooth import median_filter, middle_median, mirrored
+from napari_followup.scores.smooth import blur, median_filter, middle_median, mirrored
 from napari_followup.scoring import Bounds, bounds_of, fused_stages, last_of, raw_stages
 from napari_followup.spilling import new_array, release
 
@@ -108,10 +108,12 @@ def _complete(
     """All stages of one plane, the filtered score last."""
     stages = fused_stages(kept.planes([place]), ages, recipe, bounds)
     if not recipe.volume_median or recipe.median == 1:
-        return stages | {"final": median_filter(last_of(stages), recipe.median)}
-    around = kept.planes(mirrored(place, kept.depth, recipe.median // 2))
-    score = last_of(fused_stages(around, ages, recipe, bounds))
-    return stages | {"final": middle_median(score, recipe.median)}
+        filtered = median_filter(last_of(stages), recipe.median)
+    else:
+        around = kept.planes(mirrored(place, kept.depth, recipe.median // 2))
+        score = last_of(fused_stages(around, ages, recipe, bounds))
+        filtered = middle_median(score, recipe.median)
+    return stages | {"final": blur(filtered, recipe.blur)}
 
 
 class _Healer:

@@ -93,6 +93,7 @@ class Recipe:
     fusion: Fusion = None
     median: int = 1  # side of the median filter in pixels; 1 for none
     volume_median: bool = False  # whether that filter reaches across the planes of a volume, too
+    blur: float = 0.0  # sigma in pixels of a Gaussian in the plane, after that filter; 0 for none
     rescale: bool = False  # min-max per patient after the filter (Dang 2025, Sec. 3.2.3)
     threshold: Threshold = field(default_factory=HealthyQuantile)
     floor: float | None = None  # healthy quantile that the mask must exceed beside `threshold`
@@ -106,6 +107,8 @@ class Recipe:
             raise ValueError(
                 f"median must be an odd number of pixels, 1 for none; got {self.median}"
             )
+        if not 0 <= self.blur < float("inf"):
+            raise ValueError(f"blur must be a sigma in pixels, 0 for none; got {self.blur}")
         if self.floor is not None:
             check_share("floor", self.floor)
         if not 0 <= self.smallest < float("inf"):
@@ -160,7 +163,7 @@ class Recipe:
             },
             **{
                 name: getattr(self, name)
-                for name in ("volume_median", "erosion", "smallest", "dilation")
+                for name in ("volume_median", "blur", "erosion", "smallest", "dilation")
             },
         }
 
@@ -176,8 +179,11 @@ class Recipe:
         if isinstance(self.score, Temporal):  # which says itself how its model is used
             values["options"] = {}
         names = ["options", "score", "fusion", "median"]
-        if self.volume_median and self.median > 1:  # else the key is that of earlier versions
+        # What does nothing is left out: so the key is that of earlier versions
+        if self.volume_median and self.median > 1:
             names.append("volume_median")
+        if self.blur:
+            names.append("blur")
         return json.dumps({n: _as_floats(values[n]) for n in names}, sort_keys=True)
 
     @classmethod

@@ -108,7 +108,8 @@ def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str
     """
     raw = raw_stages(visits, evidence, recipe.score)
     stages = fused_stages(raw, visits.ages, recipe, bounds_of(lambda: [raw], visits.ages, recipe))
-    stages["final"] = median_filter(last_of(stages), recipe.median, volume=recipe.volume_median)
+    filtered = median_filter(last_of(stages), recipe.median, volume=recipe.volume_median)
+    stages["final"] = blur(filtered, recipe.blur)
     return stages
 
 

@@ -59,13 +59,13 @@ def test_calibrate_chooses_a_recipe(
 
     found, lines = load_bundle(out), capsys.readouterr().out.splitlines()
     given = recipe_named(str(recipe), load_bundle(model))
-    assert [line.startswith("mDICE ") for line in lines[:8]] == [True] * 8
-    assert len(found.card["recipes_tried"]) == 8
+    assert [line.startswith("mDICE ") for line in lines[:18]] == [True] * 18
+    assert len(found.card["recipes_tried"]) == 18
     assert "mdice_percent" in found.card["sees"]
     best = max(found.card["recipes_tried"], key=lambda each: float(each["mdice_percent"]))
     is_better = best["mdice_percent"] > found.card["recipes_tried"][0]["mdice_percent"] + 3
     assert is_better == (found.own_recipe is not None)
-    assert is_better != (lines[8] == "none is clearly better; the model keeps its recipe")
+    assert is_better != (lines[18] == "none is clearly better; the model keeps its recipe")
     assert (found.recipe if is_better else given).score_key in found.healthy
 
 

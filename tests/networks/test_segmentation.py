@@ -37,3 +37,13 @@ def test_both_inputs_go_through_the_same_encoder_by_themselves() -> None:
     expected = segmenter.head(segmenter.up[0](torch.cat([up, *fine], dim=1)))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(found, segmenter(images, residual))
+
+
+def test_it_starts_from_what_is_abnormal_being_rare() -> None:
+    torch.manual_seed(0)
+    segmenter = ResidualSegmenter(1, (16, 32))
+    images = torch.rand(4, 1, 32, 32)
+
+    found = torch.sigmoid(segmenter(torch.zeros_like(images), images))
+
+    assert 0.002 < found.mean() < 0.05

@@ -119,3 +119,18 @@ def test_any_image_gets_something_even_one_without_a_subject() -> None:
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="got 'wound'; choose one of darker_blob, brighter_blob"):
         draw(body(), "wound")
+
+
+def test_the_size_is_that_of_what_is_drawn_and_not_its_place() -> None:
+    stack = body()
+
+    usual, small = (draw(stack, "darker_blob", 1, size=size)[1][-1] for size in (1.0, 0.5))
+
+    assert 0 < small.sum() < usual.sum() / 2
+    assert (small & usual).sum() == small.sum()
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_size_that_is_none_is_refused(size: float) -> None:
+    with pytest.raises(ValueError, match="size: got .*; give a number above 0"):
+        draw(body(), "darker_blob", size=size)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import median_filter
+from scipy.ndimage import gaussian_filter, median_filter
 
 from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.cutting import segment
@@ -42,7 +42,8 @@ class Grain:
 
     def score(self, recipe: Recipe) -> np.ndarray:
         size = (1, 1, recipe.median, recipe.median)
-        return median_filter(self.found, size=size).astype(np.float32)
+        filtered = median_filter(self.found, size=size).astype(np.float32)
+        return np.asarray(gaussian_filter(filtered, (0, 0, recipe.blur, recipe.blur)))
 
     def mask(self, recipe: Recipe, known: HealthyScores) -> np.ndarray:
         maps = Maps(score=self.score(recipe), pixel=self.found)
@@ -70,12 +71,14 @@ def test_grain_asks_for_a_filter(tiny_bundle: ModelBundle, usual: None) -> None:
 
     chosen, tried = choose_recipe(bundle, grainy(0.4))
 
-    assert chosen.recipe.median > 1
-    assert replace(chosen.recipe, median=1, score=RECIPE.score) == RECIPE
+    own = chosen.recipe
+    assert own.median > 1 or own.blur > 0
+    assert replace(own, median=1, blur=0.0, score=RECIPE.score) == RECIPE
     assert json.loads(json.dumps(tried)) == tried
-    assert [each["median"] for each in tried] == [1, 3, 5, 7] * 2
+    assert [each["median"] for each in tried] == [1, 3, 5, 7, 1, 1, 1, 1, 1] * 2
+    assert [each["blur"] for each in tried] == [0, 0, 0, 0, 0.5, 1, 1.5, 2, 3] * 2
     best = max(tried, key=lambda each: float(each["mdice_percent"]))
-    assert best["median"] == chosen.recipe.median
+    assert (best["median"], best["blur"]) == (own.median, own.blur)
     assert best["mdice_percent"] > tried[0]["mdice_percent"] + 3
 
 
@@ -93,7 +96,7 @@ def test_another_recipe_can_be_varied(tiny_bundle: ModelBundle, usual: None) -> 
     better, _ = choose_recipe(tiny_bundle, grainy(0.4), RECIPE)
 
     assert same.own_recipe is None
-    assert replace(better.recipe, median=1, score=RECIPE.score) == RECIPE
+    assert replace(better.recipe, median=1, blur=0.0, score=RECIPE.score) == RECIPE
 
 
 def test_trials_give_what_the_real_way_gives(
@@ -114,10 +117,10 @@ def test_variations_keep_what_the_network_does() -> None:
     found = variations(recipe)
 
     assert found[0] == recipe
-    assert len(found) == len({json.dumps(each.as_dict()) for each in found}) == 8
+    assert len(found) == len({json.dumps(each.as_dict()) for each in found}) == 18
     assert all(each.options == recipe.options for each in found)
     assert {each.score for each in found} == {Pixel(tolerance=2.0), Pixel()}
-    assert len(variations(Recipe(score=Ssim(), median=9))) == 5
+    assert len(variations(Recipe(score=Ssim(), median=9))) == 10
     assert variations(Recipe.temporal()) == [Recipe.temporal()]
 
 

@@ -115,7 +115,7 @@ def _facts(bundle: ModelBundle) -> list[str]:
         *(
             f"  {counted(len(scores.maxima), 'subject')}; "
             f"1 pixel in 10 000 above {scores.height(0.9999):.4f}, "
-            f"1 subject in 20 above {scores.patient_height(0.95):.4f}: {key}"
+            f"1 subject in 10 above {scores.patient_height(0.9):.4f}: {key}"
             for key, scores in bundle.healthy.items()
         ),
     ]

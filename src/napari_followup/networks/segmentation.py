@@ -6,11 +6,15 @@ by themselves, their features lie side by side at every level, one decoder reads
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["ResidualSegmenter"]
+
+USUAL = 0.01  # share of pixels that are abnormal, which an untrained network starts from
 
 
 class ResidualSegmenter(nn.Module):
@@ -35,6 +39,8 @@ class ResidualSegmenter(nn.Module):
             for n, width in reversed(list(enumerate(channels[:-1])))
         )
         self.head = nn.Conv2d(channels[0] if len(channels) > 1 else 2 * channels[0], 1, 1)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias, math.log(USUAL / (1 - USUAL)))
 
     @property
     def multiple(self) -> int:

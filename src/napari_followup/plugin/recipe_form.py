@@ -118,6 +118,8 @@ class RecipeForm(QWidget):
         self.median.setToolTip("Side of the median filter in pixels; 1 for none")
         self.volume_median = QCheckBox("in space")
         self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
+        self.blur = Number(0, 99)
+        self.blur.setToolTip("Sigma in pixels of a Gaussian over the score, in its plane; 0 for none")
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
         self.erosion, self.smallest, self.dilation = Count(0, 99), Number(0, 1e9), Count(0, 99)
         self.erosion.setToolTip(RIM)
@@ -152,6 +154,7 @@ class RecipeForm(QWidget):
             imputed_references=self.imputed_references.isChecked(),
             median=self.median.value() | 1,  # odd, whatever was typed
             volume_median=self.volume_median.isChecked(),
+            blur=self.blur.value(),
             threshold=self.threshold.value,
             erosion=self.erosion.value(),
             smallest=self.smallest.value(),
@@ -167,6 +170,7 @@ class RecipeForm(QWidget):
         self.imputed_references.setChecked(recipe.imputed_references)
         self.median.setting = recipe.median
         self.volume_median.setChecked(recipe.volume_median)
+        self.blur.setting = recipe.blur
         self.threshold.value = recipe.threshold
         self.erosion.setting = recipe.erosion
         self.smallest.setting = recipe.smallest
@@ -183,7 +187,7 @@ class RecipeForm(QWidget):
     def _connect(self) -> None:
         for part in (self.options_form, self.score, self.fusion, self.threshold):
             part.changed.connect(self.changed)
-        for box in (self.median, self.erosion, self.smallest, self.dilation):
+        for box in (self.median, self.blur, self.erosion, self.smallest, self.dilation):
             box.valueChanged.connect(self.changed)
         for check in (self.volume_median, self.imputed_references):
             check.toggled.connect(self.changed)
@@ -200,6 +204,7 @@ def _lay_out(rows: QFormLayout, form: RecipeForm) -> None:
     medians.addWidget(form.median, stretch=1)
     medians.addWidget(form.volume_median)
     add_row(rows, "median", medians)
+    add_row(rows, "blur", form.blur)
     rows.addRow(form.threshold)
     add_row(rows, "erosion", form.erosion)
     add_row(rows, "smallest part", form.smallest)

@@ -25,7 +25,9 @@ TRIES = 16  # places that a patch may come from
 Values = NDArray[np.float32]
 
 
-def draw(stack: VisitStack, kind: str, seed: int = 0) -> tuple[VisitStack, NDArray[np.bool_]]:
+def draw(
+    stack: VisitStack, kind: str, seed: int = 0, *, size: float = 1.0
+) -> tuple[VisitStack, NDArray[np.bool_]]:
     """Draw an anomaly somewhere into the subject, at the same place at all visits, and growing.
 
     Parameters
@@ -38,6 +40,9 @@ def draw(stack: VisitStack, kind: str, seed: int = 0) -> tuple[VisitStack, NDArr
         visit; "foreign_patch": what the subject looks like elsewhere.
     seed
         Chooses the place.
+    size
+        Of the usual radius, which grows from 8 to 14 % of the plane's shorter side; 1.5 pixels
+        are kept.
 
     Returns
     -------
@@ -48,8 +53,10 @@ def draw(stack: VisitStack, kind: str, seed: int = 0) -> tuple[VisitStack, NDArr
     Raises
     ------
     ValueError
-        If there is no such kind.
+        If there is no such kind, or the size is not above 0.
     """
+    if not 0 < size < float("inf"):
+        raise ValueError(f"size: got {size}; give a number above 0, 1 for the usual radius")
     if kind not in GENERIC_ANOMALIES:
         raise ValueError(f"kind: got {kind!r}; choose one of {', '.join(GENERIC_ANOMALIES)}")
     rng = np.random.default_rng(seed)
@@ -59,8 +66,8 @@ def draw(stack: VisitStack, kind: str, seed: int = 0) -> tuple[VisitStack, NDArr
     scalings = [fit_scaling(stack, modality=m) for m in range(stack.shape[1])]
     first = scalings[0].apply(images[observed, 0])
     centre = _place(first.mean(axis=0), kind, rng)
-    shift = _shift(first[-1], _weight(stack, centre, RADII[1]), rng)
-    grown = np.linspace(*RADII, num=len(observed))
+    shift = _shift(first[-1], _weight(stack, centre, size * RADII[1]), rng)
+    grown = size * np.linspace(*RADII, num=len(observed))
     for visit, radius in zip(observed, grown, strict=True):
         weight = _weight(stack, centre, float(radius))
         for modality, scaling in enumerate(scalings):

@@ -1,7 +1,7 @@
 """Choose a model's recipe: variations of its method's, tried on anomalies drawn into the healthy.
 
 What measures best hangs on how the images look: on clean silhouettes a tolerance at edges keeps
-false positives away, on grain a median filter does, and each does harm on the other. So a model is
+false positives away, on grain a filter does, and each does harm on the other. So a model is
 given its own recipe when it is trained, by one rule for all data.
 """
 
@@ -24,10 +24,14 @@ from napari_followup.training.examining import dices, examined, thinned
 
 __all__ = ["Trial", "choose_recipe", "try_recipes", "variations"]
 
-MEDIANS = (1, 3, 5, 7)
+FILTERS: tuple[dict[str, Any], ...] = (
+    *({"median": side, "blur": 0.0} for side in (1, 3, 5, 7)),
+    *({"median": 1, "blur": sigma} for sigma in (0.5, 1.0, 1.5, 2.0, 3.0)),
+)
 TOLERANT = (Pixel(), Pixel(tolerance=2.0))
 HEALTHY = 24  # subjects that draw the line, at most
 SICK = 8  # subjects that anomalies are drawn into, at most
+SIZES = (1.0, 0.4)  # of what is drawn, in turn, since a filter that helps one may harm the other
 ELSEWHERE = 1000  # added to the seed: anomalies lie elsewhere than where the card measures them
 CLEARLY = 0.03  # Dice by which another recipe must be better than the method's to take its place
 
@@ -50,6 +54,7 @@ class Trial:
         return {
             "score": score,
             "median": self.recipe.median,
+            "blur": self.recipe.blur,
             "mdice_percent": round(100 * self.mean, 1),
         }
 
@@ -114,7 +119,7 @@ def variations(recipe: Recipe) -> list[Recipe]:
     scores = [recipe.score]
     if isinstance(recipe.score, Pixel):
         scores += [score for score in TOLERANT if score != recipe.score]
-    varied = [replace(recipe, score=score, median=median) for score in scores for median in MEDIANS]
+    varied = [replace(recipe, score=score, **each) for score in scores for each in FILTERS]
     return [recipe, *(each for each in varied if each != recipe)]
 
 
@@ -173,7 +178,8 @@ def _drawn(
 ) -> Iterator[tuple[str, VisitStack, NDArray[np.bool_]]]:
     for kind in GENERIC_ANOMALIES:
         for number, stack in enumerate(stacks):
-            yield kind, *draw(stack, kind, seed + ELSEWHERE + number)
+            size = SIZES[number % len(SIZES)]
+            yield kind, *draw(stack, kind, seed + ELSEWHERE + number, size=size)
 
 
 def _mean(values: Sequence[float]) -> float:
