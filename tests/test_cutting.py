@@ -152,6 +152,19 @@ def test_each_visit_may_have_its_own_height_and_the_lowest_is_told(score: np.nda
     assert cut.mask.mean(axis=(1, 2, 3)).tolist() == [8 / 256, 0, 8 / 256]
 
 
+@pytest.mark.parametrize(("side", "says"), [(2, True), (4, False)])
+def test_a_rim_that_leaves_next_to_nothing_is_told(side: int, says: bool) -> None:
+    score = np.zeros((1, 1, 10, 10), np.float32)
+    inside = np.zeros(score.shape, bool)
+    inside[..., :side, :side] = True
+
+    maps = Maps(score=score, pixel=score, inside=inside)
+    cut = segment(maps, Recipe(threshold=Fixed(value=0.5), erosion=3), None)
+
+    note = "the rim of 3 pixels leaves 4.0 % of an image to be marked"
+    assert [note in each for each in cut.notes] == [True] * says
+
+
 def test_a_mask_is_cut_freed_of_its_rim_then_of_small_parts_and_grown_last() -> None:
     score = np.zeros((1, 1, 9, 9), np.float32)
     score[0, 0, 4, :6] = 1.0  # three of these six lie at the rim

@@ -313,6 +313,27 @@ def test_arrays_and_names_are_told_from_series_and_models(
         nf.detect(tiny_series, "starmen")  # type: ignore[arg-type]
 
 
+def test_scores_that_are_not_finite_are_refused(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    weights = {
+        name: torch.full_like(values, torch.inf) if values.is_floating_point() else values
+        for name, values in tiny_bundle.weights.items()
+    }
+
+    with pytest.raises(ValueError, match="score is not finite at visit 1, 3, 4; give the recipe"):
+        nf.detect(gapped(tiny_series), replace(tiny_bundle, weights=weights), tiny_recipe)
+
+
+def test_the_name_of_a_recipe_is_no_recipe(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle
+) -> None:
+    with pytest.raises(TypeError, match="got 'published'; give a Recipe"):
+        nf.detect(tiny_series, tiny_bundle, "published")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got 'published'; give a Recipe"):
+        nf.detect_cohort([tiny_series], tiny_bundle, "published")  # type: ignore[arg-type]
+
+
 def with_imputed(series: VisitStack) -> VisitStack:
     """Visit 2 is imputed: an anomaly of its own, and brighter than any observed visit."""
     images = series.images.copy()

@@ -45,3 +45,11 @@ def test_one_unusual_subject_does_not_move_the_line_of_the_others() -> None:
 
     assert found.patient_height(0.9) == pytest.approx(0.1)
     assert found.patient_height(1.0) == pytest.approx(5.0)
+
+
+def test_subjects_without_a_score_draw_no_line() -> None:
+    nothing, some = np.full(4, np.nan, np.float32), np.array([1.0, 2.0], np.float32)
+
+    assert HealthyScores.of([nothing, some]) == HealthyScores.of([some])
+    with pytest.raises(ValueError, match="no pixel of the healthy subjects was examined"):
+        HealthyScores.of([nothing, np.empty(0, np.float32)])

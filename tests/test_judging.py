@@ -9,6 +9,7 @@ import torch
 import napari_followup as nf
 from napari_followup.bundle import ModelBundle
 from napari_followup.detect import score_visits
+from napari_followup.healthy_scores import HealthyScores
 from napari_followup.judging import doubt_of, judged, maps_of
 from napari_followup.lines import Line
 from napari_followup.recipe import Fixed, Quantile, Recipe, Yen
@@ -195,3 +196,39 @@ def test_a_model_that_finds_little_says_so_with_every_result(
     assert any("found little of what was drawn" in note for note in own) == doubtful
     assert not any("found little" in note for note in other)
     assert not doubt_of(bundle, Recipe.temporal())
+
+
+def knowing(bundle: ModelBundle, recipe: Recipe, height: float) -> ModelBundle:
+    """Model of whose healthy subjects' pixels 1 % score above a height."""
+    scores = HealthyScores(shares=(0.02, 0.01, 0.005), heights=(0.0, height, 2.0), maxima=(2.0,))
+    return bundle.with_healthy(recipe.score_key, scores)
+
+
+def test_scores_that_are_raised_all_over_are_told(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    recipe = replace(tiny_recipe, threshold=Fixed(value=2.0))  # nothing is marked
+    scores = nf.detect(tiny_series, tiny_bundle, recipe).score
+    height = float(np.quantile(scores, 0.5))
+
+    usual, foreign = (
+        nf.detect(tiny_series, knowing(tiny_bundle, recipe, at), recipe).provenance["notes"]
+        for at in (1.5, height)
+    )
+
+    share = 100 * np.mean(scores > height)
+    assert f"{share:.1f} % of what is not marked scores as high as 1 %" in foreign[-1]
+    assert not [note for note in usual if "not marked scores" in note]
+
+
+def test_what_is_marked_does_not_make_images_foreign(
+    tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
+) -> None:
+    scores = nf.detect(tiny_series, tiny_bundle, tiny_recipe).score
+    height = float(np.quantile(scores, 0.6))
+    recipe = replace(tiny_recipe, threshold=Fixed(value=height))
+
+    found = nf.detect(tiny_series, knowing(tiny_bundle, recipe, height), recipe)
+
+    assert 0.3 < found.mask.mean() < 0.5
+    assert not [note for note in found.provenance["notes"] if "not marked scores" in note]

@@ -98,6 +98,20 @@ def test_healthy_scores_of_other_draws_are_near_enough(tiny_tdm: ModelBundle) ->
     assert known.healthy_for(other.score_key) == (None, False)
 
 
+def test_healthy_scores_of_a_narrower_rim_are_near_enough_and_of_a_wider_one_not(
+    tiny_bundle: ModelBundle,
+) -> None:
+    keys = [replace(Recipe(), erosion=rim).score_key for rim in range(5)]
+    wide = replace(SCORES, maxima=(0.1,))
+    known = tiny_bundle.with_healthy(keys[1], SCORES).with_healthy(keys[3], wide)
+
+    assert known.healthy_for(keys[0]) == (None, False)
+    assert known.healthy_for(keys[1]) == (SCORES, True)
+    assert known.healthy_for(keys[2]) == (SCORES, False)
+    assert known.healthy_for(keys[3]) == (wide, True)
+    assert known.healthy_for(keys[4]) == (wide, False)
+
+
 def test_a_method_of_a_newer_version_is_named_with_what_to_do(tiny_bundle: ModelBundle) -> None:
     foreign = replace(tiny_bundle, method="crystal")
 
@@ -120,3 +134,11 @@ def test_class_and_configuration_are_known_without_a_network(tiny_bundle: ModelB
     assert (kind.__name__, config.image_size) == ("SDM", (16, 16))
     assert asdict(config) == tiny_bundle.config
     assert tiny_bundle.build().config == config
+
+
+def test_the_temporal_recipe_is_named_where_a_part_can_follow_it(tiny_bundle: ModelBundle) -> None:
+    part = replace(tiny_bundle, method="tdm")
+
+    assert list(tiny_bundle.recipes) == ["default", "published"]
+    assert tiny_bundle.with_part(part).recipes["temporal"] == Recipe.temporal()
+    assert part.recipes["temporal"] == Recipe.temporal()

@@ -77,6 +77,16 @@ def test_another_number_of_modalities_is_refused(tiny_bundle: ModelBundle) -> No
 
     with pytest.raises(ValueError, match="'p7' has 3 modalities, model 'tiny' was trained on 1"):
         prepare(stack, tiny_bundle, CPU)
+    with pytest.raises(
+        ValueError, match=r"in Python stack\.with_images\(stack\.images\[:, :1\], mod"
+    ):
+        prepare(stack, tiny_bundle, CPU)
+    prepare(
+        stack.with_images(stack.images[:, :1], modalities=stack.modalities[:1]), tiny_bundle, CPU
+    )
+    two = replace(tiny_bundle, config={**tiny_bundle.config, "modalities": 4})
+    with pytest.raises(ValueError, match="was trained on 4; give a file of as many, or choose"):
+        prepare(stack, two, CPU)
 
 
 def test_a_single_visit_and_made_up_ages_are_worth_a_note(tiny_bundle: ModelBundle) -> None:

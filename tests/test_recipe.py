@@ -121,11 +121,29 @@ def test_unknown_names_are_refused_with_the_known_ones(
         (Recipe, {"median": 4}, "median must be an odd number of pixels"),
         (Recipe, {"median": 0}, "median must be an odd number of pixels"),
         (Recipe, {"blur": -1.0}, "blur must be a sigma in pixels, 0 for none; got -1.0"),
-        (Recipe, {"blur": float("nan")}, "blur must be a sigma in pixels"),
+        (Recipe, {"blur": float("nan")}, "blur must be a finite number; got nan"),
+        (Recipe, {"median": 2.5}, "median must be a whole number; got 2.5"),
+        (Recipe, {"smallest": "7"}, "smallest must be a finite number; got '7'"),
+        (Recipe, {"floor": "x"}, "floor must be a finite number or none at all; got 'x'"),
+        (Recipe, {"rescale": "no"}, "rescale must be true or false; got 'no'"),
+        (Recipe, {"options": [1]}, r"options must be a table of names and values; got \[1\]"),
+        (
+            Recipe,
+            {"fusion": Yen()},
+            r"fusion must be Lafm\(\) or Support\(\) or none at all; got Yen",
+        ),
+        (Fixed, {"value": float("nan")}, "value must be a finite number; got nan"),
+        (Fixed, {"value": "0.1"}, "value must be a finite number; got '0.1'"),
+        (Temporal, {"draws": True}, "draws must be a whole number; got True"),
+        (
+            Ssim,
+            {"sigmas": 1.0},
+            r"sigmas must be values in brackets, \(a finite number, \.",
+        ),
         (Recipe, {"floor": 2.0}, "floor must lie in"),
-        (Recipe, {"dilation": -1}, "dilation must be a whole number of pixels, 0 for none; got -1"),
-        (Recipe, {"erosion": -3}, "erosion must be a whole number of pixels, 0 for none; got -3"),
-        (Recipe, {"erosion": 1.5}, "erosion must be a whole number of pixels, 0 for none; got 1.5"),
+        (Recipe, {"dilation": -1}, "dilation must be a number of pixels, 0 for none; got -1"),
+        (Recipe, {"erosion": -3}, "erosion must be a number of pixels, 0 for none; got -3"),
+        (Recipe, {"erosion": 1.5}, "erosion must be a whole number; got 1.5"),
         (Yen, {"per": "pixel"}, "per must be one of patient, dataset; got 'pixel'"),
         (Yen, {"per": "image"}, "per must be one of patient, dataset; got 'image'"),
         (
@@ -187,7 +205,8 @@ def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
     plain, filtered = Recipe.default(), Recipe(median=3)
 
     assert replace(plain, smallest=9.0).score_key == plain.score_key
-    assert replace(plain, erosion=3, dilation=1).score_key == plain.score_key
+    assert replace(plain, dilation=1).score_key == plain.score_key
+    assert replace(plain, erosion=3).score_key != plain.score_key  # the rim is left out there, too
     assert replace(plain, threshold=Yen(per="dataset")).score_key == plain.score_key
     assert replace(plain, volume_median=True).score_key == plain.score_key  # no median at all
     assert set(json.loads(plain.score_key)) == {"options", "score", "fusion", "median"}
@@ -197,8 +216,41 @@ def test_healthy_scores_are_found_again_by_recipes_that_score_alike() -> None:
 
 @pytest.mark.parametrize("smallest", [-1.0, float("nan"), float("inf")])
 def test_a_smallest_part_without_a_size_is_refused(smallest: float) -> None:
-    with pytest.raises(ValueError, match="smallest must be a size, 0 to keep every part"):
+    with pytest.raises(ValueError, match=r"smallest must be a (size, 0 to keep|finite number)"):
         Recipe(smallest=smallest)
+
+
+def test_a_file_may_name_the_recipe_that_it_changes() -> None:
+    known = {"default": Recipe.default(), "published": Recipe.published()}
+    values = {"base": "default", "median": 3, "options": {"draws": 4}}
+
+    found = Recipe.from_dict(values, known)
+
+    options = {"noise_levels": (50, 100), "draws": 4, "sampling_steps": 1}
+    assert found == replace(Recipe.default(), median=3, options=options)
+    assert Recipe.from_dict({"base": "published"}, known) == Recipe.published()
+    assert Recipe.from_dict({"median": 3}, known) == Recipe(median=3)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"base": "mine"}, "base: got 'mine'; give one of default"),
+        ({"base": "default", "options": [1]}, r"options must be a table .* got \[1\]"),
+        ({"score": "Ssim"}, 'score: got .Ssim.; write score = {kind = "Ssim"}'),
+        ({"score": 3}, r"score must be Pixel\(\) or .* got 3"),
+    ],
+)
+def test_a_file_that_makes_no_recipe_says_what_to_write(
+    values: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Recipe.from_dict(values, {"default": Recipe.default()})
+
+
+def test_a_base_is_no_word_of_a_recipe_where_none_are_known() -> None:
+    with pytest.raises(ValueError, match="a recipe has no base; it has options"):
+        Recipe.from_dict({"base": "default"})
 
 
 def test_a_threshold_for_many_series_is_told_from_one_that_each_draws() -> None:
@@ -221,9 +273,12 @@ def test_recipes_in_the_documents_can_be_read() -> None:
         *re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE),
     ]
 
-    recipes = [Recipe.from_dict(tomllib.loads(text)) for text in texts]
+    known = {"default": Recipe.default()}
+    recipes = [Recipe.from_dict(tomllib.loads(text), known) for text in texts]
 
     kinds = {(type(each.threshold), getattr(each.threshold, "per", "")) for each in recipes}
     assert {(Yen, "dataset"), (Quantile, "pixel"), (Quantile, "image")} <= kinds
     assert {each.erosion for each in recipes} == {0, 3}
     assert recipes[0].options["noise_levels"] == (100, 250, 500)
+    options = {"noise_levels": (50, 100), "draws": 4, "sampling_steps": 1}
+    assert replace(Recipe.default(), smallest=7, options=options) in recipes

@@ -10,7 +10,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.methods import METHODS, method_presets, method_recipes
 from napari_followup.model_bundle import configured
 from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Score, Ssim, Temporal
-from napari_followup.recipe_checks import check_healthy, check_recipe, options_of
+from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
 from napari_followup.stack import VisitStack
 
 
@@ -44,7 +44,12 @@ def test_every_model_can_follow_the_recipes_of_its_method(method: str, preset: s
         ("vae3d", Fam(), "method 'vae3d' gives no features to compare images by .SDM does"),
         ("sadm", Fam(), r"features .*choose another score \(Pixel, Ssim, Mahalanobis, Own\)"),
         ("sdm", Temporal(), r"model 'header' \(sdm\) has no tdm; choose a model with one"),
-        ("disyre", Mahalanobis(), "got 1 reconstruction of each image.*needs two or more"),
+        (
+            "disyre",
+            Mahalanobis(),
+            r"'disyre' makes a single healthy image, .*another score \(Pixel, Ssim, Own\)",
+        ),
+        ("disyre", Fam(), r"choose another score \(Pixel, Ssim, Own\)"),
     ],
 )
 def test_a_score_that_the_method_does_not_allow_is_refused(
@@ -52,6 +57,31 @@ def test_a_score_that_the_method_does_not_allow_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=problem):
         check_recipe(header(method), Recipe(score=score))
+
+
+def test_options_of_another_method_point_to_the_recipes_of_the_model() -> None:
+    with pytest.raises(
+        ValueError, match=r"bundle.recipe and bundle.recipes \(default, published\)"
+    ):
+        check_recipe(header("andi"), Recipe.published())
+
+
+@pytest.mark.parametrize(
+    ("method", "recipe"),
+    [("sdm", Recipe(median=99)), ("sadm", Recipe(options={"median": 99}, score=Own()))],
+)
+def test_a_median_wider_than_the_images_is_refused(method: str, recipe: Recipe) -> None:
+    with pytest.raises(ValueError, match="median: got 99 pixels, wider than the 64 x 64 pixels of"):
+        check_recipe(header(method), recipe)
+
+
+def test_a_recipe_is_given_itself_and_not_by_name() -> None:
+    model = header("andi")
+
+    assert chosen_recipe(model, None) == model.recipe
+    assert chosen_recipe(model, Recipe()) == Recipe()
+    with pytest.raises(TypeError, match=r"got 'published'; give a Recipe, such as bundle\.recipes"):
+        chosen_recipe(model, "published")  # type: ignore[arg-type]
 
 
 def test_features_of_the_method_underneath_count() -> None:
@@ -86,7 +116,7 @@ def test_mahalanobis_needs_two_reconstructions_in_all(
     if is_enough:
         check_recipe(header(method), recipe)
         return
-    with pytest.raises(ValueError, match="set draws, or several noise levels"):
+    with pytest.raises(ValueError, match=r"set draws to 2 or more(, or several noise_levels)?$"):
         check_recipe(header(method), recipe)
 
 
@@ -108,7 +138,8 @@ def test_mahalanobis_needs_two_reconstructions_in_all(
         ("anofpdm", {"last_step": 601}, "got steps 1 to 601; this model knows steps 1 to 600"),
         ("disyre", {"single_step": 101}, "single_step: got 101, this model knows steps 1 to 100"),
         ("sdm", {"draws": 0}, "draws and sampling_steps must be at least 1, got 0"),
-        ("sdm", {"draws": "two"}, "got draws='two'; one of them is of the wrong kind"),
+        ("sdm", {"draws": "two"}, "draws must be a whole number; got 'two'"),
+        ("pddpm", {"patch": [32]}, r"patch must be .*\(a whole number, a whole number\) or none"),
     ],
 )
 def test_options_that_the_configuration_does_not_allow_are_refused(

@@ -6,7 +6,7 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_followup.rims import examined_region, subject_in, without_rim
+from napari_followup.rims import examined_region, in_region, subject_in, without_rim
 from napari_followup.stack import VisitStack
 
 
@@ -39,6 +39,15 @@ def test_specks_beside_the_subject_are_none_of_it() -> None:
     image[0, 0, 0] = image[0, 12, 12] = 1.0
 
     assert subject_in(image).sum() == 64
+
+
+def test_scores_are_those_of_the_region_that_can_be_marked() -> None:
+    stack = VisitStack.from_array(square(0.0, 1.0)[None])
+    scores = np.arange(14 * 14, dtype=np.float32).reshape(1, 1, 14, 14)
+
+    assert in_region(scores, stack, 0) is scores
+    found = in_region(scores, stack, 2)
+    np.testing.assert_array_equal(found, scores[0, 0, 5:9, 5:9].ravel())
 
 
 def test_an_image_of_one_value_has_no_rim() -> None:

@@ -5,8 +5,10 @@ Plain frozen dataclasses without torch; `scoring` and `cutting` hold the functio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 __all__ = [
     "Fam",
@@ -25,22 +27,43 @@ __all__ = [
     "Temporal",
     "Threshold",
     "Yen",
-    "check_choice",
+    "check_fields",
     "check_share",
 ]
+
+
+WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    NoneType: "none at all",
+}
+
+
+def check_fields(settings: object) -> None:
+    """Check every field of a dataclass against its type; numbers must be finite, too.
+
+    Parameters
+    ----------
+    settings
+        An instance. Its types are numbers, classes, `Literal` words, tuples of one type, mappings
+        and unions of these; a list passes for a tuple.
+
+    Raises
+    ------
+    ValueError
+        If a field holds something else.
+    """
+    for name, kind in get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if not _fits(value, kind):
+            raise ValueError(f"{name} must be {_wording(kind)}; got {value!r}")
 
 
 def check_share(name: str, value: float) -> None:
     """Raise a ValueError if a setting of that name does not lie in [0, 1]."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must lie in [0, 1], got {value}")
-
-
-def check_choice(settings: object, name: str) -> None:
-    """Raise a ValueError if a setting is none of the words that its type lists."""
-    words = get_args(get_type_hints(type(settings))[name])
-    if (value := getattr(settings, name)) not in words:
-        raise ValueError(f"{name} must be one of {', '.join(words)}; got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +73,7 @@ class Pixel:
     tolerance: float = 0.0  # how much less differences count beside edges; 0 as published
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.tolerance < 0:
             raise ValueError(f"tolerance must not be negative, got {self.tolerance}")
 
@@ -63,6 +87,7 @@ class Fam:
     blur: float = 0.0  # sigma in pixels; the published code blurs by 2 or 4, the text not at all
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.levels or not set(self.levels) <= {1, 2, 3, 4}:
             raise ValueError(
                 f"levels must be stages 1 to 4 of the feature network, got {self.levels}"
@@ -85,6 +110,7 @@ class Temporal:
     draws: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.tolerance < 0 or self.draws < 1:
             raise ValueError(
                 "tolerance must not be negative and draws at least 1, got "
@@ -99,7 +125,8 @@ class Ssim:
     sigmas: tuple[float, ...] = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 1.7)  # in pixels
 
     def __post_init__(self) -> None:
-        if not self.sigmas or not all(0 < sigma < float("inf") for sigma in self.sigmas):
+        check_fields(self)
+        if not self.sigmas or min(self.sigmas) <= 0:
             raise ValueError(f"sigmas must be one or more numbers above 0, got {self.sigmas}")
 
 
@@ -116,6 +143,7 @@ class Mahalanobis:
     with_ssim: bool = True  # whether it is multiplied by 1 - SSIM of the mean draw, sigma 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.ridge <= 0 or self.blur < 0:
             raise ValueError(
                 f"ridge must be above 0 and blur not negative, got {self.ridge} and {self.blur}"
@@ -136,6 +164,7 @@ class Lafm:
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.sigma < 0 or self.gamma < 0:
             raise ValueError(
                 f"sigma and gamma must not be negative, got {self.sigma} and {self.gamma}"
@@ -156,6 +185,7 @@ class Support:
     reach: int = 1  # pixels that an anomaly may move between visits
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.sigma < 0 or self.gain < 0 or self.reach < 0:
             raise ValueError(
                 f"sigma, gain and reach must not be negative, got {self.sigma}, {self.gain} "
@@ -175,7 +205,7 @@ class Yen:
     pixel_too: bool = True  # the mask must pass Yen on the pixel distance inside it, too
 
     def __post_init__(self) -> None:
-        check_choice(self, "per")
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +221,8 @@ class Quantile:
     per: Literal["image", "patient", "pixel", "dataset"] = "patient"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_share("q", self.q)
-        check_choice(self, "per")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +232,7 @@ class HealthyQuantile:
     q: float = 0.9999
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_share("q", self.q)
 
 
@@ -218,6 +249,7 @@ class HealthyHysteresis:
     high: float = 0.9  # share of healthy patients that stay below the high line everywhere
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_share("low", self.low)
         check_share("high", self.high)
 
@@ -228,7 +260,41 @@ class Fixed:
 
     value: float = 0.5
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 Score = Pixel | Fam | Temporal | Ssim | Mahalanobis | Own
 Fusion = Lafm | Support | None
 Threshold = Yen | Quantile | HealthyQuantile | HealthyHysteresis | Fixed
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    parts, origin = get_args(kind), get_origin(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is tuple:
+        if not isinstance(value, tuple | list):
+            return False
+        as_many = parts[-1] is ... or len(value) == len(parts)
+        return as_many and all(_fits(each, parts[0]) for each in value)
+    if kind in (int, float):
+        is_number = isinstance(value, int if kind is int else int | float)
+        return is_number and not isinstance(value, bool) and abs(value) < math.inf
+    return isinstance(value, origin or kind)
+
+
+def _wording(kind: Any) -> str:
+    parts, origin = get_args(kind), get_origin(kind)
+    if origin in (Union, UnionType):
+        return " or ".join(_wording(part) for part in parts)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if origin is tuple:
+        inner = ", ".join("..." if part is ... else _wording(part) for part in parts)
+        return f"values in brackets, ({inner})"
+    if origin is not None:
+        return "a table of names and values"
+    return WORDS.get(kind, f"{kind.__name__}()")

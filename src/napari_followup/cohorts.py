@@ -18,6 +18,7 @@ from napari_followup.planewise import Scored
 from napari_followup.preparation import Prepared
 from napari_followup.reading.same_grid import SAME_PLACE, apart
 from napari_followup.recipe import Quantile, Recipe, Yen
+from napari_followup.recipe_checks import chosen_recipe
 from napari_followup.results import Detection
 from napari_followup.slicing import Slicing
 from napari_followup.spilling import in_one_file
@@ -96,7 +97,7 @@ class Cohort:
         planes: Slicing | None = None,
     ) -> None:
         self._bundle = bundle
-        self._recipe = recipe or bundle.recipe
+        self._recipe = chosen_recipe(bundle, recipe)
         self._device, self._seed, self._planes = device, seed, planes
         self._found: list[tuple[Prepared, Scored]] = []
         self._line: Line | None = None

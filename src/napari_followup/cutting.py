@@ -30,14 +30,15 @@ from napari_followup.spilling import each_visit, new_array
 
 __all__ = ["Cut", "finish", "segment"]
 
+SPARE = 0.05  # share of an image below which a rim leaves little of it
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
     "it always splits, on a healthy series too"
 )
 NO_FLOOR = "the model knows no healthy scores for this recipe, so its floor was left out"
 NEARLY = (
-    "the line of healthy subjects was taken from the same recipe with other draws or "
-    "sampling steps; calibrate the model for the exact one"
+    "the line of healthy subjects was taken from the same recipe with other draws, sampling steps "
+    "or a narrower rim; calibrate the model for the exact one"
 )
 
 
@@ -86,7 +87,7 @@ def segment(
     """
     cut = _above_both(maps, recipe, known, exact, line)
     finish(cut.mask, recipe, maps.voxel, maps.inside)
-    return cut
+    return replace(cut, notes=(*cut.notes, *_about_rim(maps.inside, recipe.erosion)))
 
 
 def finish(
@@ -110,6 +111,19 @@ def finish(
         without_small(mask, recipe.smallest / voxel, out=mask, walk=each_visit)
     if recipe.dilation:
         dilated(mask, recipe.dilation, out=mask, walk=each_visit)
+
+
+def _about_rim(inside: NDArray[np.bool_] | None, erosion: int) -> tuple[str, ...]:
+    """Say if a rim leaves next to nothing that could be marked."""
+    if inside is None:
+        return ()
+    share = max(float(region.mean()) for (region,) in each_visit(inside))
+    if share >= SPARE:
+        return ()
+    return (
+        f"the rim of {erosion} pixels leaves {100 * share:.1f} % of an image to be marked; give "
+        "the recipe a smaller erosion where subjects are this slender",
+    )
 
 
 def _above_both(

@@ -6,7 +6,7 @@ chained by hand. All of them go through a series of volumes plane by plane.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from napari_followup.methods.method import Evidence, Visits
 from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe import Fusion, Recipe, Score
-from napari_followup.recipe_checks import check_healthy, check_recipe, options_of
+from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
 from napari_followup.results import Detection, Reconstruction
 from napari_followup.scoring import examiner, fuse
 from napari_followup.slicing import Slicing
@@ -82,14 +82,16 @@ def detect(
 
     Raises
     ------
+    TypeError
+        If they are no series, no model or no recipe.
     ValueError
         If the model and the series do not go together, the recipe asks for what the method cannot
-        give, or `planes` do not lie in the stack.
+        give, `planes` do not lie in the stack, or a score comes out that is not finite.
     Cancelled
         If `on_step` returned False.
     """
     check_types(stack, bundle)
-    recipe = recipe or bundle.recipe
+    recipe = chosen_recipe(bundle, recipe)
     prepared, found = score_visits(
         stack, bundle, recipe, device=device, seed=seed, on_step=on_step, planes=planes
     )
@@ -124,7 +126,7 @@ def score_visits(
         parts = examined_planes(
             prepared.slab, prepared.planes, model, options_of(model, options), where, seed, on_step
         )
-        return prepared, score_planes(prepared, parts, recipe)
+        return prepared, _scored(prepared, parts, recipe)
 
 
 def judge(
@@ -151,7 +153,7 @@ def judge(
         As from `detect`.
     """
     with inference(prepared.device):
-        found = score_planes(prepared, _planes_of(prepared, evidence), recipe)
+        found = _scored(prepared, _planes_of(prepared, evidence), recipe)
         return judged(prepared, found, bundle, recipe, seed=seed)
 
 
@@ -332,6 +334,19 @@ def examine(
         slab, planes, bundle, options_of(bundle, options), device, seed, on_step
     )
     return _joined([evidence for _, _, evidence in found])
+
+
+def _scored(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> Scored:
+    """Score a series, and refuse scores that say nothing."""
+    found = score_planes(prepared, parts, recipe)
+    observed = prepared.observed
+    if wrong := observed[~np.isfinite(found.image_score[observed])].tolist():
+        visits = ", ".join(str(visit + 1) for visit in wrong)
+        raise ValueError(
+            f"{prepared.stack.subject!r}: the score is not finite at visit {visits}; give the "
+            "recipe options nearer to the model's own, and look for extreme values in the images"
+        )
+    return found
 
 
 def _planes_of(prepared: Prepared, evidence: Evidence) -> Iterator[Part]:

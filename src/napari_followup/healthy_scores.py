@@ -24,8 +24,21 @@ class HealthyScores:
 
     @classmethod
     def of(cls, scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
-        """Sum up healthy scores, one array of any shape a subject; NaN is left out."""
-        finite = [subject[np.isfinite(subject)] for subject in scores]
+        """Sum up healthy scores, one array of any shape a subject; NaN is left out.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing else.
+        """
+        finite = [
+            known for known in (subject[np.isfinite(subject)] for subject in scores) if known.size
+        ]
+        if not finite:
+            raise ValueError(
+                "healthy scores: no pixel of the healthy subjects was examined; give subjects "
+                "with observed visits, or a smaller rim (erosion)"
+            )
         pooled = np.concatenate(finite)
         shares = tuple(share for share in TAIL if share * pooled.size >= 1)
         heights = np.quantile(pooled, [1 - share for share in shares])

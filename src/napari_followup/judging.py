@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["about_planes", "cut_of", "doubt_of", "judged", "maps_of"]
 
 LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model sees next to nothing
+RAISED = 0.99  # share of healthy subjects' pixels that lie below a height
+TIMES = 3.0  # so many times as many pixels above it, marks left out, and the images are foreign
 STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
 ALONE = (
     "the threshold is meant for many series together and was taken from this one alone; examine "
@@ -124,6 +126,7 @@ def judged(
     model, _ = examiner(bundle, recipe)
     known = model.healthy_for(recipe.score_key)
     cut = cut_of(prepared, found, recipe, *known, line=line)
+    unlike = _unlike(maps_of(prepared, found, recipe).score, cut.mask, recipe, known[0])
     score, turned_back = found.maps["final"], prepared.turned_back
     unit = _rescaled(score) if recipe.rescale else float
     alone = recipe.is_pooled and (line is None or line.series == 1)
@@ -147,7 +150,7 @@ def judged(
             **about_planes(prepared),
             **_lender(bundle, recipe),
             **pooled,
-            notes=[*notes, *_remarks(cut.mask, prepared.observed)],
+            notes=[*notes, *(_remarks(cut.mask, prepared.observed) or unlike)],
         ),
         clean=_cleaner(prepared, recipe),
     )
@@ -251,6 +254,29 @@ def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
     return [
         f"{100 * share:.0f} % of all pixels are marked: these images do not look like those the "
         "model was trained on, so neither scores nor mask mean much"
+    ]
+
+
+def _unlike(
+    score: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    recipe: Recipe,
+    known: HealthyScores | None,
+) -> list[str]:
+    """Say if scores are raised all over, and not where something is marked alone."""
+    if known is None or recipe.erosion:  # whose healthy scores leave out what is looked at here
+        return []
+    height, raised, unmarked = known.height(RAISED), 0, 0
+    for part, shown in each_visit(score, mask):
+        rest = part[~shown & ~np.isnan(part)]
+        raised += int(np.count_nonzero(rest > height))
+        unmarked += rest.size
+    if raised <= TIMES * (1 - RAISED) * unmarked:
+        return []
+    return [
+        f"{100 * raised / unmarked:.1f} % of what is not marked scores as high as 1 % of a healthy "
+        "subject's pixels do: the images, or the subject, differ from those the model was trained "
+        "on, and what is marked may be no more than that"
     ]
 
 

@@ -76,9 +76,11 @@ class ModelBundle:
 
     @property
     def recipes(self) -> dict[str, Recipe]:
-        """Recipes with a name: ``"default"``, ``"temporal"``, most often ``"published"``."""
+        """Recipes by name: ``"default"``, most often ``"published"``, ``"temporal"`` with a TDM."""
         own = {} if self.own_recipe is None else {"default": self.own_recipe}
-        return method_recipes(self.method) | {"temporal": method_recipe("tdm")} | own
+        has_tdm = "tdm" in (self.method, *self.parts)
+        temporal = {"temporal": method_recipe("tdm")} if has_tdm else {}
+        return method_recipes(self.method) | temporal | own
 
     def name_of(self, recipe: Recipe) -> str:
         """Name of a recipe among `recipes`, empty where it is none of them."""
@@ -156,12 +158,17 @@ class ModelBundle:
     def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
         """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
 
-        Scores of the same recipe with other draws or sampling steps are near enough to be of use.
+        Scores of the same recipe with other draws or sampling steps are near enough to be of use,
+        and so are those of a narrower rim, which draw a higher line.
         """
         if key in self.healthy:
             return self.healthy[key], True
-        near = (scores for known, scores in self.healthy.items() if _coarse(known) == _coarse(key))
-        return next(near, None), False
+        wanted, rim = _coarse(key)
+        rims = {
+            rim: known for known in self.healthy for what, rim in [_coarse(known)] if what == wanted
+        }
+        near = max((each for each in rims if each <= rim), default=None)
+        return None if near is None else self.healthy[rims[near]], False
 
     def with_healthy(self, key: str, scores: HealthyScores) -> ModelBundle:
         """Copy of this model that also knows its healthy scores for one more recipe.
@@ -181,12 +188,14 @@ class ModelBundle:
         return replace(self, healthy={**self.healthy, key: scores})
 
 
-def _coarse(key: str) -> Any:
+def _coarse(key: str) -> tuple[Any, float]:
+    """Give what recipes must share for scores to be of use, and the rim that is left out."""
     values = json.loads(key)
+    rim = values.pop("erosion", 0.0)
     for name in ("options", "score"):
         some = values[name].items()
         values[name] = {n: v for n, v in some if n not in ("draws", "sampling_steps")}
-    return values
+    return values, rim
 
 
 def configured(bundle: ModelBundle) -> tuple[Any, Any]:

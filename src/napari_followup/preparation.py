@@ -234,10 +234,12 @@ def prepare(
         map that is partly NaN.
     """
     check_types(stack, bundle)
-    if stack.shape[1] != bundle.modalities:
+    if (known := bundle.modalities) != stack.shape[1]:
+        taken = f"(stack.images[:, :{known}], modalities=stack.modalities[:{known}])"
+        first = f", in Python stack.with_images{taken}" if known < stack.shape[1] else ""
         raise ValueError(
             f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
-            f"trained on {bundle.modalities}; choose the modalities, or another model"
+            f"trained on {known}; give a file of as many{first}, or choose another model"
         )
     chosen = slicing or Slicing()
     chosen.of(stack)

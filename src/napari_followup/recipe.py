@@ -28,6 +28,7 @@ from napari_followup.choices import (
     Temporal,
     Threshold,
     Yen,
+    check_fields,
     check_share,
 )
 
@@ -103,18 +104,20 @@ class Recipe:
     dilation: int = 0  # pixels that the mask is grown by, in the plane
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.median < 1 or self.median % 2 == 0:
             raise ValueError(
                 f"median must be an odd number of pixels, 1 for none; got {self.median}"
             )
-        if not 0 <= self.blur < float("inf"):
+        if self.blur < 0:
             raise ValueError(f"blur must be a sigma in pixels, 0 for none; got {self.blur}")
         if self.floor is not None:
             check_share("floor", self.floor)
-        if not 0 <= self.smallest < float("inf"):
+        if self.smallest < 0:
             raise ValueError(f"smallest must be a size, 0 to keep every part; got {self.smallest}")
         for name in ("erosion", "dilation"):
-            _check_count(name, getattr(self, name))
+            if (count := getattr(self, name)) < 0:
+                raise ValueError(f"{name} must be a number of pixels, 0 for none; got {count}")
 
     @classmethod
     def default(cls) -> Recipe:
@@ -182,19 +185,29 @@ class Recipe:
         # What does nothing is left out: so the key is that of earlier versions
         if self.volume_median and self.median > 1:
             names.append("volume_median")
-        if self.blur:
-            names.append("blur")
+        names += [name for name in ("blur", "erosion") if values[name]]
         return json.dumps({n: _as_floats(values[n]) for n in names}, sort_keys=True)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Read what `as_dict` wrote.
+    def from_dict(
+        cls, values: Mapping[str, Any], bases: Mapping[str, Recipe] | None = None
+    ) -> Recipe:
+        """Read what `as_dict` wrote, or a file.
+
+        Parameters
+        ----------
+        values
+            Fields by name. ``"base"`` names the recipe that gives what is not named, options one
+            by one; without it, that keeps its default.
+        bases
+            Recipes by name, such as ``bundle.recipes``.
 
         Raises
         ------
         ValueError
-            If a name is not one of a recipe's.
+            If a name is not one of a recipe's or of `bases`, or a value of another kind.
         """
+        values = _on_base(values, bases) if bases else values
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"a recipe has no {', '.join(sorted(unknown))}; it has {_names(cls)}")
@@ -202,16 +215,25 @@ class Recipe:
             name: _untagged(value) if isinstance(value, Mapping) and "kind" in value else value
             for name, value in values.items()
         }
-        options = {
-            name: tuple(v) if isinstance(v, list) else v
-            for name, v in read.get("options", {}).items()
-        }
-        return cls(**(read | {"options": options}))
+        if isinstance(options := read.get("options"), Mapping):
+            read["options"] = _tupled(options)
+        for name in ("score", "fusion", "threshold"):
+            if isinstance(choice := read.get(name), str):
+                raise ValueError(f'{name}: got {choice!r}; write {name} = {{kind = "{choice}"}}')
+        return cls(**read)
 
 
-def _check_count(name: str, value: int) -> None:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} must be a whole number of pixels, 0 for none; got {value}")
+def _on_base(values: Mapping[str, Any], bases: Mapping[str, Recipe]) -> Mapping[str, Any]:
+    """Values with those of the recipe that they name as their base, less that name."""
+    if "base" not in values:
+        return values
+    named = dict(values)
+    if (base := str(named.pop("base"))) not in bases:
+        raise ValueError(f"base: got {base!r}; give one of {', '.join(bases)}")
+    under = bases[base].as_dict()
+    if isinstance(own := named.get("options", {}), Mapping):
+        named["options"] = under["options"] | own
+    return under | named
 
 
 def _names(kind: Any) -> str:
@@ -220,6 +242,10 @@ def _names(kind: Any) -> str:
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+def _tupled(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _as_floats(value: Any) -> Any:
@@ -239,10 +265,10 @@ def _tagged(choice: Any) -> dict[str, Any] | None:
 
 
 def _untagged(values: Mapping[str, Any]) -> Any:
-    kind = _CHOICES.get(values["kind"])
+    kind = _CHOICES.get(str(values["kind"]))
     if kind is None:
         raise ValueError(f"a recipe knows no {values['kind']!r}; it knows {', '.join(_CHOICES)}")
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
+    settings = _tupled({name: value for name, value in values.items() if name != "kind"})
     unknown = set(settings) - {f.name for f in fields(kind)}
     if unknown:
         raise ValueError(

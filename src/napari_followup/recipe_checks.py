@@ -15,7 +15,7 @@ from napari_followup.model_bundle import ModelBundle, configured
 from napari_followup.recipe import Mahalanobis, Recipe
 from napari_followup.scoring import examiner
 
-__all__ = ["check_healthy", "check_recipe", "options_of"]
+__all__ = ["check_healthy", "check_recipe", "chosen_recipe", "options_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,22 @@ class _Use:
         return len(levels) * max(1, getattr(options, "draws", 1))
 
 
+def chosen_recipe(bundle: ModelBundle, recipe: Recipe | None) -> Recipe:
+    """Give a recipe back, or the model's own where none is given.
+
+    Raises
+    ------
+    TypeError
+        If it is no recipe.
+    """
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise TypeError(
+            f"recipe: got {recipe!r:.40}; give a Recipe, such as bundle.recipes['default'], one "
+            f"of {', '.join(bundle.recipes)}"
+        )
+    return recipe or bundle.recipe
+
+
 def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
     """Check that a model can follow a recipe.
 
@@ -56,10 +72,13 @@ def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
     ------
     ValueError
         If the method has no such option, its configuration does not allow it, its evidence does
-        not hold what the score needs, or the model has no part that the score asks for.
+        not hold what the score needs, the model has no part that the score asks for, or a median is
+        wider than its images.
     """
     model, options = examiner(bundle, recipe)
     use = _use(model, options)
+    for median in (recipe.median, getattr(use.options, "median", 1)):
+        _check_median(median, use.config.image_size)
     kind, gives = type(recipe.score), given_by(bundle.method, bundle.config, bundle.parts)
     if lack := lack_of(kind, gives):
         able = ", ".join(score.__name__ for score in possible_scores(gives))
@@ -68,9 +87,10 @@ def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
             f"({able}) or another model"
         )
     if isinstance(recipe.score, Mahalanobis) and use.draws < 2:
+        levels = ", or several noise_levels" if hasattr(use.healing.options, "noise_levels") else ""
         raise ValueError(
             f"score Mahalanobis: got {use.draws} reconstruction of each image, the Mahalanobis "
-            "distance needs two or more, ten as published; set draws, or several noise levels"
+            f"distance needs two or more, ten as published; set draws to 2 or more{levels}"
         )
 
 
@@ -112,16 +132,18 @@ def _use(bundle: ModelBundle, options: Mapping[str, Any]) -> _Use:
     known = kind.options_type.__dataclass_fields__
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(
-            f"method {bundle.method!r} has no option {', '.join(unknown)}; "
-            f"it has {', '.join(known)}"
+            f"method {bundle.method!r} has no option {', '.join(unknown)}; it has "
+            f"{', '.join(known)}; recipes with its options are bundle.recipe and bundle.recipes "
+            f"({', '.join(bundle.recipes)})"
         )
-    try:
-        chosen = kind.options_type(**options)
-        kind.check_options(config, chosen)
-    except TypeError as error:
-        given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise ValueError(
-            f"options of method {bundle.method!r}: got {given}; one of them is of the wrong kind "
-            f"({error}); give values like {kind.options_type()}"
-        ) from error
+    chosen = kind.options_type(**options)
+    kind.check_options(config, chosen)
     return _Use(kind=kind, config=config, options=chosen)
+
+
+def _check_median(side: int, image_size: tuple[int, int]) -> None:
+    if side > min(image_size):
+        raise ValueError(
+            f"median: got {side} pixels, wider than the {image_size[0]} x {image_size[1]} pixels "
+            "of the model, on whose grid it is taken; give a smaller one"
+        )

@@ -15,7 +15,7 @@ from napari_followup.masks import foreground
 from napari_followup.spilling import new_array, release
 from napari_followup.stack import VisitStack
 
-__all__ = ["examined_region", "subject_in", "without_rim"]
+__all__ = ["examined_region", "in_region", "subject_in", "without_rim"]
 
 SIDES = generate_binary_structure(3, 1)  # neighbours by a side
 
@@ -50,6 +50,25 @@ def examined_region(stack: VisitStack, erosion: int) -> NDArray[np.bool_] | None
         region[visit] = without_rim(shown, erosion)
         release(region)
     return region
+
+
+def in_region(scores: NDArray[np.float32], stack: VisitStack, erosion: int) -> NDArray[np.float32]:
+    """Take the scores that can mark anything: those of `examined_region`, all where it is none.
+
+    Parameters
+    ----------
+    scores
+        ``(visit, z, y, x)`` of the series.
+    stack, erosion
+        As for `examined_region`.
+
+    Returns
+    -------
+    NDArray
+        One axis, or `scores` itself.
+    """
+    region = examined_region(stack, erosion)
+    return scores if region is None else scores[region]
 
 
 def subject_in(image: ArrayLike) -> NDArray[np.bool_]:

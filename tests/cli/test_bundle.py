@@ -29,7 +29,9 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
     assert len(scores.maxima) == 1
     assert not load_bundle(model).healthy
     assert found.fingerprint == load_bundle(model).fingerprint
-    assert f"above {scores.height(0.9999):.4f}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"above {scores.height(0.9999):.3g}" in said
+    assert "the line of 1 healthy subject is a guess: subjects differ; give 5 or more" in said
 
 
 def test_calibrate_makes_a_recipe_the_models_own(

@@ -3,11 +3,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+
+from napari_followup.bundle import HealthyScores, ModelBundle, save_bundle
+from napari_followup.recipe import HealthyHysteresis, Recipe
 
 Run = Callable[..., int]
 
@@ -208,6 +212,39 @@ def test_notes_and_the_folder_are_printed(
     assert lines[1:-1] == [f"  {note}" for note in notes]
     assert lines[-1].startswith(f"Written to {tmp_path / 'out'}: 1 series")
     assert not read_stack(tmp_path / "out" / "plain.npz").ages_known
+
+
+def test_what_was_dropped_after_the_threshold_is_said(
+    run: Run, series: Path, words: list[object], recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = 'threshold = {kind = "Fixed", value = 1e-6}\n'
+    recipe.write_text(f"{cut}smallest = 9999\nerosion = 1\n[options]\nnoise_levels = [10]")
+
+    assert run("detect", series, *words) == 0
+
+    said = capsys.readouterr().out
+    assert "0 of them marked" in said
+    assert "marked from 1e-06 on" in said
+    assert "dropped: at the rim of the subject or outside it or in parts below 9999 " in said
+
+
+def test_both_lines_of_healthy_subjects_are_said(
+    run: Run,
+    series: Path,
+    words: list[object],
+    tiny_bundle: ModelBundle,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = Recipe(options={"noise_levels": (10,)}, threshold=HealthyHysteresis(low=0.9, high=0.5))
+    scores = HealthyScores(shares=(1.0, 0.1), heights=(0.0, 0.00123), maxima=(0.0456, 0.0456))
+    knowing = replace(tiny_bundle, own_recipe=own).with_healthy(own.score_key, scores)
+    save_bundle(knowing, words[1])
+    words[3] = "default"
+
+    assert run("detect", series, *words) == 0
+
+    said = capsys.readouterr().out
+    assert "marked from 0.0456 on, followed down to 0.00123 (" in said
 
 
 def test_a_file_is_named_once_and_a_failed_run_leaves_no_folder(

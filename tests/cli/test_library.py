@@ -30,7 +30,7 @@ CARD: dict[str, Any] = {
 @pytest.fixture
 def known(tiny_both: ModelBundle, tmp_path: Path) -> Path:
     """A model with a card, healthy scores and a part."""
-    scores = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.95))
+    scores = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 9e-05), maxima=(9e-05, 9.5e-05))
     bundle = replace(tiny_both.with_healthy("its recipe", scores), card=CARD)
     return save_bundle(bundle, tmp_path / "known.safetensors")
 
@@ -81,7 +81,8 @@ def test_show_prints_the_card_whatever_it_holds(run: Run, known: Path, capsys: C
     assert "augmented: yes" in lines
     assert lines[lines.index("an unknown key:") + 1 :][:2] == ["  deeper:", "    deepest: 1"]
     assert "nothing: none" in lines
-    assert "healthy scores for 1 recipe:" in lines
+    place = lines.index("healthy scores for 1 recipe:")
+    assert "1 pixel in 10 000 above 9e-05, 1 subject in 10 above 9.45e-05" in lines[place + 1]
     assert "with a part, tdm:" in lines
     assert "  name: tiny-tdm" in lines
     assert max(map(len, lines)) < 130

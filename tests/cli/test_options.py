@@ -22,10 +22,9 @@ from napari_followup.recipe import Recipe, Yen
 from napari_followup.slicing import Slicing
 
 
-def test_recipes_of_a_model_have_three_names(tiny_bundle: ModelBundle) -> None:
+def test_recipes_of_a_model_have_names(tiny_bundle: ModelBundle) -> None:
     assert recipe_named("default", tiny_bundle) == Recipe.default()
     assert recipe_named("published", tiny_bundle) == Recipe.published()
-    assert recipe_named("temporal", tiny_bundle) == Recipe.temporal()
 
 
 def test_a_model_may_have_a_recipe_of_its_own(tiny_bundle: ModelBundle) -> None:
@@ -41,6 +40,15 @@ def test_a_recipe_comes_from_toml(recipe: Path, tiny_bundle: ModelBundle) -> Non
     assert found.options == {"noise_levels": (10,), "draws": 1, "sampling_steps": 3}
 
 
+def test_a_file_may_build_on_a_recipe_of_the_model(
+    tmp_path: Path, tiny_bundle: ModelBundle
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('base = "published"\nmedian = 3\n')
+
+    assert recipe_named(str(path), tiny_bundle) == replace(Recipe.published(), median=3)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -48,7 +56,8 @@ def test_a_recipe_comes_from_toml(recipe: Path, tiny_bundle: ModelBundle) -> Non
         ("colour = 1", "no colour"),
         ("median = ", "recipe.toml' is no recipe"),
         ('score = {kind = "Guess"}', "knows no 'Guess'"),
-        ('options = "many"', "is no recipe"),
+        ('options = "many"', "is no recipe: options must be a table"),
+        ('base = "mine"', "base: got 'mine'; give one of default, published"),
     ],
 )
 def test_a_wrong_recipe_is_named(
@@ -62,8 +71,10 @@ def test_a_wrong_recipe_is_named(
 
 
 def test_a_recipe_that_is_not_there_is_named(tiny_bundle: ModelBundle) -> None:
-    with pytest.raises(FileNotFoundError, match="got 'mine'; give default, published, temp"):
+    with pytest.raises(FileNotFoundError, match="got 'mine'; give default, published or a"):
         recipe_named("mine", tiny_bundle)
+    with pytest.raises(FileNotFoundError, match="temporal needs a model with a TDM"):
+        recipe_named("temporal", tiny_bundle)
 
 
 def test_data_of_several_files_come_together(series: Path, tmp_path: Path) -> None:

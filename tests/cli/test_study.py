@@ -78,7 +78,7 @@ def test_one_command_measures_every_model_and_the_baseline(
         ("starmen-disyre", "default recipe, without LAFM"),
         ("starmen-disyre", "its score, with LAFM"),
         ("starmen-disyre", "published recipe"),
-        ("PCA(12)", "default recipe"),
+        ("PCA(11)", "default recipe"),
     ]
     assert rows[0]["images_seen"] == "20"
     assert rows[2]["healthy_scores"] == "held out"
@@ -114,6 +114,20 @@ def test_claims_and_pairs_have_a_table_of_their_own(
     assert "not asked, no model of andi" in (out / "claims.md").read_text("utf-8")
 
 
+def test_a_cohort_without_splits_is_halved_by_subject(
+    run: Run, cohort: Path, disyre: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain.npz"
+    with np.load(cohort) as data:
+        np.savez(plain, images=data["images"], ages=data["ages"])
+    words = ("--models", disyre, "--out", tmp_path / "out", *SMALL, "--held-out", 0)
+
+    assert run("study", "starmen", plain, *words) == 0
+    assert "plain.npz, 5 of 10 series drawn to measure on; 0 subjects" in capsys.readouterr().err
+    assert run("study", "starmen", plain, *words, "--split", "val") == 2
+    assert "has no 'split'" in capsys.readouterr().err
+
+
 def test_subjects_are_generated_when_none_are_given(
     run: Run, disyre: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +151,7 @@ def test_thresholds_from_training_subjects_are_told(
     page = (out / "study.md").read_text("utf-8")
     assert "thresholds from subjects that models may have been trained on" in page
     assert "2 other healthy subjects for thresholds" in page
-    assert "PCA(6)" in page
+    assert "PCA(5)" in page
 
 
 def test_held_out_subjects_are_used_however_few(
@@ -151,7 +165,7 @@ def test_held_out_subjects_are_used_however_few(
     page = (out / "study.md").read_text("utf-8")
     assert "1 other healthy subject for thresholds" in page
     assert "may have been trained on" not in page
-    assert "PCA(12)" in page
+    assert "PCA(11)" in page
 
 
 def test_without_held_out_subjects_thresholds_are_nobodys(
@@ -165,7 +179,7 @@ def test_without_held_out_subjects_thresholds_are_nobodys(
     rows = csv.DictReader((out / "study.csv").read_text("utf-8").splitlines())
     assert {row["healthy_scores"] for row in rows} == {""}
     page = (out / "study.md").read_text("utf-8")
-    assert "PCA(12), its score, with LAFM: the model knows no healthy scores" in page
+    assert "PCA(11), its score, with LAFM: the model knows no healthy scores" in page
     assert "may have been trained on" not in page
 
 

@@ -76,5 +76,7 @@ def test_somebody_must_stay_healthy() -> None:
     text = r"3 kinds of 3 need more than 9 subjects, got 9; at most 2 of a kind .*--patients 2\)"
     with pytest.raises(ValueError, match=text):
         make_cases(STACKS, KINDS, patients=3)
+    with pytest.raises(ValueError, match="patients: got 0; give 1 of each kind or more"):
+        make_cases(STACKS, KINDS, patients=0)
     with pytest.raises(ValueError, match="give at least 4 subjects"):
         make_cases(STACKS[:2], KINDS, patients=1)

@@ -73,7 +73,9 @@ def test_equal_and_unknown_budgets_are_told(row: Callable[..., StudyRow], pca: S
     one, other = row("one", 0.5), replace(row("other", 0.5), images_seen=320)
     silent = replace(row("silent", 0.5), images_seen=None)
 
-    assert "are equal for the 1 models that say it" in budget_remark([one, pca])
+    alike = replace(one, model="alike")
+    assert "are equal for the 2 models that say it" in budget_remark([one, alike, pca])
+    assert budget_remark([one]) == "Training images seen by the one model that says it: 11200."
     assert "are from 320 to 11200" in budget_remark([one, other, pca])
     assert budget_remark([silent]) == "These do not say how long they were trained: silent."
 

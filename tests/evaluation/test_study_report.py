@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from napari_followup.cutting import UNKNOWN
+from napari_followup.cutting import NEARLY, UNKNOWN
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_report import (
     claims_text,
@@ -57,6 +57,22 @@ def test_the_text_holds_table_subjects_and_remarks(
         "[Dice] is",
     ):
         assert part in text
+
+
+def test_rows_without_the_models_own_healthy_scores_are_marked(
+    row: Callable[..., StudyRow], pca: StudyRow
+) -> None:
+    own = row("one", 0.8)
+    lent = replace(own, model="two", drawn_from="held out")
+    near = replace(own, model="three", figures=replace(own.figures, notes=(NEARLY,)))
+
+    marked = study_text([own, lent, near, pca], [], "")
+    plain = study_text([own, pca], [], "")
+
+    lines = [line.split("|")[2].strip() for line in marked.splitlines()[2:6]]
+    assert lines == ["default recipe", "default recipe *", "default recipe *", "default recipe"]
+    assert "Rows marked * asked for healthy scores that the model does not bring" in marked
+    assert "*" not in plain.split("* one beats")[0]
 
 
 def test_claims_show_every_single_figure_and_the_verdict() -> None:

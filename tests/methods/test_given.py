@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -15,6 +16,7 @@ from napari_followup.methods.given import (
     lack_of,
     possible_scores,
 )
+from napari_followup.methods.options import OPTION_TYPES
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -43,18 +45,26 @@ def test_the_tables_are_complete() -> None:
 
 
 def test_a_method_hands_on_the_features_of_the_one_underneath() -> None:
-    assert given_by("sadm", {"base": "sdm"}, ()) == {"healthy", "score", "features"}
+    assert given_by("sadm", {"base": "sdm"}, ()) == {"healthy", "score", "features", "draws"}
     assert given_by("sadm", {"base": "anofpdm"}, ()) == {"healthy", "score"}
-    assert given_by("sdm", {}, ()) == {"healthy", "features"}
+    assert given_by("sdm", {}, ()) == {"healthy", "features", "draws"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in METHODS if "healthy" in GIVES[name]))
+def test_several_healthy_images_come_of_options_that_ask_for_them(name: str) -> None:
+    options = {each.name for each in fields(OPTION_TYPES[name])}
+
+    asks = bool(options & {"draws", "noise_levels"})
+    assert ("draws" in given_by(name, {}, ())) == (asks or name == "sadm")  # by what is underneath
 
 
 def test_an_sdm_beside_a_method_lends_features_to_its_healthy_images() -> None:
-    assert given_by("vae3d", {}, ["sdm"]) == {"healthy", "features"}
+    assert given_by("vae3d", {}, ["sdm"]) == {"healthy", "features", "draws"}
     assert given_by("andi", {}, ["sdm"]) == {"score"}
 
 
 def test_a_tdm_predicts_wherever_it_stands() -> None:
-    assert given_by("tdm", {}, ()) == {"healthy", "temporal"}
+    assert given_by("tdm", {}, ()) == {"healthy", "temporal", "draws"}
     assert given_by("andi", {}, ["tdm"]) == {"score", "temporal"}
 
 
@@ -68,6 +78,7 @@ def test_the_first_thing_that_a_score_lacks_is_said() -> None:
 
 
 def test_only_scores_that_lack_nothing_are_possible() -> None:
-    assert possible_scores({"healthy"}) == [Pixel, Ssim, Mahalanobis]
+    assert possible_scores({"healthy"}) == [Pixel, Ssim]
+    assert possible_scores({"healthy", "draws"}) == [Pixel, Ssim, Mahalanobis]
     assert possible_scores({"score", "temporal"}) == [Temporal, Own]
     assert possible_scores(()) == []

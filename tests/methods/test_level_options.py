@@ -19,6 +19,9 @@ from napari_followup.methods.level_options import (
     [
         ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
         ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
+        ({"noise_levels": 100}, r"in brackets, \(a whole number, \.\.\.\); got 100"),
+        ({"noise_levels": (50.5,)}, r"a whole number, \.\.\.\); got \(50.5,\)"),
+        ({"draws": 2.5}, "draws must be a whole number; got 2.5"),
         ({"draws": 0}, "at least 1, got 0 and 1(00)?$"),
         ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
     ],

@@ -32,12 +32,14 @@ def test_the_options_are_those_that_the_method_takes(name: str) -> None:
     [
         (ANDiOptions, {"first_step": 0}, "must rise from 1 up, got first_step 0 and last_step 200"),
         (ANDiOptions, {"first_step": 200}, "got first_step 200 and last_step 200"),
-        (ANDiOptions, {"stride": 0}, "stride must be at least 1"),
+        (ANDiOptions, {"stride": 0}, r"stride must lie in \[1, 125\].*got 0"),
+        (ANDiOptions, {"stride": 126}, r"stride must lie in \[1, 125\].*got 126"),
         (ANDiOptions, {"floor": 0.0}, "floor must be positive, the geometric mean has logs"),
         (ANDiOptions, {"noise": "white"}, "noise must be one of gaussian, pyramid; got 'white'"),
         (ANDiOptions, {"mean": "median"}, "mean must be one of geometric, arithmetic; got"),
         (AnoFPDMOptions, {"first_step": 0}, "steps must rise from 1 up"),
-        (AnoFPDMOptions, {"stride": 0}, "by 1 at least; got .* stride 0"),
+        (AnoFPDMOptions, {"stride": 1000}, r"stride must lie in \[1, 599\].*got 1000"),
+        (AnoFPDMOptions, {"guidance": -3}, "guidance must not be negative, .* got -3"),
         (AnoFPDMOptions, {"cut": (0.98, 0.9)}, "cut must be two rising quantiles"),
         (AnoFPDMOptions, {"median": 4}, "median must be an odd number of pixels, got 4"),
         (AnoFPDMOptions, {"forward": "euler"}, "forward must be one of ddim, ddpm; got 'euler'"),
@@ -50,6 +52,11 @@ def test_the_options_are_those_that_the_method_takes(name: str) -> None:
         (TDMOptions, {"draws": 0}, "draws and sampling_steps must be at least 1, got 0 and None"),
         (TDMOptions, {"sampling_steps": 0}, "at least 1, got 1 and 0"),
         (VAE3DOptions, {"draws": -1}, "draws must not be negative, got -1"),
+        (VAE3DOptions, {"draws": float("nan")}, "draws must be a whole number; got nan"),
+        (VAE3DOptions, {"draws": True}, "draws must be a whole number; got True"),
+        (AnoFPDMOptions, {"guidance": float("nan")}, "guidance must be a finite number; got nan"),
+        (AnoFPDMOptions, {"cut": (0.9,)}, "a finite number, a finite number"),
+        (SADMOptions, {"sigma": float("inf")}, "sigma must be a finite number; got inf"),
     ],
 )
 def test_options_are_checked_where_they_are_made(
@@ -74,7 +81,7 @@ def test_published_steps_of_andi_are_125() -> None:
     [
         (DISYREOptions(), [100, 75, 50, 25]),
         (DISYREOptions(step_size=33), [100, 67, 34, 1]),
-        (DISYREOptions(step_size=200), [100]),
+        (DISYREOptions(step_size=100), [100]),
         (DISYREOptions(single_step=7), [7]),
     ],
 )
@@ -82,9 +89,11 @@ def test_a_chain_stops_before_step_zero(options: DISYREOptions, chain: list[int]
     assert options.chain(100) == chain
 
 
-def test_a_single_step_beyond_those_of_the_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="got 101, this model knows steps 1 to 100"):
-        DISYREOptions(single_step=101).chain(100)
+@pytest.mark.parametrize("name", ["single_step", "step_size"])
+def test_a_step_beyond_those_of_the_model_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: got 101, this model knows steps 1 to 100"):
+        DISYREOptions(**{name: 101}).chain(100)
+    assert DISYREOptions().chain(20) == [20]
 
 
 @pytest.mark.parametrize("table", ["options", "recipes", "given"])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image
+from qtpy.QtWidgets import QScrollArea
 
 from napari_followup.methods import method_recipe
 from napari_followup.recipe import Lafm, Recipe, Yen
@@ -774,3 +775,67 @@ def test_a_recipe_of_the_model_s_method_is_remembered(
     assert widget.remembered.recipe == kept.recipe
     widget.reset_button.click()
     assert widget.recipe == widget.recipes.facts.recipes["default"]
+
+
+def test_results_go_when_the_next_run_fails(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    finish(qtbot, widget)
+    doors.error = ValueError("the score is not finite")
+    finish(qtbot, widget)
+    assert widget.job.status.text() == "the score is not finite"
+    assert widget.results.isHidden()
+
+    doors.error = None
+    finish(qtbot, widget)
+    assert not widget.results.isHidden()
+    widget.form.options_form.controls["noise_levels"].setText("high")
+    finish(qtbot, widget)
+    assert "noise levels: got 'high'" in widget.job.status.text()
+    assert widget.results.isHidden()
+
+
+def test_results_are_shown_only_beside_their_model(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any, tmp_path: Path
+) -> None:
+    _, widget = open_widget(NAME, image_of(series))
+    first, other = widget.model, tmp_path / "other.safetensors"
+    other.write_bytes(b"")
+    finish(qtbot, widget)
+    widget.model = str(other)
+    assert widget.results.isHidden()
+    widget.model = first
+    assert not widget.results.isHidden()
+
+    doors.pause = 0.05
+    widget.run()
+    widget.model = str(other)
+    finish(qtbot, widget, lambda: None)
+    assert widget.results.isHidden()
+    assert widget.job.status.text() == "scan: something stands out at 1 of 4 visits"
+
+
+def test_what_is_said_is_scrolled_to(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(NAME, image_of(series))
+    viewer.window._qt_window.resize(900, 500)
+    viewer.window._qt_window.show()
+    widget.advanced.expand(animate=False)
+    bar = widget.findChild(QScrollArea).verticalScrollBar()
+
+    def is_seen(part: Any) -> bool:
+        return not part.visibleRegion().isEmpty()
+
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    widget.form.options_form.controls["noise_levels"].setText("high")
+    bar.setValue(0)
+    assert not is_seen(widget.job)
+    finish(qtbot, widget)
+    qtbot.waitUntil(lambda: is_seen(widget.job.status))
+
+    widget.form.options_form.controls["noise_levels"].setText("250")
+    bar.setValue(0)
+    finish(qtbot, widget)
+    qtbot.waitUntil(lambda: is_seen(widget.results.verdict))

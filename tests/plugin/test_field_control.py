@@ -162,3 +162,16 @@ def test_every_control_tells_of_a_change(qtbot: Any) -> None:
         change(control)
 
     assert len(heard) == 5
+
+
+def test_a_number_steps_from_nothing_by_what_can_be_seen(qtbot: Any) -> None:
+    box = Number(-1, 1000)
+    qtbot.addWidget(box)
+
+    found = []
+    for start, steps in ((0.0, 1), (0.0, -2), (2.0, 1), (50.0, -1)):
+        box.setting = start
+        box.stepBy(steps)
+        found.append(box.setting)
+
+    assert found == pytest.approx([0.1, -0.2, 2.1, 49.0])

@@ -60,3 +60,15 @@ def test_layers_can_be_checked_from_a_script(viewer: ViewerModel) -> None:
     assert names(listed) == ["a", "c"]
     with pytest.raises(ValueError, match="is not in the list"):
         listed.layers = [viewer.layers["labels"]]
+
+
+def test_eight_layers_are_seen_at_once(viewer: ViewerModel, qtbot: Any) -> None:
+    listed = LayerList(viewer)
+    qtbot.addWidget(listed)
+    for number in range(5):
+        viewer.add_image(np.ones((4, 4)), name=f"more {number}")
+    listed.show()
+
+    last = listed.visualItemRect(listed.item(listed.count() - 1))
+    assert listed.count() == 8
+    assert last.bottom() <= listed.viewport().height()

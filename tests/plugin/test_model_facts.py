@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,3 +129,18 @@ def test_a_header_is_read_without_torch(header_of: Header) -> None:
     )
 
     assert done.stdout.split() == ["ANDi", "False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("patch", "is_refused"),
+    [((128, 128), True), ((64, 65), True), (128, True), ((64, 64), False), (None, False)],
+)
+def test_patches_are_held_against_the_size_of_the_images(
+    header_of: Header, patch: Any, is_refused: bool
+) -> None:
+    recipe = Recipe(options={"patch": patch})
+    facts = facts_of(str(header_of("pddpm", config={"image_size": [64, 64]})))
+    assert facts.problem(recipe).startswith("patch: got ") == is_refused
+    assert bool(facts.problem(recipe)) == is_refused
+
+    assert facts_of(str(header_of("pddpm"))).problem(recipe) == ""  # a size that is not known

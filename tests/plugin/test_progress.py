@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -113,3 +115,27 @@ def test_a_job_may_keep_what_is_finished_at_a_stop(
 
     assert found == result
     assert not panel.is_running
+
+
+def test_a_script_that_ends_in_mid_run_waits_for_the_thread_and_ends_quietly(qapp: Any) -> None:
+    script = """
+import time
+from qtpy.QtWidgets import QApplication
+from napari_followup.plugin.progress import JobPanel
+
+app, panel = QApplication([]), JobPanel()
+
+def work(report):
+    while report(0, 1):
+        time.sleep(0.05)
+    time.sleep(0.2)
+    print("checkpoint written", flush=True)
+
+panel.start("job", work, keeps_partial=True)
+time.sleep(0.2)
+app.processEvents()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, "checkpoint written\n"), done.stderr
+    assert "Error" not in done.stderr

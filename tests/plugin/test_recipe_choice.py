@@ -11,7 +11,7 @@ import pytest
 
 from napari_followup.methods.recipes import RECIPES
 from napari_followup.plugin.recipe_choice import CUSTOM, RecipeChoice
-from napari_followup.recipe import Fixed, Pixel, Recipe, Temporal
+from napari_followup.recipe import Fam, Fixed, Pixel, Recipe, Temporal
 
 pytestmark = pytest.mark.viewer
 
@@ -229,3 +229,26 @@ def test_what_the_model_cannot_follow_is_refused_before_a_run(
 def test_what_is_set_below_is_asked_for(choice: RecipeChoice, qtbot: Any) -> None:
     with qtbot.waitSignal(choice.customized, timeout=1000):
         choice.preset.setCurrentText(CUSTOM)
+
+
+def test_why_a_recipe_gave_way_is_said_whole(choice: RecipeChoice, header_of: Header) -> None:
+    choice.follow(str(header_of("sdm")))
+    choice.recipe = Recipe(score=Fam(), median=3)
+    choice.follow(str(header_of("vae3d")))
+
+    assert choice.note.text() == (
+        "The recipe that was set is not for this model: its default one was taken (score: VAE "
+        "gives no features to compare images by (SDM does; bundle join puts one beside it))"
+    )
+
+
+def test_patches_larger_than_the_images_are_refused_before_a_run(
+    choice: RecipeChoice, header_of: Header
+) -> None:
+    choice.follow(str(header_of("pddpm", config={"image_size": [64, 64]})))
+    choice.form.options_form.controls["patch"].setText("128, 128")
+
+    with pytest.raises(ValueError, match=r"patch: got 128 x 128 pixels, larger than .* 64 x 64;"):
+        choice.checked()
+    choice.form.options_form.controls["patch"].setText("64, 32")
+    assert choice.checked().options["patch"] == (64, 32)

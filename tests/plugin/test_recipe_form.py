@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from qtpy.QtWidgets import QLabel
 
 from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
 from napari_followup.plugin.choice_form import ChoiceForm
@@ -15,6 +16,7 @@ from napari_followup.recipe import (
     Fixed,
     Fusion,
     Lafm,
+    Mahalanobis,
     Pixel,
     Quantile,
     Recipe,
@@ -234,3 +236,25 @@ def test_a_new_kind_needs_no_code(qtbot: Any) -> None:
     form.controls[1]["parts"].setText("1, two")
     with pytest.raises(ValueError, match="parts: got '1, two'"):
         _ = form.value
+
+
+def test_the_blur_of_the_score_is_told_from_that_of_a_distance_and_goes_in_halves(
+    qtbot: Any,
+) -> None:
+    form = RecipeForm(Recipe(score=Mahalanobis()))
+    qtbot.addWidget(form)
+    named = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
+    assert (named.count("blur"), named.count("score blur")) == (1, 1)
+
+    form.blur.stepUp()
+    assert (form.recipe.blur, form.blur.text()) == (0.5, "0.5")
+    form.recipe = Recipe(blur=1.125)
+    assert form.recipe.blur == 1.125
+
+
+def test_small_scores_keep_their_digits(qtbot: Any) -> None:
+    recipe = Recipe(threshold=Fixed(value=2.956551e-05))
+    form = RecipeForm(recipe)
+    qtbot.addWidget(form)
+
+    assert form.recipe == recipe

@@ -249,3 +249,16 @@ def test_a_method_of_change_looks_again(opened: Opened, qtbot: Any) -> None:
         data.plan_for("tdm", 0.5, 0)
     with qtbot.assertNotEmitted(data.looked, wait=500):
         data.plan_for("tdm", 0.5, 0)
+
+
+def test_labels_that_may_not_be_meant_are_warned_of(opened: Opened, qtbot: Any) -> None:
+    data = opened(scan("a"), scan("b"), scan("c"), scan("d"))
+    painted, blank = marked(data, "painted"), marked(data, "blank", empty=True)
+    data.plan_for("sadm", 0.1, 0)
+    for layer, labels in zip(data.layers.layers, (painted, painted, blank), strict=False):
+        data.labels.choose(layer, labels)
+
+    assert not facts(qtbot, data).problem
+    lines = data.notes.text().splitlines()
+    assert "⚠ 'painted' is chosen for 'a' and 'b': is it of both?" in lines
+    assert "⚠ 'blank' marks nothing: 'c' counts as healthy" in lines

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from qtpy.QtWidgets import QApplication
 
 from napari_followup.plugin.train_labels import (
     HEALTHY,
@@ -137,3 +138,28 @@ def test_files_are_healthy_or_have_a_truth_or_masks(qtbot: Any) -> None:
     labels.path.setText("masks")
     assert labels.paths == (Path("masks"),)
     assert not labels.path.isHidden()
+
+
+def rows(labels: LayerLabels) -> list[str]:
+    """Names from the top to the bottom."""
+    labels.show()
+    QApplication.processEvents()
+    names = [row.name for row in labels._rows]
+    return [name.text() for name in sorted(names, key=lambda name: name.geometry().y())]
+
+
+def test_layers_with_labels_stand_first_and_no_row_goes_from_under_the_cursor(
+    viewer: ViewerModel, labels: LayerLabels
+) -> None:
+    assert rows(labels) == ["b", "a"]
+    c = viewer.add_image(np.random.rand(2, 16, 16), name="c", metadata=ABOUT)
+    layers = [viewer.layers["a"], viewer.layers["b"], c]
+    labels.show_layers(layers)
+    assert rows(labels) == ["b", "a", "c"]
+
+    labels.choose(c, viewer.layers["b truth"])
+    labels.show_layers(layers)
+    assert rows(labels) == ["b", "a", "c"]
+    viewer.add_labels(np.ones((2, 16, 16), int), name="other")
+    assert rows(labels) == ["b", "c", "a"]
+    assert chosen(labels, *layers) == [None, "b truth", "b truth"]

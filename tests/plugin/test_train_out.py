@@ -93,3 +93,15 @@ def test_a_new_folder_is_one_that_is_not_there(out: TrainOut, trainings: Path) -
 
     assert out.folder == trainings / "sdm-2"
     assert not out.run.is_used
+
+
+def test_of_a_long_path_the_end_is_seen_and_all_of_it_is_told(
+    out: TrainOut, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a-folder-with-a-long-name" / "trainings" / "sadm"
+    out.folder = folder
+
+    assert out.edit.cursorPosition() == len(out.edit.text())  # Qt shows the part with the cursor
+    assert out.edit.toolTip().startswith(f"{folder}\n")
+    out.follow(TrainChoice(plan=CHOICE.plan, about={"name": "mine"}))
+    assert out.edit.toolTip().startswith(f"{folder}\n")

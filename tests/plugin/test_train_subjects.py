@@ -184,3 +184,30 @@ def test_labels_that_cannot_be_learned_from_are_told(
 
     assert problem in facts.problem
     assert facts.text.startswith("4 subjects, 8 visits")
+
+
+def test_labels_of_two_subjects_and_empty_ones_are_doubted() -> None:
+    layers = [source(name) for name in ("one", "two", "three")]
+    shape = (2, 16, 16)
+    twice, empty = mask(shape, 0, 3, 4), GivenMask(name="blank", data=np.zeros(shape, np.uint8))
+
+    found = layer_subjects(layers, [twice, twice, empty])
+
+    assert found.notes == (
+        "'painted' is chosen for 'one' and 'two': is it of both?",
+        "'blank' marks nothing: 'three' counts as healthy",
+    )
+    assert layer_subjects(layers, [twice, None, None]).notes == ()
+    assert layer_subjects(layers).notes == ()
+
+
+def test_labels_of_one_subject_s_modalities_are_not_doubted() -> None:
+    layers = [source(f"p {name}", subject="p", modality=name) for name in ("T1", "FLAIR")]
+
+    assert layer_subjects(layers, [mask((2, 16, 16), 0, 1, 1)] * 2).notes == ()
+
+
+def test_what_is_doubted_is_among_the_facts() -> None:
+    found = Subjects(stacks=series(4), labels=labels(1), notes=("is it of both?",))
+
+    assert examined(lambda: found, **{**PLAN, "method": "sadm"}).notes[0] == "is it of both?"

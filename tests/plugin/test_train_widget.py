@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image, Labels
+from qtpy.QtWidgets import QScrollArea
 
 from napari_followup.plugin import train_actions
 from napari_followup.results import Cancelled
@@ -393,3 +394,19 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
         detect.run()
     assert detect.error == ""
     assert detect.detection.provenance["model"] == "tiny"
+
+
+def test_an_error_is_scrolled_to(open_widget: Open, qtbot: Any) -> None:
+    viewer, widget = open_widget(NAME)
+    viewer.window._qt_window.resize(900, 500)
+    viewer.window._qt_window.show()
+    widget.form.advanced.expand(animate=False)
+    bar = widget.findChild(QScrollArea).verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    bar.setValue(0)
+    assert widget.job.visibleRegion().isEmpty()
+
+    widget.run()
+
+    qtbot.waitUntil(lambda: not widget.job.status.visibleRegion().isEmpty())
+    assert "no healthy subjects are chosen" in widget.job.status.text()

@@ -156,6 +156,16 @@ def test_names_that_fit_no_subject_are_told(folder: Path, tmp_path: Path) -> Non
         read_labelled([folder], [tmp_path / "x.npz"])
 
 
+def test_names_that_two_series_bear_do_not_say_whose_a_mask_is(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.npz"
+    write_npz(other, named("a"), {"truth": mask()})
+
+    with pytest.raises(ValueError, match=r"'a' name more than one series.*or name no masks where"):
+        read_labelled([folder, other], [other])
+
+
 def test_sick_series_without_a_mask_are_refused(folder: Path, tmp_path: Path) -> None:
     write_npz(folder / "d.npz", named("d"), {"kind": np.asarray("darker_line")})
     write_npz(tmp_path / "a.npz", VisitStack.from_array(mask(), subject="a"))

@@ -132,5 +132,5 @@ def test_the_size_is_that_of_what_is_drawn_and_not_its_place() -> None:
 
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_size_that_is_none_is_refused(size: float) -> None:
-    with pytest.raises(ValueError, match="size: got .*; give a number above 0"):
+    with pytest.raises(ValueError, match=r"size: got .*; give a number above 0"):
         draw(body(), "darker_blob", size=size)

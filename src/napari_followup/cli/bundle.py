@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+FEW = 5  # healthy subjects below which their highest scores say little of the next one's
+
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand and its actions."""
@@ -129,7 +131,9 @@ def _calibrate(args: argparse.Namespace) -> None:
     model, _ = examiner(calibrated, recipe)  # the one that detects by this recipe, perhaps a part
     height = model.healthy[recipe.score_key].height(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
-    print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.4f}")
+    print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.3g}")
+    if len(stacks) < FEW:
+        print(f"the line of {who} is a guess: subjects differ; give {FEW} or more")
 
 
 def _refined(
@@ -158,7 +162,8 @@ def _with_best_recipe(
     chosen, tried = choose_recipe(bundle, stacks, recipe, **how)
     for each in tried:
         score = ", ".join(f"{name} {value}" for name, value in each["score"].items())
-        print(f"mDICE {each['mdice_percent']:.1f} %: {score}; median {each['median']}")
+        filters = f"median {each['median']}, blur {each['blur']:g}"
+        print(f"mDICE {each['mdice_percent']:.1f} %: {score}; {filters}")
     if chosen is bundle:
         print("none is clearly better; the model keeps its recipe")
     noted = replace(chosen, card={**chosen.card, "recipes_tried": tried})

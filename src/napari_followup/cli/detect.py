@@ -226,17 +226,50 @@ def _notes(found: Detection, source: Path) -> list[str]:
             f"taken as volumes of {stack.shape[2]} planes, examined plane by plane"
             + ("; if it is a cohort (subject, visit, y, x), say --axes svyx" if doubt else "")
         )
-    return [*notes, *found.provenance["notes"]]
+    return [*notes, *_dropped(found), *found.provenance["notes"]]
 
 
 def _line(found: Detection) -> str:
-    import numpy as np
-
     shown = int(found.mask.any(axis=(1, 2, 3)).sum())
-    observed = np.flatnonzero(found.stack.is_observed)
-    highest = max(float(np.nanmax(found.score[visit])) for visit in observed)
-    line = found.threshold if found.floor is None else found.floor
     return (
         f"{found.stack.subject}: {counted(found.stack.n_visits, 'visit')}, {shown} of them marked, "
-        f"highest score {highest:.3f}, marked from {line:.3f} on"
+        f"highest score {_highest(found):.3g}, {_marked_from(found)}"
     )
+
+
+def _highest(found: Detection) -> float:
+    import numpy as np
+
+    observed = np.flatnonzero(found.stack.is_observed)
+    return max(float(np.nanmax(found.score[visit])) for visit in observed)
+
+
+def _lines(found: Detection) -> tuple[float, float]:
+    """Height that a region must reach, and the one down to which it is followed."""
+    recipe = found.provenance["recipe"]
+    low, high = found.threshold, found.floor
+    if high is None:
+        return low, low
+    is_followed = recipe["threshold"]["kind"] == "HealthyHysteresis" and recipe["floor"] is None
+    return max(low, high), low if is_followed else max(low, high)
+
+
+def _marked_from(found: Detection) -> str:
+    high, low = _lines(found)
+    if high == float("inf"):
+        return "none stands out"
+    return f"marked from {high:.3g} on" + (f", followed down to {low:.3g}" if low < high else "")
+
+
+def _dropped(found: Detection) -> list[str]:
+    """Say why nothing is marked where something reached the line."""
+    from napari_followup.lesions import lesion_size
+
+    recipe, unit = found.provenance["recipe"], lesion_size(found.stack, 0)[1]
+    causes = [
+        *(["at the rim of the subject or outside it"] if recipe["erosion"] else []),
+        *([f"in parts below {recipe['smallest']:g} {unit}"] if recipe["smallest"] else []),
+    ]
+    if not causes or found.mask.any() or _highest(found) < _lines(found)[0]:
+        return []
+    return [f"all that reached the line was dropped: {' or '.join(causes)}"]

@@ -114,8 +114,8 @@ def _facts(bundle: ModelBundle) -> list[str]:
         f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:",
         *(
             f"  {counted(len(scores.maxima), 'subject')}; "
-            f"1 pixel in 10 000 above {scores.height(0.9999):.4f}, "
-            f"1 subject in 10 above {scores.patient_height(0.9):.4f}: {key}"
+            f"1 pixel in 10 000 above {scores.height(0.9999):.3g}, "
+            f"1 subject in 10 above {scores.patient_height(0.9):.3g}: {key}"
             for key, scores in bundle.healthy.items()
         ),
     ]

@@ -62,7 +62,8 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         default="default",
         help="the model's default, the published one of its method, temporal (what came or went "
-        "between visits; needs a model with a TDM), or a .toml file (default: default)",
+        'between visits; needs a model with a TDM), or a .toml file, in which base = "default" '
+        "keeps what it does not name (default: default)",
     )
 
 
@@ -112,7 +113,7 @@ def planes_chosen(args: argparse.Namespace) -> Slicing | None:
 
 
 def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
-    """Recipe of a model by its name, or from a TOML file as `Recipe.from_dict` reads it.
+    """Recipe of a model by its name, or from a TOML file that may name one of them as its base.
 
     Raises
     ------
@@ -129,12 +130,13 @@ def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
         return bundle.recipes[name]
     path = Path(name)
     if not path.is_file():
+        other = "" if "temporal" in bundle.recipes else "; temporal needs a model with a TDM"
         raise FileNotFoundError(
-            f"recipe: got {name!r}; give {', '.join(bundle.recipes)} or a .toml file"
+            f"recipe: got {name!r}; give {', '.join(bundle.recipes)} or a .toml file{other}"
         )
     try:
-        return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), bundle.recipes)
+    except ValueError as error:
         raise ValueError(f"{path.name!r} is no recipe: {error}") from error
 
 

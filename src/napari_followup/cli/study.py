@@ -95,13 +95,15 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
             name, type=int, default=usual, metavar="N", help=f"{what} (default: {usual})"
         )
     parser.add_argument(
-        "--split", default="val", help="of a cohort file, to measure on (default: val)"
+        "--split",
+        help="of a cohort file, to measure on (default: val; of data without splits, half of the "
+        "subjects, drawn with the seed)",
     )
     parser.add_argument(
         "--training-split",
-        default="train",
         metavar="SPLIT",
-        help="of a cohort file, that the principal components learn from (default: train)",
+        help="of a cohort file, that the principal components learn from (default: train; of data "
+        "without splits, the other half)",
     )
 
 
@@ -167,9 +169,26 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
 
 
 def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
-    stacks = read_data(args.data, args.split)
+    """Subjects to measure on and to learn from: as the files are split, or drawn by chance."""
+    from napari_followup.training.subjects import split_subjects
+
     names = ", ".join(Path(path).name for path in args.data)
-    return stacks, read_data(args.data, args.training_split), f"{names}, split {args.split}"
+    if args.split or args.training_split or any(_has_splits(path) for path in args.data):
+        split = args.split or "val"
+        training = read_data(args.data, args.training_split or "train")
+        return read_data(args.data, split), training, f"{names}, split {split}"
+    every = read_data(args.data)
+    training, stacks = split_subjects(every, 0.5, args.seed)
+    return stacks, training, f"{names}, {len(stacks)} of {len(every)} series drawn to measure on"
+
+
+def _has_splits(path: str) -> bool:
+    import zipfile
+
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "split.npy" in archive.namelist()
 
 
 def _generated(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:

@@ -32,7 +32,8 @@ def fit_components(planes: Tensor, count: int = 200, *, seed: int = 0) -> Compon
     planes
         ``(plane, modality, y, x)``, healthy ones.
     count
-        How many components, fewer where there are fewer planes or pixels.
+        How many components, fewer where there are fewer pixels, or no more planes than that: of
+        n planes and their mean, n - 1 differ.
     seed
         Source of the randomised decomposition; the caller's random state is left as it was.
 
@@ -50,7 +51,7 @@ def fit_components(planes: Tensor, count: int = 200, *, seed: int = 0) -> Compon
         raise ValueError(f"principal components need at least 2 healthy planes, got {len(planes)}")
     flat = planes.flatten(1)
     mean = flat.mean(dim=0)
-    rank = min(count, len(flat), flat.shape[1])
+    rank = min(count, len(flat) - 1, flat.shape[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         _, _, axes = torch.svd_lowrank(flat - mean, q=min(rank + 20, *flat.shape), niter=4)

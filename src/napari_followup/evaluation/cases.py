@@ -62,10 +62,12 @@ def make_cases(
     Raises
     ------
     ValueError
-        If no subject would be left to stay healthy.
+        If there would be no patient, or no subject would be left to stay healthy.
     """
+    if patients < 1:
+        raise ValueError(f"patients: got {patients}; give 1 of each kind or more")
     sick = patients * len(kinds)
-    if patients < 1 or len(stacks) <= sick:
+    if len(stacks) <= sick:
         raise ValueError(
             f"patients: {len(kinds)} kinds of {patients} need more than {sick} subjects, got "
             f"{len(stacks)}; {_remedy(len(stacks), len(kinds))}"

@@ -31,6 +31,7 @@ from napari_followup.recipe import (
 )
 from napari_followup.recipe_checks import check_recipe
 from napari_followup.results import Detection
+from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
 
 __all__ = [
@@ -181,7 +182,8 @@ def with_healthy_scores(
     judged = judging(list(plain.values()), bundle, device=device, seed=seed)
     for case in calibration if plain else ():
         for each in judged(case):
-            found[each.row.name].append(each.detection.score)
+            erosion = each.row.recipe.erosion
+            found[each.row.name].append(in_region(each.detection.score, case.stack, erosion))
         if on_step is not None:
             on_step()
     known = {name: HealthyScores.of(scores) for name, scores in found.items() if scores}

@@ -12,7 +12,9 @@ from napari_followup.evaluation.report import number
 from napari_followup.evaluation.study import BASELINE, DEFAULT, StudyRow
 from napari_followup.evaluation.verdicts import FEWEST, Difference, difference
 
-__all__ = ["against_baseline", "budget_remark", "threshold_remarks"]
+__all__ = ["against_baseline", "budget_remark", "is_foreign", "threshold_remarks"]
+
+LACKING = (UNKNOWN, NO_FLOOR, NEARLY)  # what is said of thresholds without the right scores
 
 
 def against_baseline(rows: Sequence[StudyRow]) -> list[str]:
@@ -111,7 +113,9 @@ def budget_remark(rows: Sequence[StudyRow]) -> str:
     silent = [name for name, images in seen.items() if images is None]
     known = [images for images in seen.values() if images is not None]
     said = []
-    if known:
+    if len(known) == 1:
+        said.append(f"Training images seen by the one model that says it: {known[0]}.")
+    elif known:
         low, high = min(known), max(known)
         equal = "equal" if low == high else f"from {low} to {high}"
         said.append(f"Training images seen are {equal} for the {len(known)} models that say it.")
@@ -140,10 +144,15 @@ def threshold_remarks(rows: Sequence[StudyRow]) -> list[str]:
         rest = " Where others need any, they are of the held-out subjects." if others else ""
         said = "Healthy scores behind the threshold are the model's own for: "
         found.append(f"{said}{'; '.join(own)}.{rest}")
-    for note in (UNKNOWN, NO_FLOOR, NEARLY):
+    for note in LACKING:
         if told := [_named(row) for row in rows if note in row.figures.notes]:
             found.append(f"{'; '.join(told)}: {note}.")
     return found
+
+
+def is_foreign(row: StudyRow) -> bool:
+    """Whether a threshold asks for healthy scores and has others than the model's own."""
+    return row.drawn_from == "held out" or any(note in row.figures.notes for note in LACKING)
 
 
 def _named(row: StudyRow) -> str:

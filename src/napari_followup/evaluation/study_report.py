@@ -11,6 +11,7 @@ from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_remarks import (
     against_baseline,
     budget_remark,
+    is_foreign,
     threshold_remarks,
 )
 from napari_followup.evaluation.verdicts import FEWEST, ClaimFigures
@@ -33,6 +34,10 @@ LEGEND = (
     "pixels, pixel AUPRC is of all sick patients' pixels together, AUROC of the highest score of a "
     "visit. All but the last four columns in per cent. Seconds are the median of a patient on this "
     "machine, everything included; training images count each time they are seen."
+)
+FOREIGN = (
+    "Rows marked * asked for healthy scores that the model does not bring: those of the held-out "
+    "subjects were taken, or what the remarks say."
 )
 CLAIMS_LEGEND = (
     "Figures are the area under precision and recall of each patient's pixels, mean over patients, "
@@ -68,7 +73,7 @@ def _line(row: StudyRow, kinds: Sequence[str]) -> list[str]:
     found = row.figures
     return [
         row.model,
-        found.name,
+        f"{found.name} *" if is_foreign(row) else found.name,
         *(number(found.mdice[kind], 1, 100) for kind in kinds),
         number(found.mean_mdice, 1, 100),
         _ends(found.interval),
@@ -123,7 +128,8 @@ def study_text(rows: Sequence[StudyRow], notes: Sequence[str], who: str) -> str:
         Markdown.
     """
     remarks = [*against_baseline(rows), budget_remark(rows), *threshold_remarks(rows), *notes]
-    return "\n\n".join([study_table(rows), who, LEGEND, _listed(remarks)])
+    legend = [LEGEND, *([FOREIGN] if any(map(is_foreign, rows)) else [])]
+    return "\n\n".join([study_table(rows), who, *legend, _listed(remarks)])
 
 
 def claims_text(claims: Sequence[ClaimFigures], notes: Sequence[str], who: str) -> str:

@@ -47,6 +47,7 @@ GIVES: dict[str, frozenset[str]] = {  # what the evidence of a method holds
     "tdm": frozenset({"healthy"}),
     "vae3d": frozenset({"healthy"}),
 }
+SINGLE = frozenset({"anofpdm", "disyre"})  # methods that make one healthy image, never several
 LABELS = {  # of the methods that take any; the others learn from healthy images alone
     "anofpdm": TakenLabels(per="plane", made_by="synthetic_labels"),
     "sadm": TakenLabels(per="pixel", made_by="synthetic_anomalies"),
@@ -56,12 +57,13 @@ NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
     Fam: ("healthy", "features"),
     Temporal: ("temporal",),
     Ssim: ("healthy",),
-    Mahalanobis: ("healthy",),
+    Mahalanobis: ("healthy", "draws"),
     Own: ("score",),
 }
 LACKS = {  # what is said of a model that does not give it
     "healthy": "gives no healthy image to compare with",
     "features": "gives no features to compare images by (SDM does; bundle join puts one beside it)",
+    "draws": "makes a single healthy image, and this score goes by several",
     "score": "brings no score of its own",
     "temporal": "has no TDM beside it, which would predict a visit from the others",
 }
@@ -86,7 +88,8 @@ def given_by(method: str, config: Mapping[str, Any], parts: Collection[str]) -> 
     others = (config.get("base", ""), *parts)
     lent = {"features"} if "healthy" in GIVES[method] and "sdm" in others else set()
     temporal = {"temporal"} if "tdm" in (method, *parts) else set()
-    return GIVES[method] | lent | temporal
+    is_drawn = "healthy" in GIVES[method] and config.get("base", method) not in SINGLE
+    return GIVES[method] | lent | temporal | ({"draws"} if is_drawn else set())
 
 
 def lack_of(score: type, gives: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_followup.choices import check_choice
+from napari_followup.choices import check_fields
 from napari_followup.methods.form_text import form_text
 
 __all__ = [
@@ -34,6 +34,7 @@ class LevelOptions:
     sampling_steps: int = field(default=1, metadata=CALLS)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.noise_levels or min(self.noise_levels) < 1:
             raise ValueError(f"noise_levels must name steps from 1 up, got {self.noise_levels}")
         if self.draws < 1 or self.sampling_steps < 1:
@@ -58,10 +59,6 @@ class AnoDDPMOptions(LevelOptions):
             "ddpm adds fresh noise at every step, as in the original, and needs many steps"
         ),
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "sampler")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +98,3 @@ class SDMOptions(LevelOptions):
             "as many network calls again"
         ),
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self, "start")

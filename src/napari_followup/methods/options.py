@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_followup.choices import check_choice
+from napari_followup.choices import check_fields
 from napari_followup.methods.form_text import form_text
 from napari_followup.methods.level_options import (
     AnoDDPMOptions,
@@ -61,19 +61,12 @@ class ANDiOptions:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first_step < self.last_step:
-            raise ValueError(
-                "steps must rise from 1 up, got first_step "
-                f"{self.first_step} and last_step {self.last_step}"
-            )
-        if self.stride < 1:
-            raise ValueError(f"stride must be at least 1, got {self.stride}")
+        check_fields(self)
+        _check_steps(self.first_step, self.last_step, self.stride)
         if self.floor <= 0:
             raise ValueError(
                 f"floor must be positive, the geometric mean has logs; got {self.floor}"
             )
-        check_choice(self, "noise")
-        check_choice(self, "mean")
 
     @property
     def steps(self) -> range:
@@ -120,15 +113,15 @@ class AnoFPDMOptions:
     )
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first_step < self.last_step or self.stride < 1:
+        check_fields(self)
+        _check_steps(self.first_step, self.last_step, self.stride)
+        if self.guidance < 0:
             raise ValueError(
-                "steps must rise from 1 up, by 1 at least; got first_step "
-                f"{self.first_step}, last_step {self.last_step}, stride {self.stride}"
+                f"guidance must not be negative, which leads away from healthy; got {self.guidance}"
             )
         if self.cut is not None and not 0 <= self.cut[0] <= self.cut[1] <= 1:
             raise ValueError(f"cut must be two rising quantiles in [0, 1], got {self.cut}")
         _check_median(self.median)
-        check_choice(self, "forward")
 
     @property
     def steps(self) -> range:
@@ -155,6 +148,7 @@ class DISYREOptions:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.step_size < 1:
             raise ValueError(f"step_size must be at least 1, got {self.step_size}")
         if self.single_step is not None and self.single_step < 1:
@@ -166,14 +160,14 @@ class DISYREOptions:
         Raises
         ------
         ValueError
-            If the single step lies beyond them.
+            If the single step, or that between two, goes beyond them.
         """
+        usual = DISYREOptions.step_size  # takes the chain of a shorter schedule in one
+        for name, most in (("step_size", max(steps, usual)), ("single_step", steps)):
+            if (got := getattr(self, name) or 0) > most:
+                raise ValueError(f"{name}: got {got}, this model knows steps 1 to {steps}")
         if self.single_step is None:
             return list(range(steps, 0, -self.step_size))
-        if self.single_step > steps:
-            raise ValueError(
-                f"single_step: got {self.single_step}, this model knows steps 1 to {steps}"
-            )
         return [self.single_step]
 
 
@@ -203,6 +197,7 @@ class SADMOptions:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if min(self.structure, self.segmentation) < 0 or self.structure + self.segmentation == 0:
             raise ValueError(
                 "structure and segmentation must not be negative nor both 0, got "
@@ -224,6 +219,7 @@ class TDMOptions:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.draws < 1 or (self.sampling_steps is not None and self.sampling_steps < 1):
             raise ValueError(
                 f"draws and sampling_steps must be at least 1, got {self.draws} and "
@@ -243,6 +239,7 @@ class VAE3DOptions:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.draws < 0:
             raise ValueError(f"draws must not be negative, got {self.draws}")
 
@@ -264,3 +261,10 @@ OPTION_TYPES: dict[str, type] = {
 def _check_median(side: int) -> None:
     if side < 1 or side % 2 == 0:
         raise ValueError(f"median must be an odd number of pixels, got {side}")
+
+
+def _check_steps(first: int, last: int, stride: int) -> None:
+    if not 1 <= first < last:
+        raise ValueError(f"steps must rise from 1 up, got first_step {first} and last_step {last}")
+    if not 1 <= stride <= last - first:
+        raise ValueError(f"stride must lie in [1, {last - first}], or steps end; got {stride}")

@@ -80,7 +80,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "pddpm": {
         "default": replace(
             OWN,
-            options={"noise_levels": (50, 100), "draws": 5, "overlap": 8},
+            options={"noise_levels": (25, 50)},
             score=Mahalanobis(blur=0.0),
         ),
         "published": replace(RESIDUAL, options={"noise_levels": (500,)}),

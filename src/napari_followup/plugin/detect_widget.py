@@ -19,11 +19,11 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_followup.plugin.actions import detect_layers
-from napari_followup.plugin.forms import add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.layers import LayerTuple, Source
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.preferences import Preferences
-from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.progress import STOPPED, JobPanel
 from napari_followup.plugin.recipe_choice import RecipeChoice
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import Found, detection_layers
@@ -56,6 +56,7 @@ class DetectWidget(QWidget):
         super().__init__()
         self._viewer = weakref.ref(unwrapped(napari_viewer))
         self._layer: Any = lambda: None  # of the run that goes on
+        self._made_by = ""  # the model of the results
         self.error = ""
         self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo()
@@ -68,7 +69,7 @@ class DetectWidget(QWidget):
         self.job = JobPanel()
         self.results = ResultPanel(napari_viewer)
         self._visit_text = VisitText(napari_viewer)
-        _lay_out(self)
+        self._column = _lay_out(self)
         self._connect()
         self.remembered = Preferences.load()
 
@@ -159,11 +160,11 @@ class DetectWidget(QWidget):
         device, seed, wanted = settings.device, settings.seed, settings.wanted
         self.remembered.save()
 
-        def work(report: Report) -> tuple[Found, list[LayerTuple]]:
+        def work(report: Report) -> tuple[Found, list[LayerTuple], str]:
             found = detect_layers(
                 source, model, recipe, device=device, seed=seed, planes=planes, report=report
             )
-            return found, detection_layers(found, wanted)
+            return found, detection_layers(found, wanted), model
 
         self.error, self._layer = "", weakref.ref(self.layer)
         self.job.start(f"Detect anomalies in {_short(source)}", work)
@@ -181,6 +182,8 @@ class DetectWidget(QWidget):
     def _fail(self, text: str) -> None:
         self.error = text
         self.job.say(text, is_error=True)
+        self.results.follow(None)  # they are not what was asked for now
+        self._column.reveal(self.job)
         self.finished.emit()
 
     def _on_model(self) -> None:
@@ -191,7 +194,7 @@ class DetectWidget(QWidget):
         if not self.job.is_running:
             # what was said was about what was chosen before
             self.job.say(_mismatch(self), is_error=True)
-        self.results.follow(None if self.job.is_running else self.layer)
+        self.results.follow(None if self.job.is_running else _examined(self))
         self._visit_text.know(self.layer, self.series.visits)
 
     def _on_removed(self, layer: Any) -> None:
@@ -200,23 +203,26 @@ class DetectWidget(QWidget):
                 reason=f"{layer.name!r} was removed, so its run was stopped; nothing was added."
             )
 
-    def _on_returned(self, result: tuple[Found, list[LayerTuple]]) -> None:
-        found, layers = result
+    def _on_returned(self, result: tuple[Found, list[LayerTuple], str]) -> None:
+        found, layers, model = result
         viewer, layer = self._viewer(), self._layer()
         if viewer is None or layer is None:
             return
         shown = show_layers(viewer, layers, update=self.settings.update_existing)
         self.results.show_found(found, layer, shown)
-        self.job.say("" if layer is self.layer else summary(found))  # else the panel says it
+        self._made_by = model
+        self.job.say("" if layer is _examined(self) else summary(found))  # else the panel says it
 
     def _on_started(self) -> None:
         self.button.setEnabled(False)
         self.results.follow(None)
+        self._column.reveal(self.job)
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
-        self.results.follow(self.layer)
         self.error = self.job.error
+        self.results.follow(_examined(self) if self.error in ("", STOPPED) else None)
+        self._column.reveal(self.job if self.results.isHidden() else self.results)
         self.finished.emit()
 
     def _connect(self) -> None:
@@ -233,7 +239,7 @@ class DetectWidget(QWidget):
         self._on_series()
 
 
-def _lay_out(widget: DetectWidget) -> None:
+def _lay_out(widget: DetectWidget) -> ScrolledColumn:
     """One column that scrolls, so that nothing is cut off on a small screen."""
     for part in (widget.form, widget.settings, widget.reset_button):
         widget.advanced.addWidget(part)
@@ -241,7 +247,12 @@ def _lay_out(widget: DetectWidget) -> None:
     add_row(choices, "model", widget.model_combo)
     add_row(choices, "recipe", widget.recipes)
     below = (widget.advanced, widget.button, widget.job, widget.results)
-    scrolled_column_of(widget, widget.series, choices, *below)
+    return scrolled_column_of(widget, widget.series, choices, *below)
+
+
+def _examined(widget: DetectWidget) -> Any:
+    """Give the chosen layer; none where another model than the chosen one made the results."""
+    return widget.layer if widget.model == widget._made_by else None
 
 
 def _mismatch(widget: DetectWidget) -> str:

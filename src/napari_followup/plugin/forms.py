@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -19,10 +19,19 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ElidingCombo", "NumberBox", "add_row", "column_of", "new_form", "scrolled_column_of"]
+__all__ = [
+    "ElidingCombo",
+    "NumberBox",
+    "ScrolledColumn",
+    "add_row",
+    "column_of",
+    "new_form",
+    "scrolled_column_of",
+]
 
 WIDTH = 392  # pixels, so that no control is cut off, with a scroll bar beside them
 LABEL_WIDTH = 110  # pixels; the longest label is "full covariance"
+WAIT = 50  # ms until what appears is laid out
 
 
 def new_form(widget: QWidget | None = None) -> QFormLayout:
@@ -54,11 +63,11 @@ def column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
     layout.addStretch()
 
 
-def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
+def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> ScrolledColumn:
     """Lay out parts as `column_of`, in a column that scrolls on a small screen."""
     inner = QWidget()
     column_of(inner, *parts)
-    area = QScrollArea()
+    area = ScrolledColumn()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setWidget(inner)
@@ -66,6 +75,19 @@ def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
     outer = QVBoxLayout(widget)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(area)
+    return area
+
+
+class ScrolledColumn(QScrollArea):
+    """A column that can scroll to one of its parts."""
+
+    def reveal(self, part: QWidget) -> None:
+        """Scroll to a part, once it is laid out."""
+        self._wanted = part
+        QTimer.singleShot(WAIT, self._scroll)
+
+    def _scroll(self) -> None:
+        self.ensureWidgetVisible(self._wanted)
 
 
 class ElidingCombo(QComboBox):
@@ -102,9 +124,16 @@ class NumberBox(QDoubleSpinBox):
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        self.setDecimals(6)
+        self.setDecimals(12)  # scores may be small
         self.setRange(low, high)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
+
+    def stepBy(self, steps: int) -> None:
+        """Step by a tenth of the number's size; from 0, which has none, by 0.1."""
+        if self.value() == 0:
+            self.setValue(0.1 * steps)
+        else:
+            super().stepBy(steps)
 
     def textFromValue(self, value: float) -> str:
         """Write a number without trailing zeros."""

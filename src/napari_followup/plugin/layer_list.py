@@ -14,7 +14,7 @@ from napari_followup.plugin.series_input import is_alive, unwrapped
 
 __all__ = ["LayerList"]
 
-LINES = 5  # shown at once
+LINES = 8  # shown at once
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 

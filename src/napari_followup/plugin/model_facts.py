@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from napari_followup.catalogue import find
 from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
@@ -32,6 +34,7 @@ class ModelFacts:
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES["sdm"])
     gives: frozenset[str] = frozenset(LACKS)
     modalities: int | None = None  # of the images it takes, where its file says so
+    image_size: tuple[int, int] | None = None  # (y, x) that planes are resampled to, the same
 
     @property
     def title(self) -> str:
@@ -54,13 +57,24 @@ class ModelFacts:
         if why := self.obstacles.get(type(recipe.score)):
             able = ", ".join(label_of(kind) for kind in possible_scores(self.gives))
             return f"score: {why}; choose another score ({able}) or another model"
+        if isinstance(recipe.score, Temporal):
+            return ""
         known = [option.name for option in self.options]
         others = sorted(set(recipe.options) - set(known))
-        if isinstance(recipe.score, Temporal) or not others:
-            return ""
+        if not others:
+            return self._too_large(recipe.options.get("patch"))
         return (
             f"options: {self.title} has no {', '.join(others)}, it has {', '.join(known)}; "
             "choose another recipe or another model"
+        )
+
+    def _too_large(self, patch: Sequence[int] | None) -> str:
+        size = self.image_size
+        if patch is None or size is None or all(np.less_equal(patch, size)):
+            return ""
+        return (
+            f"patch: got {' x '.join(map(str, np.ravel(patch)))} pixels, larger than the model's "
+            f"images of {size[0]} x {size[1]}; choose a smaller one"
         )
 
     def mismatch(self, source: Source) -> str:
@@ -111,5 +125,5 @@ def facts_of(model: str) -> ModelFacts:
     is_temporal = "tdm" in (method, *parts)
     recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
     gives = given_by(method, about["config"], parts)
-    modalities = about["config"].get("modalities")
-    return ModelFacts(method=method, recipes=recipes, gives=gives, modalities=modalities)
+    said = {name: about["config"].get(name) for name in ("modalities", "image_size")}
+    return ModelFacts(method=method, recipes=recipes, gives=gives, **said)

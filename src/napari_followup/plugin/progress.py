@@ -6,6 +6,7 @@ sends after it was stopped, or after its panel was closed, arrives nowhere.
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 from collections.abc import Callable
@@ -27,16 +28,18 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import FunctionWorker
+from superqt.utils import FunctionWorker, WorkerBase
 
 from napari_followup.plugin.report import Report
 from napari_followup.results import Cancelled
 
-__all__ = ["JobPanel", "spoken"]
+__all__ = ["STOPPED", "JobPanel", "spoken"]
 
 STOPPED = "Stopped; nothing was added."
 STOPPING = "Stopping; what is finished will be added. Stop again to drop it."
 LOG = logging.getLogger(__name__)
+# A script that ends without napari.run() takes Qt's objects away, and threads still signal by them
+atexit.register(WorkerBase.await_workers)
 
 
 def spoken(error: BaseException) -> str:

@@ -129,7 +129,7 @@ class RecipeChoice(QWidget):
         problem = self.facts.problem(recipe)
         self.form.recipe = self.presets["default"] if problem else recipe
         if problem:
-            self._say(f"{LOST} ({problem.partition(';')[0]})")
+            self._say(f"{LOST} ({problem.partition('; choose')[0]})")
 
     def _fill(self) -> None:
         with QSignalBlocker(self.preset):

@@ -119,7 +119,11 @@ class RecipeForm(QWidget):
         self.volume_median = QCheckBox("in space")
         self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
         self.blur = Number(0, 99)
-        self.blur.setToolTip("Sigma in pixels of a Gaussian over the score, in its plane; 0 for none")
+        self.blur.setStepType(Number.StepType.DefaultStepType)
+        self.blur.setSingleStep(0.5)
+        self.blur.setToolTip(
+            "Sigma in pixels of a Gaussian over the score, in its plane; 0 for none"
+        )
         self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
         self.erosion, self.smallest, self.dilation = Count(0, 99), Number(0, 1e9), Count(0, 99)
         self.erosion.setToolTip(RIM)
@@ -204,7 +208,7 @@ def _lay_out(rows: QFormLayout, form: RecipeForm) -> None:
     medians.addWidget(form.median, stretch=1)
     medians.addWidget(form.volume_median)
     add_row(rows, "median", medians)
-    add_row(rows, "blur", form.blur)
+    add_row(rows, "score blur", form.blur)
     rows.addRow(form.threshold)
     add_row(rows, "erosion", form.erosion)
     add_row(rows, "smallest part", form.smallest)

@@ -175,9 +175,16 @@ def summary(found: Found) -> str:
     seen = [each for each in found.detections if each is not None]
     visits = sum(int(each.stack.is_observed.sum()) for each in seen)
     marked = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
+    unknown = sum(
+        int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in seen
+    )
     start = f"{len(seen)} subjects, " if len(found.detections) > 1 else ""
     said = f"something stands out at {marked} of" if marked else "nothing stands out at any of"
-    return f"{found.source.name}: {start}{said} {visits} visits"
+    text = f"{found.source.name}: {start}{said} {visits} visits"
+    if not unknown:
+        return text
+    missed = f"{unknown} of {visits} visits cannot be judged: their score is not finite"
+    return f"{text}; {missed}" if marked else f"{found.source.name}: {start}{missed}"
 
 
 def _text() -> QLabel:
@@ -192,7 +199,8 @@ def _text() -> QLabel:
 
 def _highest(found: Found) -> float:
     """Highest score of all subjects: they share one slider."""
-    return max(float(np.nanmax(each.score)) for each in found.detections if each is not None)
+    scores = [each.score for each in found.detections if each is not None]
+    return max(float(np.nanmax(score, initial=0.0)) for score in scores)
 
 
 def _floor(detection: Detection) -> tuple[str, float] | None:

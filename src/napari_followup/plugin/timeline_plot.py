@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 __all__ = ["Points", "TimelinePlot"]
 
-LEFT, RIGHT, TOP, BOTTOM = 46, 14, 12, 34  # margins in pixels
+LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 34  # margins in pixels
 MARGIN = 24  # on both sides where there is no axis of numbers
 ROOM = 38  # pixels that an age takes below its visit
 REACH = 14.0  # pixels from a point that still hit it
@@ -257,7 +257,7 @@ def _draw_axes(plot: TimelinePlot, painter: QPainter, points: Points) -> None:
     painter.setPen(plot._color(200))
     align, middle = Qt.AlignmentFlag, Qt.AlignmentFlag.AlignVCenter
     painter.drawText(
-        QRectF(0, TOP - 8, left - 6, 16), align.AlignRight | middle, f"{points.top / 1.1:.2g}"
+        QRectF(0, TOP - 8, left - 6, 16), align.AlignRight | middle, f"{points.top / 1.1:.3g}"
     )
     painter.drawText(QRectF(0, bottom - 8, left - 6, 16), align.AlignRight | middle, "0")
     low, high = f"{points.ages.min():.1f}", f"{points.ages.max():.1f}"

@@ -254,7 +254,8 @@ def _lay_out(data: TrainData) -> None:
     add_row(data.below, "abnormal", data.path_labels)
     layout = QVBoxLayout(data)
     layout.setContentsMargins(0, 0, 0, 0)
-    data.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+    for lines in (data.layers, data.labels):  # else they make what is around them grow
+        lines.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     layout.addLayout(data.form)
     layout.addWidget(data.path)
     layout.addLayout(row)

@@ -72,11 +72,13 @@ class LayerLabels(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         events = unwrapped(viewer).layers.events
         for event in (events.inserted, events.removed, events.renamed):
-            event.connect(self._suggest)
+            event.connect(self._on_layers)
 
     def show_layers(self, layers: Sequence[Any]) -> None:
-        """Show a row each layer, in this order; what was chosen stays."""
-        if [id(layer) for layer in layers] != [id(row.layer()) for row in self._rows]:
+        """Show a row each layer, those with labels first; what was chosen stays."""
+        if {id(layer) for layer in layers} == {id(row.layer()) for row in self._rows}:
+            self._suggest()
+        else:
             known = {id(row.layer()): row for row in self._rows if row.layer() is not None}
             rows = [known.get(id(layer)) or self._new_row(layer) for layer in layers]
             for row in self._rows:
@@ -85,11 +87,8 @@ class LayerLabels(QScrollArea):
                         part.setParent(None)
                         part.deleteLater()
             self._rows = rows
-            for number, row in enumerate(rows):
-                self._grid.addWidget(row.name, number, 0)
-                self._grid.addWidget(row.combo, number, 1)
+            self._on_layers()
             self._fit()
-        self._suggest()
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Take the height of the rows, which hangs on the theme."""
@@ -127,7 +126,16 @@ class LayerLabels(QScrollArea):
         row.combo.currentIndexChanged.connect(self._on_chosen)
         return row
 
-    def _suggest(self, event: Any = None) -> None:
+    def _on_layers(self, event: Any = None) -> None:
+        self._suggest()
+        if is_alive(self):
+            # not at every choice: the row would go from under the cursor
+            self._rows.sort(key=lambda row: row.combo.layer is None)
+            for number, row in enumerate(self._rows):
+                self._grid.addWidget(row.name, number, 0)
+                self._grid.addWidget(row.combo, number, 1)
+
+    def _suggest(self) -> None:
         """Take the truths of layers whose labels nobody has chosen."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):

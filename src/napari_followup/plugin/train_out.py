@@ -44,7 +44,6 @@ class TrainOut(QWidget):
         self.edit, self.button, self.said = QLineEdit(), QPushButton("…"), QLabel()
         self.take_button = QPushButton("Use its settings")
         self.new_button = QPushButton("New folder")
-        self.edit.setToolTip("Checkpoints, losses and the finished model go here")
         self.said.setWordWrap(True)
         _lay_out(self)
         self.edit.textEdited.connect(self._on_edited)
@@ -74,12 +73,13 @@ class TrainOut(QWidget):
     def _show(self, folder: Path) -> None:
         home = Path.home()
         inside = folder.is_relative_to(home) and home != Path(home.root)
+        # the cursor stands behind it, so a long one shows how it ends
         self.edit.setText(str(Path("~") / folder.relative_to(home)) if inside else str(folder))
-        self.edit.setCursorPosition(0)  # shows how it begins, not how it ends
 
     def refresh(self) -> None:
         """Look into the folder."""
         self.run = run_folder(self.folder)
+        self.edit.setToolTip(f"{self.folder}\nCheckpoints, losses and the finished model go here")
         others = self._others()
         lines = [self.run.said]
         if others and not self.run.models:

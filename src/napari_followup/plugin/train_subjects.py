@@ -22,11 +22,12 @@ __all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]
 class Subjects:
     """Series to learn from; with `labels`, one entry each: a mask (visit, z, y, x), 0 if healthy.
 
-    Without any, all are healthy.
+    Without any, all are healthy; `notes` say what the user may not have meant.
     """
 
     stacks: list[VisitStack] = field(default_factory=list)
     labels: list[Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 Reader = Callable[[], Subjects]
@@ -76,7 +77,8 @@ def layer_subjects(
             groups.setdefault(key, []).append((stack, str(modality or "image"), entry))
     pairs = [pair for group in groups.values() for pair in _joined(group)]
     labels = [entry for _, entry in pairs] if masks is not None else None
-    return Subjects(stacks=[stack for stack, _ in pairs], labels=labels)
+    notes = _doubts(sources, masks or ())
+    return Subjects(stacks=[stack for stack, _ in pairs], labels=labels, notes=notes)
 
 
 def examined(
@@ -135,7 +137,27 @@ def examined(
     left_out = len(given.stacks) - len(used)
     more = [f"{left_out} series with a single visit are left out"] if left_out else []
     marked = f"; {cohort.sick} of them with something abnormal" if given.labels else ""
-    return Facts(text=_counts(used, cohort.validation) + marked, notes=(*notes, *more))
+    return Facts(
+        text=_counts(used, cohort.validation) + marked, notes=(*given.notes, *notes, *more)
+    )
+
+
+def _doubts(sources: Sequence[Source], masks: Sequence[GivenMask | None]) -> tuple[str, ...]:
+    """Say which labels are of two subjects, or mark nothing."""
+    shown: dict[str, dict[Any, str]] = {}  # by labels and subject, a layer
+    empty = []
+    for source, mask in zip(sources, masks, strict=False):
+        if mask is None:
+            continue
+        shown.setdefault(mask.name, {})[source.about.get("subject", source.name)] = source.name
+        if not np.any(mask.data):
+            empty.append(f"{mask.name!r} marks nothing: {source.name!r} counts as healthy")
+    twice = [
+        f"{name!r} is chosen for {' and '.join(map(repr, layers.values()))}: is it of both?"
+        for name, layers in shown.items()
+        if len(layers) > 1
+    ]
+    return (*twice, *empty)
 
 
 def _series(source: Source, number: int) -> Series:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QScrollArea, QWidget
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_followup.plugin.example_layer import ExampleLayer
-from napari_followup.plugin.forms import scrolled_column_of
+from napari_followup.plugin.forms import ScrolledColumn, scrolled_column_of
 from napari_followup.plugin.loss_panel import LossPanel
 from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.progress import JobPanel
@@ -33,7 +33,6 @@ __all__ = ["TrainWidget"]
 
 STOPPING = "Stopping: the checkpoint is being written …"
 ERROR = "color: #e5533d;"
-WAIT = 50  # ms until what appears is laid out
 
 
 class _Bridge(QObject):
@@ -67,7 +66,7 @@ class TrainWidget(QWidget):
         self.button, self.job = QPushButton("Train"), JobPanel()
         self.losses, self.notes, self.result = LossPanel(), QLabel(), TrainedPanel()
         self.form.device.setCurrentText(Preferences.load().device)
-        _lay_out(self)
+        self._column = _lay_out(self)
         self._connect()
         self._on_form()
 
@@ -142,6 +141,8 @@ class TrainWidget(QWidget):
     def _on_ended(self) -> None:
         self._enable(True)
         self.error = self.job.error
+        if self.error:
+            self._column.reveal(self.job)
         self.out.refresh()
         self.finished.emit()
 
@@ -165,16 +166,12 @@ class TrainWidget(QWidget):
         if part is not self._revealed:
             self._revealed = part
             part.show()
-            QTimer.singleShot(WAIT, self._scroll)
-
-    def _scroll(self) -> None:
-        area = self.findChild(QScrollArea)
-        if area is not None and self._revealed is not None:
-            area.ensureWidgetVisible(self._revealed)
+            self._column.reveal(part)
 
     def _fail(self, text: str) -> None:
         self.error = text
         self.job.say(text, is_error=True)
+        self._column.reveal(self.job)
         self.finished.emit()
 
     def _enable(self, is_on: bool) -> None:
@@ -192,7 +189,7 @@ class TrainWidget(QWidget):
         self.job.ended.connect(self._on_ended)
 
 
-def _lay_out(widget: TrainWidget) -> None:
+def _lay_out(widget: TrainWidget) -> ScrolledColumn:
     """One column that scrolls, so that nothing is cut off on a small screen."""
     widget.missing.setStyleSheet(ERROR)
     widget.missing.setVisible(bool(widget.missing.text()))
@@ -201,4 +198,4 @@ def _lay_out(widget: TrainWidget) -> None:
     for part in (widget.losses, widget.notes):
         part.hide()
     below = (widget.button, widget.job, widget.losses, widget.notes, widget.result)
-    scrolled_column_of(widget, widget.missing, widget.data, widget.form, widget.out, *below)
+    return scrolled_column_of(widget, widget.missing, widget.data, widget.form, widget.out, *below)

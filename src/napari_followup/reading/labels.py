@@ -165,11 +165,22 @@ def _paired(
         return [by_name.get(name) for name in names], "name"
     if len(masks) == len(given) and not (is_clear and known):
         return list(masks), "order"
-    strange = [name for name in theirs if name not in names] or theirs
+    strange = [name for name in theirs if name not in names]
+    if not strange:
+        twice = _twice(names) or _twice(theirs)
+        raise ReadError(
+            f"labels: {_listed(twice)} name more than one series, or mask, so that they do not say "
+            "which goes with which; give each subject one name in all files, or name no masks "
+            "where the data holds its truth"
+        )
     raise ReadError(
         f"labels: {_listed(strange)} are masks of no subject of the data ({_listed(names)}); name "
         f"masks as their subjects, or give one for each of the {len(given)} series, in their order"
     )
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
 def _name(name: str, known: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe import Recipe
+from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.training.examining import scored
@@ -30,7 +31,7 @@ def healthy_scores(
     stacks
         Healthy series it was not trained on.
     recipe
-        Score, fusion and filter; its threshold does not matter here.
+        Score, fusion and filter, and the rim that is left out; its threshold does not matter here.
 
     Returns
     -------
@@ -39,7 +40,11 @@ def healthy_scores(
     """
     model, _ = examiner(bundle, recipe)
     found = [
-        scored(bundle, stack, recipe, device=device, seed=seed + index).maps["final"]
+        in_region(
+            scored(bundle, stack, recipe, device=device, seed=seed + index).maps["final"],
+            stack,
+            recipe.erosion,
+        )
         for index, stack in enumerate(stacks)
     ]
     known = model.with_healthy(recipe.score_key, HealthyScores.of(found))

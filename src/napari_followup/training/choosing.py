@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe import Pixel, Recipe, Temporal
+from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
 from napari_followup.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
@@ -158,7 +159,7 @@ def try_recipes(
     for number, stack in enumerate(few):
         found = look(stack=stack, seed=seed + number)
         for recipe, scores in zip(recipes, heights, strict=True):
-            scores.append(found.score(recipe))
+            scores.append(in_region(found.score(recipe), stack, recipe.erosion))
     lines = [HealthyScores.of(scores) for scores in heights]
     values: list[dict[str, list[float]]] = [
         {kind: [] for kind in GENERIC_ANOMALIES} for _ in recipes

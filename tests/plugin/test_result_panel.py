@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from napari_followup.plugin.layers import Source, series_of
+from napari_followup.plugin.result_layers import Found
+from napari_followup.plugin.result_panel import ResultPanel, summary
+from napari_followup.results import Detection
+
+pytestmark = pytest.mark.viewer
+
+
+def found(scores: list[float], marked: int = 0) -> Found:
+    """One score for all pixels of a visit; the third of four visits is missing."""
+    images = np.random.default_rng(0).random((4, 8, 8), dtype=np.float32)
+    images[2] = np.nan
+    source = Source(name="scan", data=images, axes="vyx")
+    series = series_of(source, 0)
+    score = np.broadcast_to(np.float32(scores)[:, None, None, None], (4, 1, 8, 8)).copy()
+    mask = np.zeros(score.shape, bool)
+    mask[:marked] = True
+    detection = Detection(
+        stack=series.stack,
+        mask=mask,
+        score=score,
+        scores={},
+        healthy=None,
+        image_score=np.float32(scores),
+        threshold=0.5,
+    )
+    return Found(source=source, series=(series,), detections=(detection,))
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "marked", "said"),
+    [
+        ([0.1, 0.2, NAN, 0.1], 0, "scan: nothing stands out at any of 3 visits"),
+        ([0.9, 0.2, NAN, 0.1], 1, "scan: something stands out at 1 of 3 visits"),
+        (
+            [0.1, NAN, NAN, 0.1],
+            0,
+            "scan: 1 of 3 visits cannot be judged: their score is not finite",
+        ),
+        (
+            [0.9, NAN, NAN, float("inf")],
+            1,
+            "scan: something stands out at 1 of 3 visits; 2 of 3 visits cannot be judged: their "
+            "score is not finite",
+        ),
+    ],
+)
+def test_a_score_that_is_no_number_is_never_called_healthy(
+    scores: list[float], marked: int, said: str
+) -> None:
+    assert summary(found(scores, marked)) == said
+
+
+def test_subjects_are_judged_together() -> None:
+    one = found([0.1, 0.2, NAN, 0.1])
+    other = found([NAN] * 4)
+    both = replace(one, series=one.series * 2, detections=(*one.detections, *other.detections))
+
+    assert summary(both) == (
+        "scan: 2 subjects, 3 of 6 visits cannot be judged: their score is not finite"
+    )
+
+
+def test_a_series_without_any_finite_score_is_shown_without_a_word_of_health(
+    make_napari_viewer: object,
+) -> None:
+    viewer = make_napari_viewer()  # type: ignore[operator]
+    lost = found([NAN] * 4)
+    layer = viewer.add_image(lost.source.data, name="scan")
+    panel = ResultPanel(viewer)
+    panel.show_found(lost, layer, [])
+
+    assert panel.verdict.text() == "scan: 3 of 3 visits cannot be judged: their score is not finite"
+    panel.close()
