@@ -51,7 +51,13 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         # Fresh noise, since on the DDIM path an image carries its anomaly along.
         "default": replace(
             OWN,
-            options={"last_step": 400, "stride": 25, "guidance": 5.0, "forward": "ddpm"},
+            options={
+                "first_step": 50,
+                "last_step": 300,
+                "stride": 50,
+                "guidance": 5.0,
+                "forward": "ddpm",
+            },
         ),
         "published": Recipe(
             options={"cut": (0.90, 0.98)},
