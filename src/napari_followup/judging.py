@@ -24,6 +24,7 @@ from napari_followup.recipe import Fam, Recipe, Temporal
 from napari_followup.results import Detection
 from napari_followup.rims import examined_region
 from napari_followup.scoring import examiner
+from napari_followup.segmentation.masks import dilated
 from napari_followup.spilling import each_visit, new_array
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ __all__ = ["about_planes", "cut_of", "doubt_of", "judged", "maps_of"]
 
 LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model sees next to nothing
 RAISED = 0.99  # share of healthy subjects' pixels that lie below a height
-TIMES = 3.0  # so many times as many pixels above it, marks left out, and the images are foreign
+TIMES = 3.0  # so many times as many pixels above it, far from marks, and the images are foreign
+FAR = 0.08  # of the shorter side, that scores reach beyond a mark
 STRANGE = 0.2  # share of marked pixels above which the images are taken for foreign to the model
 ALONE = (
     "the threshold is meant for many series together and was taken from this one alone; examine "
@@ -263,20 +265,21 @@ def _unlike(
     recipe: Recipe,
     known: HealthyScores | None,
 ) -> list[str]:
-    """Say if scores are raised all over, and not where something is marked alone."""
+    """Say if scores are raised all over, and not about what is marked alone."""
     if known is None or recipe.erosion:  # whose healthy scores leave out what is looked at here
         return []
     height, raised, unmarked = known.height(RAISED), 0, 0
+    near = round(FAR * min(score.shape[-2:]))
     for part, shown in each_visit(score, mask):
-        rest = part[~shown & ~np.isnan(part)]
+        rest = part[~dilated(shown[None], near)[0] & ~np.isnan(part)]
         raised += int(np.count_nonzero(rest > height))
         unmarked += rest.size
     if raised <= TIMES * (1 - RAISED) * unmarked:
         return []
     return [
-        f"{100 * raised / unmarked:.1f} % of what is not marked scores as high as 1 % of a healthy "
-        "subject's pixels do: the images, or the subject, differ from those the model was trained "
-        "on, and what is marked may be no more than that"
+        f"{100 * raised / unmarked:.1f} % of what is far from any mark scores as high as 1 % of a "
+        "healthy subject's pixels do: the images, or the subject, differ from those the model was "
+        "trained on, and what is marked may be no more than that"
     ]
 
 
