@@ -135,7 +135,7 @@ def test_the_second_network_of_sadm_learns_what_the_users_masks_mark(
     base = {"dimensions": 2, "channels": (8, 16), "code_features": 6}
     config = SADMConfig(image_size=(16, 16), base="vae3d", base_config=base, channels=(8, 16))
     model = SADM(config)
-    plan = TrainingPlan(steps=60, batch=16, held_out=0.3, learning_rate=2e-2, ema_decay=0.9)
+    plan = TrainingPlan(steps=150, batch=16, held_out=0.3, learning_rate=2e-2, ema_decay=0.9)
     cohort = cohort_of(stacks, Learner.of(model), plan, list(squares[marked]))
     training, held_out = samples_of(cohort, form_of(model, labelled=True), tmp_path)[0]
     assert isinstance(held_out, Masked)
@@ -149,5 +149,5 @@ def test_the_second_network_of_sadm_learns_what_the_users_masks_mark(
         found = torch.sigmoid(model.segment(planes, healthy))
     unmarked = planes < 0.2 if marked == "bright" else planes > 0.8
     assert found[marks].mean() > 0.7
-    assert found[~marks].mean() < 0.55
-    assert found[unmarked & ~marks].mean() < 0.55
+    assert found[~marks].mean() < 0.1
+    assert found[unmarked & ~marks].mean() < 0.1

@@ -130,7 +130,8 @@ class NumberBox(QDoubleSpinBox):
 
     def stepBy(self, steps: int) -> None:
         """Step by a tenth of the number's size; from 0, which has none, by 0.1."""
-        if self.value() == 0:
+        is_adaptive = self.stepType() == self.StepType.AdaptiveDecimalStepType
+        if is_adaptive and self.value() == 0:
             self.setValue(0.1 * steps)
         else:
             super().stepBy(steps)
