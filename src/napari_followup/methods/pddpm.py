@@ -65,7 +65,6 @@ class PDDPMConfig(DenoisingConfig):
 THESIS = PDDPMConfig()
 COMPACT = PDDPMConfig(
     image_size=(64, 64),
-    positions="anywhere",
     channels=(64, 96, 96),
     blocks=1,
     attention=(1, 2),
