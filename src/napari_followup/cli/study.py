@@ -170,25 +170,17 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
 
 def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
     """Subjects to measure on and to learn from: as the files are split, or drawn by chance."""
+    from napari_followup.reading.npz import holds
     from napari_followup.training.subjects import split_subjects
 
     names = ", ".join(Path(path).name for path in args.data)
-    if args.split or args.training_split or any(_has_splits(path) for path in args.data):
+    if args.split or args.training_split or any(holds(Path(path), "split") for path in args.data):
         split = args.split or "val"
         training = read_data(args.data, args.training_split or "train")
         return read_data(args.data, split), training, f"{names}, split {split}"
     every = read_data(args.data)
     training, stacks = split_subjects(every, 0.5, args.seed)
     return stacks, training, f"{names}, {len(stacks)} of {len(every)} series drawn to measure on"
-
-
-def _has_splits(path: str) -> bool:
-    import zipfile
-
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return "split.npy" in archive.namelist()
 
 
 def _generated(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:

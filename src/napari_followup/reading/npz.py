@@ -24,6 +24,7 @@ from napari_followup.reading.replacing import replacing
 from napari_followup.stack import VisitStack
 
 __all__ = [
+    "holds",
     "holds_truth",
     "is_result",
     "marked_sick",
@@ -216,18 +217,19 @@ def _write(path: Path, data: dict[str, Any]) -> None:
 
 def is_result(path: Path) -> bool:
     """Whether an ``.npz`` file is a result of ours, by its table of contents alone."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name in RESULT} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    return holds(path, *RESULT)
 
 
 def holds_truth(path: Path) -> bool:
     """Whether an ``.npz`` file holds masks as ``truth``, by its table of contents alone."""
+    return holds(path, "truth")
+
+
+def holds(path: Path, *names: str) -> bool:
+    """Whether a file is an ``.npz`` with all these arrays, by its table of contents alone."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return "truth.npy" in archive.namelist()
+            return {f"{name}.npy" for name in names} <= set(archive.namelist())
     except (OSError, zipfile.BadZipFile):
         return False
 
