@@ -25,7 +25,7 @@ import pytest
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
     from napari_followup.recipe import Recipe
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 # The tests neither read nor write the settings of whoever runs them (napari: empty means none).
 os.environ["NAPARI_CONFIG"] = ""
@@ -271,7 +271,7 @@ def tiny_recipe() -> Recipe:
 @pytest.fixture
 def tiny_series() -> VisitStack:
     """Four visits of a bright square of 16 x 16 pixels that grows darker in one corner."""
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
     images = np.zeros((4, 16, 16), np.float32)
     images[:, 4:12, 4:12] = 80.0

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
 from napari_followup.change import change, change_mask
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 SHAPE = (12, 40, 40)
 MASK = np.zeros(SHAPE, dtype=bool)

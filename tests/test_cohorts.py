@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import napari_followup as nf
-from napari_followup import cohorts, lines, spilling
+from napari_followup import cohorts, lines
 from napari_followup.bundle import ModelBundle
 from napari_followup.cohorts import Cohort
 from napari_followup.recipe import Fixed, HealthyHysteresis, Lafm, Quantile, Recipe, Threshold, Yen
-from napari_followup.results import Cancelled, Detection
 from napari_followup.segmentation.threshold import yen_threshold
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series import disk_arrays
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled, Detection
+from napari_followup.series.stack import VisitStack
 
 POOLED = [
     Yen(per="dataset"),
@@ -145,7 +146,7 @@ def test_results_that_wait_in_files_are_those_in_memory(
     recipe = replace(tiny_recipe, threshold=threshold, rescale=rescale, smallest=2, dilation=1)
     inside = nf.detect_cohort(volumes, tiny_bundle, recipe)
 
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     monkeypatch.setattr(cohorts, "IN_MEMORY", 0)
     if threshold != Quantile(q=0.6, per="dataset"):  # that one would go by a sample
         monkeypatch.setattr(lines, "SAMPLE", 64)

@@ -23,9 +23,9 @@ from napari_followup.recipe import (
     Support,
     Temporal,
 )
-from napari_followup.results import Cancelled
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.calibrate import healthy_scores
 
 

@@ -9,7 +9,7 @@ import napari_followup as nf
 from napari_followup.bundle import ModelBundle
 from napari_followup.evidence import lent_features
 from napari_followup.recipe import Fam, Pixel, Recipe, Yen
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def test_an_sdm_beside_a_model_lends_its_features_in_its_own_range(

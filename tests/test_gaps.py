@@ -12,7 +12,7 @@ from napari_followup.gaps import (
     missing_ages,
     typical_interval,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def series(*ages: float, missing: tuple[int, ...] = (), **settings: object) -> VisitStack:

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup import spilling
 from napari_followup.bundle import ModelBundle
 from napari_followup.gaps import STRATEGIES
 from napari_followup.impute import expected_visits, forecast, imputation
 from napari_followup.methods.tdm import TDM, TDMConfig
-from napari_followup.results import Cancelled
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series import disk_arrays
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 BY_TDM = ("joint", "both sides", "direct", "chain")
 BY_CODES = ("lerp-slerp", "lerp-lerp")
@@ -665,7 +665,7 @@ def test_series_in_files_are_filled_in_as_those_in_memory(
     options = {"strategy": strategy, "draws": 2}
     inside = imputation(volumes(size=(20, 12)), tiny_tdm, [60.5, 64.0], **options)
 
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     outside = imputation(volumes(size=(20, 12)), tiny_tdm, [60.5, 64.0], **options)
 
     np.testing.assert_array_equal(outside.stack.images, inside.stack.images)

@@ -14,8 +14,8 @@ from napari_followup.judging import doubt_of, judged, maps_of
 from napari_followup.lines import Line
 from napari_followup.recipe import Fixed, Quantile, Recipe, Yen
 from napari_followup.rims import examined_region
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.fixture

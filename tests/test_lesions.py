@@ -9,8 +9,8 @@ import pytest
 from napari_followup.lesions import lesion_rows, lesion_size
 from napari_followup.reading import write_table
 from napari_followup.reading.table import read_table
-from napari_followup.results import Detection
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 
 def found(z: int, **settings: object) -> Detection:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from napari_followup import lines, spilling
+from napari_followup import lines
 from napari_followup.choices import Quantile, Yen
 from napari_followup.lines import Line, Maps, line_of
 from napari_followup.segmentation.threshold import yen_threshold
+from napari_followup.series import disk_arrays
 
 
 def some_maps(seed: int, visits: int = 3, grid: tuple[int, ...] = (2, 6, 5)) -> Maps:
@@ -173,10 +174,10 @@ def test_scores_are_pooled_in_their_scale_and_the_line_is_given_back_in_the_seri
 def test_lines_of_scores_in_files_are_those_in_memory(
     cohort: list[Maps], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     filed = []
     for maps in cohort:
-        score, pixel = (spilling.new_array(maps.score.shape) for _ in range(2))
+        score, pixel = (disk_arrays.new_array(maps.score.shape) for _ in range(2))
         score[...], pixel[...] = maps.score, maps.pixel
         filed.append(Maps(score=score, pixel=pixel))
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_followup.masks import brain, foreground, mask_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def ball(radius: float, size: int = 40) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.filling import Found
 from napari_followup.merging import Merging
 from napari_followup.preparation import prepare
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup import spilling
 from napari_followup.bundle import ModelBundle
 from napari_followup.detect import examine
-from napari_followup.intensity import fit_scaling
 from napari_followup.planewise import score_planes
 from napari_followup.preparation import prepare, visits_of
 from napari_followup.recipe import Fam, Fixed, Lafm, Pixel, Quantile, Recipe, Support, Yen
 from napari_followup.scores.image import image_scores
 from napari_followup.scoring import score_series
-from napari_followup.stack import VisitStack
+from napari_followup.series import disk_arrays
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")
 RECIPES = {
@@ -147,7 +147,7 @@ def test_results_in_files_are_those_in_memory(
     )
     inside = nf.detect(volumes(), tiny_bundle, recipe)
 
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     outside = nf.detect(volumes(), tiny_bundle, recipe)
 
     assert outside.threshold == inside.threshold

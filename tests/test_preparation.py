@@ -8,7 +8,7 @@ import torch
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.preparation import prepare, visits_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")
 

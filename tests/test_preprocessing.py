@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 SHAPE = (8, 32, 32)
 BODY = np.zeros(SHAPE, dtype=bool)

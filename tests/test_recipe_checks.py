@@ -11,7 +11,7 @@ from napari_followup.methods import METHODS, method_presets, method_recipes
 from napari_followup.model_bundle import configured
 from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Score, Ssim, Temporal
 from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def header(method: str, preset: str = "compact", **settings: Any) -> ModelBundle:

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_followup.registration import align
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 pytest.importorskip("SimpleITK", reason="needs SimpleITK: pip install 'napari-followup[mri]'")
 

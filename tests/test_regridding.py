@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from napari_followup.regridding import cropped, regridded
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 TILTED = np.array(
     [[0.0, -0.6, 1.6, 7.0], [0.0, 1.6, 0.6, -3.0], [3.0, 0.0, 0.0, 5.0], [0.0, 0.0, 0.0, 1.0]]

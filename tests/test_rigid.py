@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.results import Cancelled
 from napari_followup.rigid import LEVELS, Rigid, rigid, working_threads
+from napari_followup.series.results import Cancelled
 
 SimpleITK = pytest.importorskip(
     "SimpleITK", reason="needs SimpleITK: pip install 'napari-followup[mri]'"

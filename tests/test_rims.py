@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_followup.rims import examined_region, in_region, subject_in, without_rim
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def square(ground: float, subject: float, hole: float | None = None) -> np.ndarray:

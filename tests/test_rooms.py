@@ -226,7 +226,7 @@ def imports_of(text: str, module: str, *, is_package: bool = False) -> list[Impo
 
 
 def our_module(name: str) -> str:
-    """`napari_followup.stack.VisitStack` -> `stack`: the longest part that is a file or a row."""
+    """`napari_followup.series.stack.VisitStack` -> `stack`: the longest part that is a file or a row."""
     parts = name.split(".")[1:]
     for stop in range(len(parts), 0, -1):
         module = ".".join(parts[:stop])
@@ -306,7 +306,11 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("methods.recipes", "def f():\n    import numpy", "may not import numpy"),
         ("methods.given", "from napari_followup.methods import METHODS", "may not import methods"),
         ("methods.sdm", "from napari_followup.methods.method import Method", None),
-        ("methods.sdm", "from napari_followup.stack import VisitStack", "may not import nouns"),
+        (
+            "methods.sdm",
+            "from napari_followup.series.stack import VisitStack",
+            "may not import nouns",
+        ),
         ("methods.sdm", "from napari_followup.detect import detect", "may not import doors"),
         ("methods.sdm", "from napari_followup.methods import tdm", "may not import methods"),
         ("methods.sdm", "from .tdm import TDM", "may not import methods"),
@@ -326,7 +330,7 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("plugin.actions", "def f():\n    from napari_followup.detect import detect", None),
         ("plugin.actions", "if TYPE_CHECKING:\n    from ..bundle import ModelBundle", None),
         ("plugin.actions", "def f():\n    import torch", "room plugin may not import torch"),
-        ("cli", "from napari_followup.stack import VisitStack", "only inside a function"),
+        ("cli", "from napari_followup.series.stack import VisitStack", "only inside a function"),
         (
             "cli",
             "def f():\n    from napari_followup.plugin import actions",
@@ -341,7 +345,7 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("cutting", "from napari_followup.training import fit", "may not import training"),
         ("bundle", "from napari_followup.scoring import fuse", "may not import systems glue"),
         ("plugin.forms", "from napari_followup.catalogue import embedded", None),
-        ("plugin.forms", "def f():\n    import napari_followup.planes", None),
+        ("plugin.forms", "def f():\n    import napari_followup.series.resizing", None),
         ("plugin.forms", "def f():\n    import napari_followup.scoring", "may not import systems"),
         ("detect", "import lightning", "room doors may not import lightning"),
     ],

@@ -15,14 +15,14 @@ import pytest
 import napari_followup as nf
 from napari_followup.reading import read_stack, write_nifti
 from napari_followup.reading.nifti import read_nifti
-from napari_followup.results import Cancelled, Detection
 from napari_followup.saving import (
     FORMATS,
     result_parts,
     save_results,
     usual_format,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled, Detection
+from napari_followup.series.stack import VisitStack
 
 AFFINE = np.array([[0, 0, -0.8, 90], [0, 0.9, 0, -70], [3.3, 0, 0, 12], [0, 0, 0, 1.0]])
 

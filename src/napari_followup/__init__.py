@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from napari_followup.recipe import Recipe
     from napari_followup.registration import align
     from napari_followup.regridding import cropped, regridded
-    from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
     from napari_followup.saving import save_results
-    from napari_followup.slicing import Slicing
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.plane_selection import Slicing
+    from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction
+    from napari_followup.series.stack import VisitStack
     from napari_followup.training.train import train
 
 _HOMES = {

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
 from skimage.registration import phase_cross_correlation
 
-from napari_followup.grids import background
 from napari_followup.masks import foreground
+from napari_followup.series.grid import background
 
 __all__ = ["Agreement", "agreement", "correlation"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_followup.holes import refuse_holes
-from napari_followup.intensity import fit_scaling
 from napari_followup.masks import foreground
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.missing import refuse_holes
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["change", "change_mask"]
 

@@ -19,10 +19,10 @@ from napari_followup.preparation import Prepared
 from napari_followup.reading.same_grid import SAME_PLACE, apart
 from napari_followup.recipe import Quantile, Recipe, Yen
 from napari_followup.recipe_checks import chosen_recipe
-from napari_followup.results import Detection
-from napari_followup.slicing import Slicing
-from napari_followup.spilling import in_one_file
-from napari_followup.stack import VisitStack
+from napari_followup.series.disk_arrays import in_one_file
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Cohort", "detect_cohort"]
 

@@ -26,7 +26,7 @@ from napari_followup.segmentation.masks import (
     mask_at,
     without_small,
 )
-from napari_followup.spilling import each_visit, new_array
+from napari_followup.series.disk_arrays import each_visit, new_array
 
 __all__ = ["Cut", "finish", "segment"]
 

@@ -24,10 +24,10 @@ from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe import Fusion, Recipe, Score
 from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
-from napari_followup.results import Detection, Reconstruction
 from napari_followup.scoring import examiner, fuse
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Detection, Reconstruction
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "detect",

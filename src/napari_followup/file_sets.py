@@ -22,7 +22,7 @@ import numpy as np
 from napari_followup.reading.kinds import suffix_of
 from napari_followup.reading.nifti import nifti_stem
 from napari_followup.reading.replacing import cannot_write, replacing
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 __all__ = [
     "Parts",

@@ -28,9 +28,9 @@ from napari_followup.filling import BY_CODES, Plan, find, planes_that_fit
 from napari_followup.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.merging import Merging
 from napari_followup.preparation import Prepared, check_types, prepare
-from napari_followup.results import Cancelled, Imputation, Reconstruction
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled, Imputation, Reconstruction
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["expected_visits", "forecast", "imputation", "impute"]
 

@@ -21,11 +21,11 @@ from napari_followup.methods.given import given_by
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared
 from napari_followup.recipe import Fam, Recipe, Temporal
-from napari_followup.results import Detection
 from napari_followup.rims import examined_region
 from napari_followup.scoring import examiner
 from napari_followup.segmentation.masks import dilated
-from napari_followup.spilling import each_visit, new_array
+from napari_followup.series.disk_arrays import each_visit, new_array
+from napari_followup.series.results import Detection
 
 if TYPE_CHECKING:
     from napari_followup.planewise import Scored

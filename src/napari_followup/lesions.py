@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import generate_binary_structure, label
 
-from napari_followup.results import Detection
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["lesion_rows", "lesion_size"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from napari_followup.choices import Quantile, Yen
 from napari_followup.segmentation.masks import inside_mask, mask_at
 from napari_followup.segmentation.threshold import yen_of_parts
-from napari_followup.spilling import each_visit, new_array, release
+from napari_followup.series.disk_arrays import each_visit, new_array, release
 
 __all__ = ["Line", "Maps", "line_of"]
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 from skimage.filters import threshold_otsu
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["brain", "foreground", "mask_of"]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from napari_followup.filling import Found
 from napari_followup.gaps import SAME
 from napari_followup.preparation import Prepared
-from napari_followup.results import Imputation
-from napari_followup.spilling import new_array, release
+from napari_followup.series.disk_arrays import new_array, release
+from napari_followup.series.results import Imputation
 
 __all__ = ["Merging"]
 

@@ -22,7 +22,7 @@ from napari_followup.recipe import Recipe
 from napari_followup.scores.image import image_scores
 from napari_followup.scores.smooth import blur, median_filter, middle_median, mirrored
 from napari_followup.scoring import Bounds, bounds_of, fused_stages, last_of, raw_stages
-from napari_followup.spilling import new_array, release
+from napari_followup.series.disk_arrays import new_array, release
 
 __all__ = ["Part", "Scored", "heal", "score_planes"]
 

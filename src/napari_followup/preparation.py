@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.intensity import Scaling, fit_scaling
 from napari_followup.methods.method import Visits
 from napari_followup.model_bundle import ModelBundle
-from napari_followup.planes import resize_planes
-from napari_followup.slicing import Slicing
-from napari_followup.spilling import near, new_array, release
-from napari_followup.stack import VisitStack
+from napari_followup.series.disk_arrays import near, new_array, release
+from napari_followup.series.intensity import Scaling, fit_scaling
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.resizing import resize_planes
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Prepared", "check_types", "prepare", "visits_of"]
 

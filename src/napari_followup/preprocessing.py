@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from napari_followup.masks import brain, foreground, mask_of
-from napari_followup.provenance import add_step
-from napari_followup.results import Cancelled
 from napari_followup.rigid import need_simpleitk, working_threads
-from napari_followup.stack import VisitStack
+from napari_followup.series.provenance import add_step
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["bias_corrected", "brain_mask", "masked", "scaled"]
 

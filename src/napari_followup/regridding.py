@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_followup.grids import background, resampled, spacing_of
 from napari_followup.masks import foreground, mask_of
-from napari_followup.provenance import add_step
-from napari_followup.stack import VisitStack
+from napari_followup.series.grid import background, resampled, spacing_of
+from napari_followup.series.provenance import add_step
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["cropped", "regridded"]
 

@@ -12,8 +12,8 @@ from scipy.ndimage import binary_erosion, generate_binary_structure
 from skimage.filters import threshold_otsu
 
 from napari_followup.masks import foreground
-from napari_followup.spilling import new_array, release
-from napari_followup.stack import VisitStack
+from napari_followup.series.disk_arrays import new_array, release
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["examined_region", "in_region", "subject_in", "without_rim"]
 

@@ -19,8 +19,8 @@ from napari_followup.file_sets import file_stem, plain, write_json, write_parts
 from napari_followup.lesions import lesion_rows
 from napari_followup.reading.table import write_table
 from napari_followup.reading.writing import write_stack
-from napari_followup.results import Detection
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "FORMATS",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.grids import spacing_of
-from napari_followup.holes import refuse_holes
-from napari_followup.stack import VisitStack
+from napari_followup.series.grid import spacing_of
+from napari_followup.series.missing import refuse_holes
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["SingleVisit", "check_alike", "reference_of", "single_visits"]
 

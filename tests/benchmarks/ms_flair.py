@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from napari_followup.change import change
-from napari_followup.grids import resampled
-from napari_followup.intensity import fit_scaling
 from napari_followup.registration import align
-from napari_followup.stack import VisitStack
+from napari_followup.series.grid import resampled
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.stack import VisitStack
 
 NOISE = 8.0  # where the colours of the change map end, in units of noise
 TITLES = ("visit 1", "visit 2, aligned", "plain |difference|", "our change", "with expert mask")

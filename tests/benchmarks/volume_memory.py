@@ -27,8 +27,8 @@ from napari_followup.detect import detect
 from napari_followup.impute import imputation
 from napari_followup.methods.sdm import SDM, SDMConfig
 from napari_followup.methods.tdm import TDM, TDMConfig
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.stack import VisitStack
 
 GRID = (155, 240, 240)
 

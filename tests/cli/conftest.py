@@ -10,7 +10,7 @@ import pytest
 
 from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.cli import main
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 RECIPE = """
 threshold = {kind = "Yen", pixel_too = false}

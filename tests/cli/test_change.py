@@ -10,7 +10,7 @@ import pytest
 
 from napari_followup.change_regions import THRESHOLD
 from napari_followup.reading import read_stack, write_npz
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 Run = Callable[..., int]
 SHAPE = (8, 24, 24)

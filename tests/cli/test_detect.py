@@ -388,7 +388,7 @@ def test_axes_are_asked_about_only_where_a_file_does_not_tell(
     run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from napari_followup.reading import write_nifti
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
     stack = VisitStack.from_array(np.random.default_rng(0).random((2, 3, 16, 16), np.float32))
     write_nifti(tmp_path / "brain.nii.gz", stack)

@@ -24,8 +24,8 @@ from napari_followup.cli.files import (
 from napari_followup.detect import detect
 from napari_followup.reading import read_stack
 from napari_followup.recipe import Recipe
-from napari_followup.results import Detection
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import tifffile
 
 from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.reading import read_stack, write_nifti, write_npz
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 Run = Callable[..., int]
 

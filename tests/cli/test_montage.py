@@ -11,7 +11,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.cli.montage import write_montage
 from napari_followup.detect import detect
 from napari_followup.recipe import Recipe
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.mark.parametrize("has_truth", [True, False])

@@ -7,7 +7,7 @@ import pytest
 
 from napari_followup.cli.onefile import check_file, subject_of, write_series
 from napari_followup.reading import read_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.nii", "a.nii.gz"])

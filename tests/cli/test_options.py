@@ -19,7 +19,7 @@ from napari_followup.cli.options import (
 )
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.recipe import Recipe, Yen
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 
 def test_recipes_of_a_model_have_names(tiny_bundle: ModelBundle) -> None:

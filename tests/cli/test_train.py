@@ -14,7 +14,7 @@ import pytest
 from napari_followup.bundle import ModelBundle
 from napari_followup.cli.train import WHAT
 from napari_followup.methods import METHODS
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 from napari_followup.training.plan import Augmentation, TrainingPlan
 from napari_followup.training.state import TrainingState
 

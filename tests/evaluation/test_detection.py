@@ -14,7 +14,7 @@ from napari_followup.evaluation.detection import evaluate_detection, measure_row
 from napari_followup.evaluation.rows import Row, baseline_rows
 from napari_followup.preparation import Prepared
 from napari_followup.recipe import Fixed, Recipe
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def body(subject: int) -> VisitStack:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_followup.evaluation.extra_anomalies import EXTRA_ANOMALIES, add_extra_anomaly
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen
 
 (HEALTHY,) = starmen(1, seed=3)

@@ -8,7 +8,7 @@ import pytest
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation import evaluate_anomalies, evaluate_next
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def test_next_visits_are_measured_beside_copying_and_the_line(

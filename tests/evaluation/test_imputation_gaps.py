@@ -9,7 +9,7 @@ import torch
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation_gaps import BINS, DIRECTIONS, evaluate_gaps, gap_bin
 from napari_followup.evaluation.prediction import Series
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 AGES = (60.0, 61.0, 62.5, 64.0)
 SERIES = Series(images=torch.zeros(4, 1, 16, 16), ages=torch.tensor(AGES), subject=0)

@@ -5,7 +5,7 @@ import pytest
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation_strategies import evaluate_ahead, evaluate_middle
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.fixture

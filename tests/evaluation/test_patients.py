@@ -15,7 +15,7 @@ from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Subjects
 from napari_followup.preparation import Prepared
 from napari_followup.recipe import Fixed, Recipe
-from napari_followup.results import Detection
+from napari_followup.series.results import Detection
 
 
 def dim(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:

@@ -16,7 +16,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from napari_followup.evaluation.reconstruction import (
     usual_options,
 )
 from napari_followup.recipe import Recipe
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen
 
 IMAGES = torch.from_numpy(starmen(1, visits=3, seed=1)[0].images[:, :, 0])

@@ -7,7 +7,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.references import evaluate_references, fusion_recipes, hidden
 from napari_followup.recipe import Lafm, Recipe, Yen
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.speed import evaluate_speed
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def test_the_published_scheme_is_timed_beside_ours(

@@ -22,7 +22,7 @@ from napari_followup.methods.cddpm import (
 )
 from napari_followup.methods.method import main_stage
 from napari_followup.networks.embedding import sinusoids
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.train import train
 

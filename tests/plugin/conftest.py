@@ -16,7 +16,7 @@ import pytest
 
 from napari_followup.gaps import check_new_ages
 from napari_followup.model_file import FIELDS, FORMAT, KEY
-from napari_followup.results import Cancelled, Detection, Imputation, Reconstruction
+from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction
 
 
 class Doors:

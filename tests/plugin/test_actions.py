@@ -18,8 +18,8 @@ from napari_followup.plugin.layers import source_of
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import detection_layers
 from napari_followup.recipe import Fam, Lafm, Quantile, Recipe
-from napari_followup.results import Cancelled
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled
 
 
 def test_a_series_gives_healthy_images_score_and_mask(doors: Any, series: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from napari_followup.plugin.ages_table import AgesTable
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

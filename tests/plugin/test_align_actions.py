@@ -16,7 +16,7 @@ from napari_followup.plugin.gathered import Gathered, gathered, visit_source
 from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import source_of
 from napari_followup.plugin.report import Report
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 RESTING = {"register": False}
 

@@ -10,8 +10,8 @@ import pytest
 from napari.layers import Image, Labels
 
 from napari_followup.plugin import align_form, align_widget
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

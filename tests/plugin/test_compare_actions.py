@@ -18,7 +18,7 @@ from napari_followup.plugin.compare_actions import (
 from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import source_of
 from napari_followup.plugin.report import Report
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 SHAPE = (12, 56, 56)
 SPACING = (2.0, 1.0, 1.0)

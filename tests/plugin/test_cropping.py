@@ -6,7 +6,7 @@ import pytest
 
 from napari_followup.plugin.cropping import cropped
 from napari_followup.plugin.layers import KEY, source_of
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
 

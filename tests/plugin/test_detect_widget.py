@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QScrollArea
 
 from napari_followup.methods import method_recipe
 from napari_followup.recipe import Lafm, Recipe, Yen
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
 

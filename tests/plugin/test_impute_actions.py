@@ -11,8 +11,8 @@ from napari.layers import Image
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers import Source, series_of, source_of
 from napari_followup.plugin.report import Report
-from napari_followup.results import Cancelled
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled
 
 AGES = [60.0, 61.0, 62.0, 63.0, 65.0]
 BOTH = ImputePlan(draws=2, spread=True, residual=True)

@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_followup.gaps import STRATEGIES
 from napari_followup.plugin.impute_actions import ImputePlan
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
 

@@ -4,7 +4,7 @@ import pytest
 
 from napari_followup.plugin.forms import WIDTH
 from napari_followup.plugin.planes_form import PlanesForm
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_followup.plugin.report import Report
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 from napari_followup.plugin.layers import Source, series_of
 from napari_followup.plugin.result_layers import Found
 from napari_followup.plugin.result_panel import ResultPanel, summary
-from napari_followup.results import Detection
+from napari_followup.series.results import Detection
 
 pytestmark = pytest.mark.viewer
 

@@ -17,9 +17,9 @@ from napari_followup.plugin.save_actions import (
 )
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
 from napari_followup.reading import read_stack
-from napari_followup.results import Detection
 from napari_followup.saving import write_parts
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 AFFINE = [[0, 0, -2, 9], [0, 3, 0, 8], [4, 0, 0, 7], [0, 0, 0, 1.0]]
 

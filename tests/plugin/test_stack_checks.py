@@ -10,7 +10,7 @@ import pytest
 from napari_followup.plugin.stack_checks import check, lies_on, placed
 from napari_followup.plugin.stack_rows import Facts, Options, Row, facts_of
 from napari_followup.plugin.stack_sources import FileOrigin
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def facts(shape: tuple[int, int, int] = (2, 4, 4), **geometry: Any) -> Facts:

@@ -16,7 +16,7 @@ from napari_followup.plugin.stack_layer_sources import (
 )
 from napari_followup.plugin.stack_layers import stack_layers
 from napari_followup.plugin.stack_rows import AxesUnknown
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def image(shape: tuple[int, ...], **settings: Any) -> Image:

@@ -14,8 +14,8 @@ from napari_followup.plugin.stack_reading import open_all, read_origins
 from napari_followup.plugin.stack_rows import Options, Row
 from napari_followup.plugin.stack_sources import FileOrigin
 from napari_followup.reading import lazy, write_stack
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 NAMED = Options(name="anna")
 

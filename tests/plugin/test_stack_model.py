@@ -8,7 +8,7 @@ import numpy as np
 from napari_followup.plugin.stack_model import Found, StackModel
 from napari_followup.plugin.stack_rows import Options, Part, Row, part_of
 from napari_followup.plugin.stack_sources import FileOrigin
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def row(name: str, **said: Any) -> Row:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from napari_followup.plugin.stack_rows import Row, facts_of, part_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def test_the_thumbnail_is_the_middle_plane_made_small() -> None:

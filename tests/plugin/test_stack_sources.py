@@ -10,7 +10,7 @@ import tifffile
 from napari_followup.plugin.stack_rows import AxesUnknown
 from napari_followup.plugin.stack_sources import FileOrigin, file_rows, is_file, listed, read_file
 from napari_followup.reading import ReadError, write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)
 

@@ -18,7 +18,7 @@ from qtpy.QtCore import Qt, QThreadPool
 from napari_followup.plugin import stack_making, stack_sources
 from napari_followup.plugin.visits_table import NAMES as COLUMNS
 from napari_followup.reading import write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

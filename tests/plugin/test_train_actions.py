@@ -13,7 +13,7 @@ from napari_followup.plugin import train_actions
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_actions import TrainChoice, figures, train_model
 from napari_followup.plugin.train_subjects import Subjects
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 from napari_followup.training.plan import TrainingPlan
 
 CHOICE = TrainChoice(plan=TrainingPlan(steps=2))

@@ -13,7 +13,7 @@ from napari_followup.plugin.train_data import LAYERS, PATH, TrainData
 from napari_followup.plugin.train_labels import MASKS, TRUTH
 from napari_followup.plugin.train_subjects import Facts
 from napari_followup.reading import write_npz
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

@@ -9,8 +9,8 @@ from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import Source
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_subjects import Reader, Subjects, examined, layer_subjects
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 
 PLAN: dict[str, Any] = {"method": "sdm", "held_out": 0.1, "seed": 0}
 

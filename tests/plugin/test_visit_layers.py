@@ -10,7 +10,7 @@ from napari.utils.notifications import notification_manager
 from napari_followup.plugin.stack_layer_sources import LayerOrigin
 from napari_followup.plugin.visit_layers import apart_layers, visit_layers
 from napari_followup.reading import write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def affine(z: float = 1.0, start: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:

@@ -14,7 +14,7 @@ from qtpy.QtCore import QThreadPool
 from napari_followup.plugin import stack_sources
 from napari_followup.plugin.visits_panel import VisitsPanel
 from napari_followup.reading import write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

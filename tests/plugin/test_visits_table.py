@@ -12,7 +12,7 @@ from napari_followup.plugin.stack_checks import Verdict
 from napari_followup.plugin.stack_rows import Row, facts_of
 from napari_followup.plugin.stack_sources import FileOrigin
 from napari_followup.plugin.visits_table import NAMES, VisitsTable
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
 

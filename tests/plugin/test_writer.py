@@ -18,7 +18,7 @@ from napari_followup.plugin.result_layers import MASK_COLORS
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
 from napari_followup.plugin.writer import write_image, write_labels
 from napari_followup.reading import write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 PATH = Path(napari_followup.__file__).with_name("napari.yaml")
 NAMES = ["a.nii", "a.nii.gz", "a.ome.tif", "a.ome.tiff", "a.ome.zarr", "a.zarr", "a.npz"]

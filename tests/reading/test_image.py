@@ -9,7 +9,7 @@ import tifffile
 from napari_followup.reading import write_npz
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.image import read_image
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 VOXELS = np.arange(2 * 4 * 6, dtype=np.uint8).reshape(2, 4, 6)
 

@@ -9,7 +9,7 @@ import tifffile
 
 from napari_followup.reading import write_nifti, write_npz
 from napari_followup.reading.labels import read_labelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 IMAGES = np.random.default_rng(0).random((3, 2, 8, 8), dtype=np.float32)  # (subject, visit, y, x)
 

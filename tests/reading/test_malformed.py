@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading import ReadError, read_stacks, write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 KINDS = ["npz", "nii", "nii.gz", "tif", "ome.tif", "zarr", "csv", "dicom", "bids", "png"]
 TRIALS = 20  # of each kind, 200 in all

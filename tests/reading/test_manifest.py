@@ -10,7 +10,7 @@ import pytest
 from napari_followup.reading import read_stack, read_stacks, read_visits, write_npz
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.manifest import is_manifest, manifest_files
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 A, B, MOVED = (f"images/{name}.nii.gz" for name in ("a", "b", "moved"))
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from napari_followup.reading import lazy, read_stack, write_stack
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.nifti import count_visits, read_nifti, write_nifti
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 VOXELS = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)  # (x, y, z, visit)
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 3, 0, 8], [0, 0, 4, 7], [0, 0, 0, 1]])

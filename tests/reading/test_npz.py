@@ -16,7 +16,7 @@ from napari_followup.reading.npz import (
     write_npz,
     write_npz_cohort,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 IMAGES = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)  # (subject, visit, y, x)
 AGES = np.array([[60.0, 61.0, 62.0], [70.0, 71.0, 72.0]])

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from napari_followup.reading import read_healthy, read_stack, read_stacks, write_npz
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 PLANES = np.arange(5 * 4 * 6, dtype=np.uint8).reshape(5, 4, 6)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from napari_followup.reading import read_stack, read_visits, write_stack, write_zarr
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 NAMES = ["a.npz", "a.nii", "a.nii.gz", "a.tif", "a.ome.tif", "a.zarr", "a-0.5.zarr"]
 TYPES = ["uint8", "int16", "uint16", "int32", "float32", "float64"]

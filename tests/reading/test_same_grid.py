@@ -5,7 +5,7 @@ import pytest
 
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.same_grid import SAME_PLACE, apart, check_grid
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def stack(shift: float = 0.0, shape: tuple[int, ...] = (2, 3, 4)) -> VisitStack:

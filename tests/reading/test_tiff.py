@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from napari_followup.reading.tiff import read_tiff
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 VOLUMES = np.random.default_rng(0).integers(0, 255, (5, 2, 64, 48), dtype=np.uint8)  # (v, z, y, x)
 PLANES = VOLUMES[:, 0]

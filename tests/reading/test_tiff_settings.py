@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading.tiff_settings import tiff_settings
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.mark.parametrize("is_ome", [True, False])

@@ -5,7 +5,7 @@ import pytest
 
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.visits import join_visits
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 def visit(value: float = 0.0, age: float | None = None, **settings: object) -> VisitStack:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading.writing import WRITERS, listed, write_stack
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

@@ -11,7 +11,7 @@ import zarr
 from napari_followup.reading import lazy, read_stack
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.zarr import read_zarr, write_zarr
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 VOXELS = np.arange(3 * 2 * 4 * 5, dtype=np.uint16).reshape(3, 2, 4, 5)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import ANOMALIES, add_anomaly, starmen
 
 HAND = (20, 12)  # (y, x) of the left-most body pixel: the first from above

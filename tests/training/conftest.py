@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 TINY = {
     "image_size": (16, 16),

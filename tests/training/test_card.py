@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.card import About, data_summary, loss_curves, model_card
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan

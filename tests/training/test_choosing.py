@@ -11,7 +11,7 @@ from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.cutting import segment
 from napari_followup.lines import Maps
 from napari_followup.recipe import HealthyHysteresis, Pixel, Recipe, Ssim
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training import choosing
 from napari_followup.training.choosing import (
     Trial,

@@ -8,7 +8,7 @@ import pytest
 
 from napari_followup.methods.anofpdm import COMPACT, AnoFPDM
 from napari_followup.methods.given import LABELS
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.cohort import Learner, cohort_of
 from napari_followup.training.plan import TrainingPlan
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_followup.methods.given import LABELS
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.batches import Masked
 from napari_followup.training.cohort import Cohort, Learner, cohort_of
 from napari_followup.training.data import drop_files, read_samples, samples_of

@@ -11,7 +11,7 @@ import torch
 
 import napari_followup as nf
 from napari_followup.model_bundle import ModelBundle
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training import devices
 from napari_followup.training.devices import VARIABLES, check_devices, companions
 from napari_followup.training.plan import TrainingPlan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_followup.methods.given import LABELS
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.labels import checked_marks, marks_of
 
 

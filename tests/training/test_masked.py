@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_followup.methods.sadm import SADM, SADMConfig
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training import cache, masked
 from napari_followup.training.batches import Masked, samples_for
 from napari_followup.training.cache import mapped

@@ -7,8 +7,8 @@ import pytest
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.recipe import Recipe
-from napari_followup.results import Cancelled
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.cohort import Learner, cohort_of
 from napari_followup.training.measuring import measured
 from napari_followup.training.plan import TrainingPlan

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training import cache, samples
 from napari_followup.training.samples import MOST_VISITS, Form, healthy_samples, labels_of
 

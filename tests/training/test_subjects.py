@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_followup.reading import write_npz
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.subjects import (
     fingerprint,
     given_series,

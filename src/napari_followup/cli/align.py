@@ -12,7 +12,7 @@ from napari_followup.cli.onefile import check_file, modality_of, subject_of, wri
 from napari_followup.cli.options import Subcommands, add_seed, countdown, stop_at_interrupt
 
 if TYPE_CHECKING:
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 
@@ -63,8 +63,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 def run(args: argparse.Namespace) -> int:
     """Read, align, write."""
     from napari_followup.registration import align
-    from napari_followup.results import Cancelled
     from napari_followup.rigid import need_simpleitk
+    from napari_followup.series.results import Cancelled
 
     need_simpleitk()
     check_file(args.out)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from napari_followup.change import change, change_mask
-    from napari_followup.provenance import add_step
     from napari_followup.reading import read_stacks
+    from napari_followup.series.provenance import add_step
 
     check_file(args.out)
     threshold = _threshold(args)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_followup.results import Detection
+    from napari_followup.series.results import Detection
 
 __all__ = ["add_parser", "run"]
 

@@ -36,8 +36,8 @@ from napari_followup.cli.series import FAILURES, add_series, read_series, tell_f
 if TYPE_CHECKING:
     from napari_followup.model_bundle import ModelBundle
     from napari_followup.recipe import Recipe
-    from napari_followup.results import Detection
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.results import Detection
+    from napari_followup.series.stack import VisitStack
 
     Result = tuple[Path, Callable[[], Detection]]
     """The file of a series, and what makes its detection or raises what went wrong."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_followup.evaluation.baselines import Components
     from napari_followup.evaluation.rows import Row
     from napari_followup.recipe import Recipe
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "components_of", "run"]
 

@@ -12,7 +12,7 @@ from napari_followup.cli.options import countdown, counted, read_data, recipe_na
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["PARTS", "Report", "add_imputation", "measure_imputation"]
 

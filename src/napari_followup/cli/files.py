@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_followup.results import Detection
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.results import Detection
+    from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "detection_rows",

@@ -34,8 +34,8 @@ from napari_followup.cli.series import FAILURES, add_series, read_series, tell_f
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.results import Imputation
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.results import Imputation
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """Impute every series, one after another."""
     from napari_followup.bundle import load_bundle
     from napari_followup.device import choose_device
-    from napari_followup.results import Cancelled
+    from napari_followup.series.results import Cancelled
 
     _check(args)
     bundle = load_bundle(args.model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_followup.cli.options import check_out
 
 if TYPE_CHECKING:
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["check_file", "modality_of", "subject_of", "write_series"]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_followup.model_bundle import ModelBundle
     from napari_followup.recipe import Recipe
-    from napari_followup.slicing import Slicing
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.plane_selection import Slicing
+    from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "FORMATS",
@@ -100,7 +100,7 @@ def planes_chosen(args: argparse.Namespace) -> Slicing | None:
     ValueError
         If they cannot be read, or hold no plane.
     """
-    from napari_followup.slicing import Slicing
+    from napari_followup.series.plane_selection import Slicing
 
     parts = (args.planes or "").split(":")
     if len(parts) > 3 or not all(part.isdigit() or not part for part in parts):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from napari_followup.cli.options import FORMATS, Subcommands
 
 if TYPE_CHECKING:
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["FAILURES", "add_series", "read_series", "tell_failure"]
 

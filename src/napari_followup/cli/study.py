@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
     from napari_followup.evaluation.verdicts import ClaimFigures
     from napari_followup.model_bundle import ModelBundle
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 

@@ -10,7 +10,7 @@ from napari_followup.cli.files import write_maps, write_tiff
 from napari_followup.cli.options import Subcommands, add_seed, check_out, counted
 
 if TYPE_CHECKING:
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
 

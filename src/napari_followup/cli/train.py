@@ -23,7 +23,7 @@ from napari_followup.cli.training_progress import figures_line, progress
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.stack import VisitStack
+    from napari_followup.series.stack import VisitStack
     from napari_followup.training.plan import Augmentation, TrainingPlan
 
 __all__ = ["add_parser", "run"]
@@ -188,7 +188,7 @@ def _add_augmentation(group: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, or go on with a training."""
     from napari_followup.device import choose_device
-    from napari_followup.results import Cancelled
+    from napari_followup.series.results import Cancelled
 
     plan, settings = _plan(args), _model_settings(args)
     _check_preset(args.method, args.preset)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_followup.evaluation.case import HEALTHY, Case
 from napari_followup.evaluation.extra_anomalies import EXTRA_ANOMALIES, add_extra_anomaly
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import add_anomaly, generic
 
 __all__ = [

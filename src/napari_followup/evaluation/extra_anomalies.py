@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_followup.intensity import fit_scaling
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import add_anomaly
 from napari_followup.synthetic.anomalies import VISIBLE
 

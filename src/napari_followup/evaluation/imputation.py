@@ -24,7 +24,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["evaluate_anomalies", "evaluate_next"]
 

@@ -33,7 +33,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["BINS", "DIRECTIONS", "KNOWN", "evaluate_gaps", "gap_bin"]
 

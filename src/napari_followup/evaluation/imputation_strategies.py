@@ -23,7 +23,7 @@ from napari_followup.evaluation.prediction import (
 )
 from napari_followup.impute import imputation
 from napari_followup.preparation import Prepared, prepare, visits_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["FIRST", "evaluate_ahead", "evaluate_middle"]
 

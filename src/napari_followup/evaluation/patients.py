@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_followup.evaluation.case import HEALTHY, Case
 from napari_followup.evaluation.statistics import areas, dice_by_visit
-from napari_followup.results import Detection
+from napari_followup.series.results import Detection
 
 __all__ = ["Patient", "Pixels", "summary"]
 

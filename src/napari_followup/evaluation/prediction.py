@@ -20,7 +20,7 @@ from napari_followup.evaluation.reconstruction import compare_images
 from napari_followup.evaluation.resampling import bootstrap_interval
 from napari_followup.gaps import DRAWS
 from napari_followup.preparation import prepare
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "ImputationFigures",

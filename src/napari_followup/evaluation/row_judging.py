@@ -30,9 +30,9 @@ from napari_followup.recipe import (
     Yen,
 )
 from napari_followup.recipe_checks import check_recipe
-from napari_followup.results import Detection
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
+from napari_followup.series.results import Detection
 
 __all__ = [
     "Judged",

@@ -21,7 +21,7 @@ from napari_followup.evaluation.prediction import Series, series_of
 from napari_followup.evaluation.timing import wait
 from napari_followup.gaps import DRAWS
 from napari_followup.impute import imputation
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["PUBLISHED_CALLS", "SpeedFigures", "evaluate_speed"]
 

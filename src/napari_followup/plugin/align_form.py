@@ -9,12 +9,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_followup.grids import ORDERS
 from napari_followup.plugin.align_actions import AlignPlan
 from napari_followup.plugin.forms import ElidingCombo, NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.gathered import Gathered
 from napari_followup.plugin.mask_combo import MaskCombo
 from napari_followup.plugin.run_form import MODES
+from napari_followup.series.grid import ORDERS
 
 __all__ = ["AlignForm", "has_simpleitk"]
 

@@ -15,7 +15,7 @@ from napari_followup.plugin.geometry import on_voxels
 from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, to_layer_axes
 from napari_followup.plugin.stack_layers import contrast_of
 from napari_followup.plugin.visits import of_one_visit
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["aligned_layers"]
 

@@ -32,7 +32,7 @@ from napari_followup.plugin.layers import (
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.visits import of_one_visit
 from napari_followup.preprocessing import brain_mask
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from napari.utils.transforms import Affine
 
 from napari_followup.plugin.layers import Source
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 __all__ = ["cropped"]
 

@@ -33,7 +33,7 @@ from napari_followup.plugin.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.show import show_layers
 from napari_followup.plugin.visit_text import VisitText
 from napari_followup.recipe import Recipe
-from napari_followup.results import Detection
+from napari_followup.series.results import Detection
 
 __all__ = ["DetectWidget"]
 

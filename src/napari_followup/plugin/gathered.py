@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_followup.plugin.geometry import with_visits
 from napari_followup.plugin.layers import NAMES, Source, about, series_of, source_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Gathered", "gathered", "holds_one_visit", "visit_source", "with_ages"]
 

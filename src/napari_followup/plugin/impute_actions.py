@@ -28,9 +28,9 @@ from napari_followup.plugin.layers import (
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import score_layer, shared_provenance
 from napari_followup.recipe import Recipe
-from napari_followup.results import Cancelled, Imputation
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import Cancelled, Imputation
+from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle

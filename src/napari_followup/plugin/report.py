@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 __all__ = ["Report"]
 

@@ -19,8 +19,8 @@ from napari_followup.plugin.save_panel import SavePanel
 from napari_followup.plugin.series_input import is_alive, unwrapped
 from napari_followup.plugin.threshold_bar import ThresholdBar
 from napari_followup.plugin.timeline_plot import TimelinePlot
-from napari_followup.results import Detection
 from napari_followup.saving import usual_format
+from napari_followup.series.results import Detection
 
 __all__ = ["ResultPanel", "summary"]
 

@@ -21,8 +21,8 @@ from napari_followup.plugin.result_layers import Found, mask_of
 from napari_followup.plugin.save_layers import place_of, plain_layer, stack_of, subjects_of
 from napari_followup.reading.table import write_table
 from napari_followup.reading.writing import write_stack
-from napari_followup.results import Detection
 from napari_followup.saving import FORMATS, MAPS, result_parts
+from napari_followup.series.results import Detection
 
 __all__ = ["detection_parts", "layer_parts", "with_mask"]
 

@@ -16,7 +16,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_followup.plugin.layers import AXES, WORDS, Source, about, series_of, voxel_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["place_of", "plain_layer", "saved_axes", "stack_of", "subjects_of"]
 

@@ -23,7 +23,7 @@ from napari_followup.plugin.layers import (
     source_of,
 )
 from napari_followup.plugin.planes_form import PlanesForm
-from napari_followup.slicing import Slicing
+from napari_followup.series.plane_selection import Slicing
 
 __all__ = ["LayerCombo", "SeriesInput", "age_range", "counted", "is_alive", "unwrapped"]
 

@@ -26,7 +26,7 @@ from napari_followup.plugin.layers import (
     voxel_of,
 )
 from napari_followup.plugin.stack_rows import AxesUnknown, Opener, Row
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["LayerOrigin", "layer_rows", "meanings_of", "series_layers"]
 

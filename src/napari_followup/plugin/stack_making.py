@@ -17,10 +17,10 @@ from napari_followup.plugin.report import Report
 from napari_followup.plugin.stack_checks import Checked, lies_on, placed
 from napari_followup.plugin.stack_layers import stack_layers
 from napari_followup.plugin.stack_rows import Facts, Opener, Options, Row
-from napari_followup.provenance import add_step
 from napari_followup.reading.lazy import stacked
 from napari_followup.regridding import regridded
-from napari_followup.stack import VisitStack
+from napari_followup.series.provenance import add_step
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["StackPlan", "make_layers", "make_stack", "plan_of"]
 

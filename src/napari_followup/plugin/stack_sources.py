@@ -17,7 +17,7 @@ from napari_followup.reading.kinds import IMAGES, TABLES, is_bids, is_dicom, is_
 from napari_followup.reading.nifti import nifti_stem
 from napari_followup.reading.table import column_names, read_table
 from napari_followup.reading.tiff import is_one_visit
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
     from napari_followup.reading.visits import VisitFile

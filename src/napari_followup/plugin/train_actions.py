@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_live import Snapshot, Teller
 from napari_followup.plugin.train_subjects import Reader, Subjects
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:
     from napari_followup.training.plan import TrainingPlan

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_methods import STAGES
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:
     from napari_followup.training.state import LossCurve, TrainingState

@@ -13,7 +13,7 @@ from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import Series, Source, series_of
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]
 

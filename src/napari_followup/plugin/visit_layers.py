@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_followup.plugin.layers import LayerTuple
 from napari_followup.plugin.stack_layers import stack_layers
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["apart_layers", "visit_layers"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_followup.plugin.geometry import without_axis
 from napari_followup.plugin.layers import Source
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "IMPUTED",

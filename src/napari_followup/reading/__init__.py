@@ -33,7 +33,7 @@ from napari_followup.reading.tiff import read_tiff, write_tiff
 from napari_followup.reading.visits import join_visits, read_subjects
 from napari_followup.reading.writing import listed, write_stack
 from napari_followup.reading.zarr import read_zarr, write_zarr
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "ReadError",

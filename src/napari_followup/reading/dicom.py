@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from napari_followup.reading.dates import YEAR, years_between
 from napari_followup.reading.errors import ReadError, needing
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["read_dicom"]
 

@@ -13,7 +13,7 @@ from napari_followup.reading.nifti import read_nifti
 from napari_followup.reading.npz import read_npz
 from napari_followup.reading.tiff import read_tiff_visit
 from napari_followup.reading.zarr import read_zarr
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["read_image"]
 

@@ -19,7 +19,7 @@ from napari_followup.reading.errors import ReadError
 from napari_followup.reading.kinds import truth_beside
 from napari_followup.reading.npz import holds_truth, is_result, marked_sick, read_npz_truth
 from napari_followup.reading.same_grid import SAME_PLACE, apart
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Labelled", "read_labelled"]
 

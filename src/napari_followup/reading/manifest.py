@@ -18,7 +18,7 @@ from napari_followup.reading.folder import folder_files
 from napari_followup.reading.kinds import TABLES, is_bids, is_dicom, is_zarr, suffix_of
 from napari_followup.reading.table import Row, column_names, read_table
 from napari_followup.reading.visits import VisitFile, load_visits, read_subjects
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["is_manifest", "manifest_files", "read_manifest", "read_visits"]
 

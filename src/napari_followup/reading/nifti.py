@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.lazy import is_large
 from napari_followup.reading.replacing import replacing
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.replacing import replacing
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "holds",

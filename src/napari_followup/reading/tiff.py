@@ -21,7 +21,7 @@ import numpy as np
 from napari_followup.reading.errors import ReadError
 from napari_followup.reading.replacing import replacing
 from napari_followup.reading.tiff_settings import settings_of, tiff_settings
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
     from tifffile import TiffFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
     from tifffile import TiffFile

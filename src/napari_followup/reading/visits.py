@@ -14,7 +14,7 @@ from napari_followup.reading.errors import ReadError
 from napari_followup.reading.image import read_image
 from napari_followup.reading.lazy import stacked
 from napari_followup.reading.same_grid import check_grid
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["VisitFile", "join_visits", "load_visits", "read_subjects"]
 

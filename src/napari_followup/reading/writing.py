@@ -15,7 +15,7 @@ from napari_followup.reading.nifti import write_nifti
 from napari_followup.reading.npz import write_npz
 from napari_followup.reading.tiff import write_tiff
 from napari_followup.reading.zarr import write_zarr
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["WRITERS", "listed", "write_stack"]
 

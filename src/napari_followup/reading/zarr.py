@@ -17,7 +17,7 @@ import numpy as np
 from napari_followup.reading.errors import ReadError, needing
 from napari_followup.reading.lazy import is_large
 from napari_followup.reading.replacing import replacing
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["read_zarr", "write_zarr"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.intensity import Scaling, fit_scaling
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import Scaling, fit_scaling
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["GENERIC_ANOMALIES", "draw"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.special import expit
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.flows import momenta_for, origins, shoot
 from napari_followup.synthetic.silhouette import signed_distance
 

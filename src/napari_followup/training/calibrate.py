@@ -8,7 +8,7 @@ from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe import Recipe
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import scored
 
 __all__ = ["healthy_scores"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.checkpoint import read_checkpoint
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.state import LossCurve

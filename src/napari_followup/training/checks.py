@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_followup.intensity import fit_scaling
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["FEW", "check_series", "listed"]
 

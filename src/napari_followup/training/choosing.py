@@ -19,7 +19,7 @@ from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe import Pixel, Recipe, Temporal
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
 from napari_followup.training.examining import dices, examined, thinned
 

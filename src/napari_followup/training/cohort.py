@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_followup.methods.given import TakenLabels
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.labels import Entry, Marks, checked_marks
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.subjects import fingerprint, seen_twice, split_subjects

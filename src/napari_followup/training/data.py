@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.batches import Masked, Samples
 from napari_followup.training.cache import mapped
 from napari_followup.training.cohort import Cohort, short_hash

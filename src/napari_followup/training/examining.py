@@ -18,7 +18,7 @@ from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe import Recipe
 from napari_followup.recipe_checks import options_of
 from napari_followup.scoring import examiner
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Examined", "dices", "examined", "scored", "thinned"]
 

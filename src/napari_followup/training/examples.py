@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_followup.intensity import fit_scaling
 from napari_followup.methods import method_recipe
 from napari_followup.preparation import visits_of
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import thinned
 from napari_followup.training.state import Example
 

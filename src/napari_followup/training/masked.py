@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.batches import Masked
 from napari_followup.training.cache import filled
 from napari_followup.training.coverage import resize_masks

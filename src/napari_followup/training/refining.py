@@ -17,7 +17,7 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.device import fast_networks, inference
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import thinned
 from napari_followup.training.labels import Entry
 from napari_followup.training.samples import healthy_samples

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.intensity import fit_scaling
-from napari_followup.planes import resize_planes, resize_volumes
-from napari_followup.stack import VisitStack
+from napari_followup.series.intensity import fit_scaling
+from napari_followup.series.resizing import resize_planes, resize_volumes
+from napari_followup.series.stack import VisitStack
 from napari_followup.training.batches import Batch
 from napari_followup.training.cache import filled
 from napari_followup.training.labels import Entry, marks_of

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_followup.bundle import ModelBundle
 from napari_followup.recipe import Recipe
 from napari_followup.scoring import examiner
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
 from napari_followup.training.examining import dices, examined, scored, thinned
 

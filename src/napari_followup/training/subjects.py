@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Given", "fingerprint", "given_series", "seen_twice", "split_subjects"]
 

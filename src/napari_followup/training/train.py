@@ -16,7 +16,7 @@ from napari_followup.device import choose_device, placed_well
 from napari_followup.methods import method_class
 from napari_followup.methods.method import main_stage
 from napari_followup.reading.replacing import replacing
-from napari_followup.results import Cancelled
+from napari_followup.series.results import Cancelled
 from napari_followup.training.batches import Samples, healthy_of, samples_for
 from napari_followup.training.card import About, data_summary, loss_curves, model_card
 from napari_followup.training.checkpoint import read_checkpoint, refresh_norms

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.grids import background, resampled, spacing_of
+from napari_followup.series.grid import background, resampled, spacing_of
 
 
 def test_the_same_grid_gives_the_same_image() -> None:

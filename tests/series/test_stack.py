@@ -7,7 +7,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_followup.stack import VisitStack
+from napari_followup.series.stack import VisitStack
 
 SERIES = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)  # (visit, y, x)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from napari_followup.change import change
-from napari_followup.holes import is_map, observed_visits, refuse_holes
+from napari_followup.series.missing import is_map, observed_visits, refuse_holes
+from napari_followup.series.stack import VisitStack
 from napari_followup.single_visits import single_visits
-from napari_followup.stack import VisitStack
 
 
 def images() -> np.ndarray:

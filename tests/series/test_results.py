@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_followup.results import Cancelled, Detection, Imputation
-from napari_followup.stack import VisitStack
+from napari_followup.series.results import Cancelled, Detection, Imputation
+from napari_followup.series.stack import VisitStack
 
 
 def nothing_found(stack: VisitStack, score: np.ndarray, **more: Any) -> Detection:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from napari_followup.provenance import add_step
+from napari_followup.series.provenance import add_step
 
 
 def test_steps_are_listed_in_order_and_the_old_provenance_stays_as_it_was() -> None:

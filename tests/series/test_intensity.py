@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup import intensity
-from napari_followup.intensity import Scaling, fit_scaling
-from napari_followup.stack import VisitStack
+from napari_followup.series import intensity
+from napari_followup.series.intensity import Scaling, fit_scaling
+from napari_followup.series.stack import VisitStack
 
 
 def test_scaling_is_the_line_through_two_points() -> None:

@@ -48,7 +48,7 @@ class VisitStack:
     provenance: Mapping[str, Any] = field(default_factory=dict)  # what made the images, if we did
 
     def __post_init__(self) -> None:
-        from napari_followup.holes import is_map, observed_visits
+        from napari_followup.series.missing import is_map, observed_visits
 
         images = _check_images(self.images, self.subject)
         visits = len(images)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_followup.planes import resize_planes, resize_volumes
+from napari_followup.series.resizing import resize_planes, resize_volumes
 
 
 def test_planes_that_fit_come_back_as_they_are() -> None:

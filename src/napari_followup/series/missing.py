@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.spilling import each_visit
+from napari_followup.series.disk_arrays import each_visit
 
 __all__ = ["is_map", "observed_visits", "refuse_holes"]
 

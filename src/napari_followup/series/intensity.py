@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_followup.spilling import release
-from napari_followup.stack import VisitStack
+from napari_followup.series.disk_arrays import release
+from napari_followup.series.stack import VisitStack
 
 __all__ = ["Scaling", "fit_scaling"]
 

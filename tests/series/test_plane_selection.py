@@ -6,8 +6,8 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_followup.slicing import Slicing
-from napari_followup.stack import VisitStack
+from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.stack import VisitStack
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_followup import spilling
-from napari_followup.spilling import each_visit, in_one_file, near, new_array, release
+from napari_followup.series import disk_arrays
+from napari_followup.series.disk_arrays import each_visit, in_one_file, near, new_array, release
 
 
 @pytest.fixture
 def all_to_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
 
 
 def resident() -> int:
@@ -28,7 +28,7 @@ def resident() -> int:
 def test_a_new_array_holds_one_value_wherever_it_lies(
     limit: int, dtype: type, fill: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spilling, "IN_MEMORY", limit)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", limit)
 
     array = new_array((3, 2, 5), dtype, fill)
 
@@ -86,7 +86,7 @@ def test_files_of_others_are_left_alone(tmp_path: object) -> None:
 def test_lazy_images_are_read_once_and_a_chunk_at_a_time(
     limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spilling, "IN_MEMORY", limit)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", limit)
     images = np.random.default_rng(0).random((3, 2, 4, 5, 6))
     read: list[int] = []
 
@@ -104,7 +104,7 @@ def test_lazy_images_are_read_once_and_a_chunk_at_a_time(
 
 
 def test_a_disk_too_small_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spilling, "IN_MEMORY", 0)
+    monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
 
     with pytest.raises(OSError, match=r"a result of 4000000000\.0 GB does not fit into .* TMPDIR"):
         new_array((10**9, 10**9))

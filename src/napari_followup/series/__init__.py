@@ -1,0 +1,1 @@
+"""What everything handles: the stack of visits, results, planes, grids, intensities."""
