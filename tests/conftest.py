@@ -24,7 +24,7 @@ import pytest
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
 # The tests neither read nor write the settings of whoever runs them (napari: empty means none).
@@ -224,7 +224,7 @@ def tiny_anofpdm() -> ModelBundle:
 
     from napari_followup.bundle import ModelBundle
     from napari_followup.methods.anofpdm import AnoFPDM, AnoFPDMConfig
-    from napari_followup.recipe import Own, Recipe, Yen
+    from napari_followup.recipe.recipe import Own, Recipe, Yen
 
     torch.manual_seed(0)
     config = AnoFPDMConfig(
@@ -262,7 +262,7 @@ def tiny_both(tiny_bundle: ModelBundle, tiny_tdm: ModelBundle) -> ModelBundle:
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Recipe of three network calls that a `tiny_bundle` can follow."""
-    from napari_followup.recipe import Recipe, Yen
+    from napari_followup.recipe.recipe import Recipe, Yen
 
     options = {"noise_levels": (10,), "draws": 1, "sampling_steps": 3}
     return Recipe(options=options, threshold=Yen(pixel_too=False))

@@ -11,7 +11,15 @@ import napari_followup as nf
 from napari_followup import cohorts, lines
 from napari_followup.bundle import ModelBundle
 from napari_followup.cohorts import Cohort
-from napari_followup.recipe import Fixed, HealthyHysteresis, Lafm, Quantile, Recipe, Threshold, Yen
+from napari_followup.recipe.recipe import (
+    Fixed,
+    HealthyHysteresis,
+    Lafm,
+    Quantile,
+    Recipe,
+    Threshold,
+    Yen,
+)
 from napari_followup.segmentation.threshold import yen_threshold
 from napari_followup.series import disk_arrays
 from napari_followup.series.plane_selection import Slicing

@@ -8,7 +8,7 @@ import pytest
 from napari_followup.bundle import HealthyScores
 from napari_followup.cutting import UNKNOWN, segment
 from napari_followup.lines import Line, Maps
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,
     HealthyQuantile,

@@ -12,7 +12,7 @@ import torch
 
 import napari_followup as nf
 from napari_followup.bundle import HealthyScores, ModelBundle
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fixed,
     Fusion,

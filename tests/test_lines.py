@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from napari_followup import lines
-from napari_followup.choices import Quantile, Yen
 from napari_followup.lines import Line, Maps, line_of
+from napari_followup.recipe.choices import Quantile, Yen
 from napari_followup.segmentation.threshold import yen_threshold
 from napari_followup.series import disk_arrays
 

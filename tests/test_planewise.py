@@ -13,7 +13,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.detect import examine
 from napari_followup.planewise import score_planes
 from napari_followup.preparation import prepare, visits_of
-from napari_followup.recipe import Fam, Fixed, Lafm, Pixel, Quantile, Recipe, Support, Yen
+from napari_followup.recipe.recipe import Fam, Fixed, Lafm, Pixel, Quantile, Recipe, Support, Yen
 from napari_followup.scores.image import image_scores
 from napari_followup.scoring import score_series
 from napari_followup.series import disk_arrays

@@ -9,7 +9,16 @@ import napari_followup as nf
 from napari_followup.bundle import ModelBundle
 from napari_followup.methods import METHODS, method_presets, method_recipes
 from napari_followup.model_bundle import configured
-from napari_followup.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Score, Ssim, Temporal
+from napari_followup.recipe.recipe import (
+    Fam,
+    Mahalanobis,
+    Own,
+    Pixel,
+    Recipe,
+    Score,
+    Ssim,
+    Temporal,
+)
 from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
 from napari_followup.series.stack import VisitStack
 

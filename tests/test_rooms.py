@@ -300,8 +300,8 @@ def test_every_import_is_allowed_by_the_table() -> None:
     [
         ("methods.sdm", "import torch\nfrom napari_followup.scores import pixel", None),
         ("methods.sdm", "from napari_followup.methods.options import SDMOptions", None),
-        ("methods.sdm", "from napari_followup.recipe import Recipe", "may not import nouns"),
-        ("methods.options", "from napari_followup.choices import check_fields", None),
+        ("methods.sdm", "from napari_followup.recipe.recipe import Recipe", "may not import nouns"),
+        ("methods.options", "from napari_followup.recipe.choices import check_fields", None),
         ("methods.options", "import torch", "room method facts may not import torch"),
         ("methods.recipes", "def f():\n    import numpy", "may not import numpy"),
         ("methods.given", "from napari_followup.methods import METHODS", "may not import methods"),

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fusion,
     Lafm,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         read_visits,
         write_stack,
     )
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.registration import align
     from napari_followup.regridding import cropped, regridded
     from napari_followup.saving import save_results

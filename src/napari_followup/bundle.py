@@ -23,7 +23,7 @@ from napari_followup.fetching import checked_hash, fetch
 from napari_followup.healthy_scores import HealthyScores
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.model_file import FIELDS, FORMAT, KEY, SUFFIX, read_about
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]
 

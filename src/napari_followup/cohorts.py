@@ -17,7 +17,7 @@ from napari_followup.lines import Line, line_of
 from napari_followup.planewise import Scored
 from napari_followup.preparation import Prepared
 from napari_followup.reading.same_grid import SAME_PLACE, apart
-from napari_followup.recipe import Quantile, Recipe, Yen
+from napari_followup.recipe.recipe import Quantile, Recipe, Yen
 from napari_followup.recipe_checks import chosen_recipe
 from napari_followup.series.disk_arrays import in_one_file
 from napari_followup.series.plane_selection import Slicing

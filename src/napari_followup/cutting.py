@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps, line_of
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,
     HealthyQuantile,

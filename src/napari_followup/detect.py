@@ -22,7 +22,7 @@ from napari_followup.judging import about_planes, judged
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
-from napari_followup.recipe import Fusion, Recipe, Score
+from napari_followup.recipe.recipe import Fusion, Recipe, Score
 from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
 from napari_followup.scoring import examiner, fuse
 from napari_followup.series.plane_selection import Slicing

@@ -20,7 +20,7 @@ from napari_followup.lines import Line, Maps
 from napari_followup.methods.given import given_by
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Fam, Recipe, Temporal
+from napari_followup.recipe.recipe import Fam, Recipe, Temporal
 from napari_followup.rims import examined_region
 from napari_followup.scoring import examiner
 from napari_followup.segmentation.masks import dilated

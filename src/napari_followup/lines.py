@@ -14,7 +14,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.choices import Quantile, Yen
+from napari_followup.recipe.choices import Quantile, Yen
 from napari_followup.segmentation.masks import inside_mask, mask_at
 from napari_followup.segmentation.threshold import yen_of_parts
 from napari_followup.series.disk_arrays import each_visit, new_array, release

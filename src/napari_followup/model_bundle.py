@@ -24,7 +24,7 @@ from napari_followup.methods import (
 )
 
 if TYPE_CHECKING:
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["ModelBundle", "configured"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.model_bundle import ModelBundle
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fusion,
     Lafm,

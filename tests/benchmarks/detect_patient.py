@@ -20,7 +20,7 @@ from napari_followup.detect import detect
 from napari_followup.device import choose_device, inference
 from napari_followup.diffusion.levels import denoiser
 from napari_followup.methods.sdm import SDM, THESIS
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.synthetic import add_anomaly, starmen
 
 CALLS, BATCH, REPEATS = 100, 10, 5

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from napari_followup.bundle import HealthyScores, ModelBundle, save_bundle
-from napari_followup.recipe import HealthyHysteresis, Recipe
+from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 
 Run = Callable[..., int]
 

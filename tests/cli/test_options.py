@@ -18,7 +18,7 @@ from napari_followup.cli.options import (
     recipe_named,
 )
 from napari_followup.model_bundle import ModelBundle
-from napari_followup.recipe import Recipe, Yen
+from napari_followup.recipe.recipe import Recipe, Yen
 from napari_followup.series.plane_selection import Slicing
 
 

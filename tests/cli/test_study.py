@@ -11,7 +11,7 @@ import pytest
 
 from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.methods import method_class
-from napari_followup.recipe import Own, Pixel, Quantile, Recipe
+from napari_followup.recipe.recipe import Own, Pixel, Quantile, Recipe
 from napari_followup.synthetic import starmen
 
 Run = Callable[..., int]

@@ -17,7 +17,7 @@ from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, Subjects
 from napari_followup.evaluation.verdicts import FEWEST
 from napari_followup.methods import method_class
-from napari_followup.recipe import Fixed, HealthyQuantile, Own, Pixel, Recipe
+from napari_followup.recipe.recipe import Fixed, HealthyQuantile, Own, Pixel, Recipe
 from napari_followup.series.stack import VisitStack
 
 UNET: dict[str, Any] = {

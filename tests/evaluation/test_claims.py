@@ -9,7 +9,7 @@ from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.claims import CLAIMS, EQUAL, PAIRS, Claim, pair_rows
 from napari_followup.evaluation.row_judging import judging, usable
 from napari_followup.evaluation.study import Subjects
-from napari_followup.recipe import Mahalanobis, Ssim
+from napari_followup.recipe.recipe import Mahalanobis, Ssim
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 OF_PAIRS = {claim.name: claim for claim in PAIRS}

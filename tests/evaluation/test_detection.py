@@ -13,7 +13,7 @@ from napari_followup.evaluation.cases import KINDS, Case, make_cases
 from napari_followup.evaluation.detection import evaluate_detection, measure_rows
 from napari_followup.evaluation.rows import Row, baseline_rows
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Fixed, Recipe
+from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.stack import VisitStack
 
 

@@ -14,7 +14,7 @@ from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Subjects
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Fixed, Recipe
+from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.results import Detection
 
 

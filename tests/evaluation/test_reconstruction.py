@@ -13,7 +13,7 @@ from napari_followup.evaluation.reconstruction import (
     evaluate_reconstruction,
     usual_options,
 )
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen
 

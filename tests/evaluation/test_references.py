@@ -6,7 +6,7 @@ import pytest
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.references import evaluate_references, fusion_recipes, hidden
-from napari_followup.recipe import Lafm, Recipe, Yen
+from napari_followup.recipe.recipe import Lafm, Recipe, Yen
 from napari_followup.series.stack import VisitStack
 
 

@@ -22,7 +22,7 @@ from napari_followup.evaluation.study import Subjects
 from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fixed,
     HealthyHysteresis,

@@ -9,7 +9,7 @@ import torch
 from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
 from napari_followup.evaluation.rows import Row, baseline_rows, check_names, model_rows
-from napari_followup.recipe import Fam, Pixel, Recipe, Temporal
+from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal
 
 
 def test_model_rows_differ_from_the_thesis_by_what_their_names_say(

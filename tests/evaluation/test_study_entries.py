@@ -15,7 +15,7 @@ from napari_followup.evaluation.study_entries import (
     model_entry,
     variants,
 )
-from napari_followup.recipe import Lafm, Recipe, Support
+from napari_followup.recipe.recipe import Lafm, Recipe, Support
 
 
 def test_every_recipe_is_tried_without_and_with_lafm() -> None:

@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 
-from napari_followup.choices import Fam, Mahalanobis, Own, Pixel, Score, Ssim, Temporal
 from napari_followup.methods import METHODS, method_class
 from napari_followup.methods.given import (
     GIVES,
@@ -17,6 +16,7 @@ from napari_followup.methods.given import (
     possible_scores,
 )
 from napari_followup.methods.options import OPTION_TYPES
+from napari_followup.recipe.choices import Fam, Mahalanobis, Own, Pixel, Score, Ssim, Temporal
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

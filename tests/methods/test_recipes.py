@@ -5,7 +5,7 @@ import pytest
 from napari_followup.methods import METHODS, method_recipe, method_recipes
 from napari_followup.methods.options import OPTION_TYPES
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 
 
 def test_every_method_has_a_recipe() -> None:

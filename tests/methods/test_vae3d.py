@@ -18,7 +18,7 @@ from napari_followup.methods.vae3d import (
     VAE3DConfig,
     VAE3DOptions,
 )
-from napari_followup.recipe import Fixed, Recipe
+from napari_followup.recipe.recipe import Fixed, Recipe
 
 FLAT = VAE3DConfig(dimensions=2, image_size=(16, 16), channels=(8, 16), code_features=6)
 SOLID = replace(FLAT, dimensions=3, depth=8)

@@ -8,7 +8,15 @@ from qtpy.QtCore import Qt
 from napari_followup.plugin.choice_form import ChoiceForm, label_of
 from napari_followup.plugin.field_control import Choice
 from napari_followup.plugin.recipe_form import kinds_of
-from napari_followup.recipe import Fusion, HealthyHysteresis, Own, Pixel, Quantile, Score, Threshold
+from napari_followup.recipe.recipe import (
+    Fusion,
+    HealthyHysteresis,
+    Own,
+    Pixel,
+    Quantile,
+    Score,
+    Threshold,
+)
 
 pytestmark = pytest.mark.viewer
 

@@ -17,7 +17,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QScrollArea
 
 from napari_followup.methods import method_recipe
-from napari_followup.recipe import Lafm, Recipe, Yen
+from napari_followup.recipe.recipe import Lafm, Recipe, Yen
 from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer

@@ -11,7 +11,7 @@ import pytest
 
 from napari_followup.methods.recipes import RECIPES
 from napari_followup.plugin.recipe_choice import CUSTOM, RecipeChoice
-from napari_followup.recipe import Fam, Fixed, Pixel, Recipe, Temporal
+from napari_followup.recipe.recipe import Fam, Fixed, Pixel, Recipe, Temporal
 
 pytestmark = pytest.mark.viewer
 

@@ -11,7 +11,7 @@ from napari_followup.plugin.choice_form import ChoiceForm
 from napari_followup.plugin.method_options import OPTIONS
 from napari_followup.plugin.model_facts import ModelFacts
 from napari_followup.plugin.recipe_form import OptionsForm, RecipeForm, kinds_of, with_options
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fixed,
     Fusion,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.recipe import Fam, Lafm
+from napari_followup.recipe.recipe import Fam, Lafm
 
 pytestmark = pytest.mark.viewer
 

@@ -7,7 +7,7 @@ import pytest
 
 from napari_followup.bundle import ModelBundle
 from napari_followup.detect import detect
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.rims import examined_region
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.calibrate import healthy_scores

@@ -4,7 +4,7 @@ import numpy as np
 
 import napari_followup as nf
 from napari_followup.bundle import ModelBundle
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import scored, thinned
 

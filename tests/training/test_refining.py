@@ -6,7 +6,7 @@ import torch
 
 from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.methods.anofpdm import AnoFPDM
-from napari_followup.recipe import Own, Recipe
+from napari_followup.recipe.recipe import Own, Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.refining import PLANES, refined
 from napari_followup.training.samples import healthy_samples

@@ -23,7 +23,7 @@ from napari_followup.cli.training_progress import figures_line
 
 if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]

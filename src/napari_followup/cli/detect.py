@@ -35,7 +35,7 @@ from napari_followup.cli.series import FAILURES, add_series, read_series, tell_f
 
 if TYPE_CHECKING:
     from napari_followup.model_bundle import ModelBundle
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.results import Detection
     from napari_followup.series.stack import VisitStack
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_followup.bundle import ModelBundle
     from napari_followup.evaluation.baselines import Components
     from napari_followup.evaluation.rows import Row
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "components_of", "run"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_followup.model_bundle import ModelBundle
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.plane_selection import Slicing
     from napari_followup.series.stack import VisitStack
 
@@ -124,7 +124,7 @@ def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
     """
     import tomllib
 
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
 
     if name in bundle.recipes:
         return bundle.recipes[name]

@@ -19,7 +19,7 @@ from napari_followup.evaluation.rows import Healer, Row
 from napari_followup.methods.method import Evidence
 from napari_followup.model_bundle import ModelBundle, configured
 from napari_followup.preparation import Prepared
-from napari_followup.recipe import Mahalanobis, Pixel, Recipe, Score, Ssim, Yen
+from napari_followup.recipe.recipe import Mahalanobis, Pixel, Recipe, Score, Ssim, Yen
 
 __all__ = ["CLAIMS", "EQUAL", "PAIRS", "Claim", "PairClaim", "pair_rows"]
 

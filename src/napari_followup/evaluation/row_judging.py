@@ -18,7 +18,7 @@ from napari_followup.evaluation.timing import wait
 from napari_followup.methods.method import Evidence
 from napari_followup.model_bundle import configured
 from napari_followup.preparation import Prepared, prepare
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     HealthyHysteresis,
     HealthyQuantile,

@@ -15,7 +15,7 @@ from napari_followup.healthy_scores import HealthyScores
 from napari_followup.methods.method import Evidence
 from napari_followup.model_bundle import ModelBundle
 from napari_followup.preparation import Prepared, visits_of
-from napari_followup.recipe import Fam, Pixel, Recipe, Temporal, Yen
+from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal, Yen
 
 __all__ = [
     "CEILING_NOISE",

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_followup.recipe import Recipe
+    from napari_followup.recipe.recipe import Recipe
 
 __all__ = [
     "METHODS",

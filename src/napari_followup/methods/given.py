@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from napari_followup.choices import Fam, Mahalanobis, Own, Pixel, Ssim, Temporal
+from napari_followup.recipe.choices import Fam, Mahalanobis, Own, Pixel, Ssim, Temporal
 
 __all__ = [
     "GIVES",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_followup.choices import check_fields
 from napari_followup.methods.form_text import form_text
+from napari_followup.recipe.choices import check_fields
 
 __all__ = [
     "AnoDDPMOptions",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from napari_followup.choices import check_fields
 from napari_followup.methods.form_text import form_text
 from napari_followup.methods.level_options import (
     AnoDDPMOptions,
@@ -16,6 +15,7 @@ from napari_followup.methods.level_options import (
     PDDPMOptions,
     SDMOptions,
 )
+from napari_followup.recipe.choices import check_fields
 
 __all__ = [
     "OPTION_TYPES",

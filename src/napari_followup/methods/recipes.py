@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,
     HealthyQuantile,

@@ -23,7 +23,7 @@ from napari_followup.plugin.layers import (
 )
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import Found, score_layer, shared_provenance
-from napari_followup.recipe import Fam, Fusion, Recipe, Score
+from napari_followup.recipe.recipe import Fam, Fusion, Recipe, Score
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection
 

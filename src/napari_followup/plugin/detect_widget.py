@@ -32,7 +32,7 @@ from napari_followup.plugin.run_form import RunForm
 from napari_followup.plugin.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.show import show_layers
 from napari_followup.plugin.visit_text import VisitText
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
 
 __all__ = ["DetectWidget"]

@@ -14,7 +14,7 @@ from napari_followup.plugin.recipe_form import kinds_of
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.series_input import SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
-from napari_followup.recipe import Fusion
+from napari_followup.recipe.recipe import Fusion
 
 __all__ = ["FuseWidget"]
 

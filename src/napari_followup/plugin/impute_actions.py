@@ -27,7 +27,7 @@ from napari_followup.plugin.layers import (
 )
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import score_layer, shared_provenance
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled, Imputation
 from napari_followup.series.stack import VisitStack

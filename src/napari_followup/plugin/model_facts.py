@@ -15,7 +15,7 @@ from napari_followup.model_file import read_about
 from napari_followup.plugin.choice_form import label_of
 from napari_followup.plugin.method_options import OPTIONS, Option
 from napari_followup.plugin.train_methods import METHODS
-from napari_followup.recipe import Recipe, Temporal
+from napari_followup.recipe.recipe import Recipe, Temporal
 
 if TYPE_CHECKING:
     from napari_followup.plugin.layers import Source

@@ -15,7 +15,7 @@ from napari_followup.plugin.field_control import Control, Count, Number, control
 from napari_followup.plugin.forms import add_row, new_form
 from napari_followup.plugin.method_options import Option
 from napari_followup.plugin.model_facts import ModelFacts
-from napari_followup.recipe import Fusion, Recipe, Score, Temporal, Threshold
+from napari_followup.recipe.recipe import Fusion, Recipe, Score, Temporal, Threshold
 
 __all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]
 

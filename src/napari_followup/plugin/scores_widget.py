@@ -16,7 +16,7 @@ from napari_followup.plugin.report import Report
 from napari_followup.plugin.run_form import RunForm
 from napari_followup.plugin.series_input import LayerCombo, SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
-from napari_followup.recipe import Fam
+from napari_followup.recipe.recipe import Fam
 
 __all__ = ["ScoresWidget"]
 

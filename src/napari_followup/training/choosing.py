@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.bundle import HealthyScores, ModelBundle
-from napari_followup.recipe import Pixel, Recipe, Temporal
+from napari_followup.recipe.recipe import Pixel, Recipe, Temporal
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack

@@ -15,7 +15,7 @@ from napari_followup.evidence import examined_planes
 from napari_followup.judging import cut_of
 from napari_followup.planewise import Part, Scored, score_planes
 from napari_followup.preparation import Prepared, prepare
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.recipe_checks import options_of
 from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.bundle import ModelBundle
-from napari_followup.recipe import Recipe
+from napari_followup.recipe.recipe import Recipe
 from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.recipe import (
+from napari_followup.recipe.recipe import (
     Fam,
     Fixed,
     HealthyHysteresis,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from napari_followup.choices import (
+from napari_followup.recipe.choices import (
     Fam,
     Fixed,
     Fusion,
