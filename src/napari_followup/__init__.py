@@ -17,18 +17,12 @@ if TYPE_CHECKING:
     from napari_followup.cohorts import detect_cohort
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.impute import expected_visits, forecast, imputation, impute
+    from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack
+    from napari_followup.io.save_results import save_results
     from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
-    from napari_followup.reading import (
-        ReadError,
-        read_stack,
-        read_stacks,
-        read_visits,
-        write_stack,
-    )
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.registration import align
     from napari_followup.regridding import cropped, regridded
-    from napari_followup.saving import save_results
     from napari_followup.series.plane_selection import Slicing
     from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction
     from napari_followup.series.stack import VisitStack

@@ -36,7 +36,7 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def series(tiny_series: VisitStack, tmp_path: Path) -> Path:
-    from napari_followup.reading import write_npz
+    from napari_followup.io import write_npz
 
     path = tmp_path / "patient.npz"
     write_npz(path, tiny_series)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_followup.reading import read_stack, write_npz
-from napari_followup.reading.nifti import write_nifti
+from napari_followup.io import read_stack, write_npz
+from napari_followup.io.nifti import write_nifti
 from napari_followup.series.stack import VisitStack
 
 pytest.importorskip("SimpleITK", reason="needs SimpleITK: pip install 'napari-followup[mri]'")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_followup.change_regions import THRESHOLD
-from napari_followup.reading import read_stack, write_npz
+from napari_followup.io import read_stack, write_npz
 from napari_followup.series.stack import VisitStack
 
 Run = Callable[..., int]

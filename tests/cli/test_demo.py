@@ -95,7 +95,7 @@ def test_view_without_a_screen_says_so_and_leaves_the_results(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from napari_followup.reading import read_stack
+    from napari_followup.io import read_stack
 
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
         monkeypatch.delenv(name, raising=False)

@@ -202,7 +202,7 @@ def test_how_a_file_was_taken_is_said(
 def test_notes_and_the_folder_are_printed(
     run: Run, plain: Path, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from napari_followup.reading import read_stack
+    from napari_followup.io import read_stack
 
     assert run("detect", plain, *words) == 0
 
@@ -321,7 +321,7 @@ def test_the_npz_alone_can_be_asked_for(
 def test_a_format_can_be_asked_for_and_written_again(
     form: str, ending: str, run: Run, series: Path, words: list[object], tmp_path: Path
 ) -> None:
-    from napari_followup.reading import read_stack
+    from napari_followup.io import read_stack
 
     for _ in range(2):  # results of the same name are replaced
         assert run("detect", series, *words, "--format", form) == 0
@@ -332,7 +332,7 @@ def test_a_format_can_be_asked_for_and_written_again(
 
 def test_the_formats_on_offer_are_those_there_are() -> None:
     from napari_followup.cli.detect import FORMATS
-    from napari_followup.saving import FORMATS as KNOWN
+    from napari_followup.io.save_results import FORMATS as KNOWN
 
     assert tuple(KNOWN) == FORMATS
 
@@ -345,7 +345,7 @@ def test_some_planes_of_volumes_are_examined(
     form: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from napari_followup.reading import read_stack
+    from napari_followup.io import read_stack
 
     path = tmp_path / "volumes.npz"
     np.savez(path, images=np.random.rand(2, 5, 16, 16), axes="vzyx", subject="p7")
@@ -387,7 +387,7 @@ def test_files_of_an_earlier_run_that_are_replaced_are_said(
 def test_axes_are_asked_about_only_where_a_file_does_not_tell(
     run: Run, words: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from napari_followup.reading import write_nifti
+    from napari_followup.io import write_nifti
     from napari_followup.series.stack import VisitStack
 
     stack = VisitStack.from_array(np.random.default_rng(0).random((2, 3, 16, 16), np.float32))

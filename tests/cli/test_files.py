@@ -22,7 +22,7 @@ from napari_followup.cli.files import (
     write_tiff,
 )
 from napari_followup.detect import detect
-from napari_followup.reading import read_stack
+from napari_followup.io import read_stack
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_followup.cli.onefile import check_file, subject_of, write_series
-from napari_followup.reading import read_stack
+from napari_followup.io import read_stack
 from napari_followup.series.stack import VisitStack
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_followup.reading import read_stack, read_stacks
+from napari_followup.io import read_stack, read_stacks
 from napari_followup.synthetic import add_anomaly, phantoms, starmen
 from napari_followup.synthetic.generic import draw
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
+from napari_followup.io import read_stack
+from napari_followup.io.save_results import write_parts
 from napari_followup.plugin.layers import Source, series_of, source_of
 from napari_followup.plugin.result_layers import Found, detection_layers, mask_of
 from napari_followup.plugin.save_actions import (
@@ -16,8 +18,6 @@ from napari_followup.plugin.save_actions import (
     with_mask,
 )
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
-from napari_followup.reading import read_stack
-from napari_followup.saving import write_parts
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack
 

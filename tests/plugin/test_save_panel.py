@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.file_sets import write_json
+from napari_followup.io import read_stack
+from napari_followup.io.file_sets import write_json
 from napari_followup.plugin.save_panel import SavePanel
-from napari_followup.reading import read_stack
 
 pytestmark = pytest.mark.viewer
 
@@ -137,7 +137,7 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("napari_followup.saving.write_table", full)
+    monkeypatch.setattr("napari_followup.io.save_results.write_table", full)
 
     said = save(qtbot, widget.results.save, tmp_path / "out")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from napari_followup.io import write_stack
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.stack_reading import list_source, open_all, read_origins
 from napari_followup.plugin.stack_sources import FileOrigin
-from napari_followup.reading import write_stack
 from napari_followup.series.stack import VisitStack
 
 

@@ -15,9 +15,9 @@ import tifffile
 from napari.layers import Image
 from qtpy.QtCore import Qt, QThreadPool
 
+from napari_followup.io import write_stack
 from napari_followup.plugin import stack_making, stack_sources
 from napari_followup.plugin.visits_table import NAMES as COLUMNS
-from napari_followup.reading import write_stack
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer

@@ -12,12 +12,12 @@ from napari.layers import Image, Labels, Layer
 from npe2 import PluginManager, PluginManifest
 
 import napari_followup
+from napari_followup.io import write_stack
 from napari_followup.plugin.layers import about
 from napari_followup.plugin.reader import read_layers
 from napari_followup.plugin.result_layers import MASK_COLORS
 from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
 from napari_followup.plugin.writer import write_image, write_labels
-from napari_followup.reading import write_stack
 from napari_followup.series.stack import VisitStack
 
 PATH = Path(napari_followup.__file__).with_name("napari.yaml")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.reading import write_npz
+from napari_followup.io import write_npz
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.subjects import (
     fingerprint,

@@ -99,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _visits(args: argparse.Namespace) -> list[VisitStack]:
     """Every visit of one subject; at least two."""
-    from napari_followup.reading import read_stacks
-    from napari_followup.reading.kinds import TABLES, suffix_of
-    from napari_followup.reading.manifest import read_visits
+    from napari_followup.io import read_stacks
+    from napari_followup.io.kinds import TABLES, suffix_of
+    from napari_followup.io.manifest import read_visits
 
     paths = [Path(path) for path in args.visits]
     if len(paths) > 1:

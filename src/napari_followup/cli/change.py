@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from napari_followup.change import change, change_mask
-    from napari_followup.reading import read_stacks
+    from napari_followup.io import read_stacks
     from napari_followup.series.provenance import add_step
 
     check_file(args.out)
@@ -138,7 +138,7 @@ def _mask(args: argparse.Namespace, stack: VisitStack) -> NDArray[np.bool_]:
     """Image of the mask, on the series' own grid."""
     import numpy as np
 
-    from napari_followup.reading import read_stack
+    from napari_followup.io import read_stack
 
     given = read_stack(args.mask)
     same_place = given.unit != stack.unit or np.allclose(given.affine, stack.affine, atol=1e-2)

@@ -173,7 +173,7 @@ def _fail(error: Any) -> NoReturn:
 
 def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) -> None:
     """Write the ``.npz``, and what the input or the options ask for beside it."""
-    from napari_followup.saving import save_results
+    from napari_followup.io.save_results import save_results
 
     chosen = args.tiff is not None or args.format is not None
     is_tiff = source.suffix.lower() in (".tif", ".tiff") and not chosen
@@ -263,7 +263,7 @@ def _marked_from(found: Detection) -> str:
 
 def _dropped(found: Detection) -> list[str]:
     """Say why nothing is marked where something reached the line."""
-    from napari_followup.lesions import lesion_size
+    from napari_followup.io.lesion_table import lesion_size
 
     recipe, unit = found.provenance["recipe"], lesion_size(found.stack, 0)[1]
     causes = [

@@ -28,14 +28,14 @@ __all__ = [
 
 def file_stem(subject: str, taken: set[str]) -> str:
     """File name for a subject that no other has in this run; `taken` remembers it."""
-    from napari_followup import file_sets
+    from napari_followup.io import file_sets
 
     return file_sets.file_stem(subject, taken)
 
 
 def is_nifti(source: Path) -> bool:
     """Whether a series comes from NIfTI files: one, a table that names some, or their folder."""
-    from napari_followup.reading.kinds import TABLES, suffix_of
+    from napari_followup.io.kinds import TABLES, suffix_of
 
     if source.is_dir():
         return any(source.rglob("*.nii")) or any(source.rglob("*.nii.gz"))
@@ -160,7 +160,7 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
 
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     """One row a visit for the CSV."""
-    from napari_followup.lesions import lesion_rows, lesion_size
+    from napari_followup.io.lesion_table import lesion_rows, lesion_size
 
     stack, said = found.stack, found.provenance
     lesions = lesion_rows(found)

@@ -229,7 +229,7 @@ def _stopped(args: argparse.Namespace, source: Path, stop: Any, taken: set[str])
 
 def _write(args: argparse.Namespace, source: Path, found: Imputation, stem: str) -> None:
     """Write series, table, and the spread if it is asked for."""
-    from napari_followup.reading import write_npz
+    from napari_followup.io import write_npz
 
     stack, said = found.stack, found.provenance | {"command": args.command_line}
     maps = {"images": stack.images}
@@ -256,8 +256,8 @@ def _write_as(
     said: Mapping[str, Any],
 ) -> None:
     """Write the series, and the spread if it is there, in a format of other programs."""
-    from napari_followup.reading import write_stack
-    from napari_followup.saving import FORMATS
+    from napari_followup.io import write_stack
+    from napari_followup.io.save_results import FORMATS
 
     series = found.stack.with_images(maps["images"], provenance=said)
     write_stack(start.with_name(f"{start.name}_imputed{FORMATS[form]}"), series)

@@ -67,8 +67,8 @@ def modality_of(stack: VisitStack, name: str | None) -> int:
 
 def write_series(path: Path, stack: VisitStack, command: str) -> None:
     """Write a series in the format that `path` names, with the command that made it."""
-    from napari_followup.reading.nifti import write_nifti
-    from napari_followup.reading.npz import write_npz
+    from napari_followup.io.nifti import write_nifti
+    from napari_followup.io.npz import write_npz
 
     path.parent.mkdir(parents=True, exist_ok=True)
     said = {**stack.provenance, "command": command}

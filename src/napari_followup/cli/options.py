@@ -142,7 +142,7 @@ def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
 
 def read_data(paths: Sequence[str], split: str | None = None) -> list[VisitStack]:
     """Healthy series of all files and folders; `split` chooses among those of cohort files."""
-    from napari_followup.reading import read_healthy
+    from napari_followup.io import read_healthy
 
     return [stack for path in paths for stack in read_healthy(path, split=split)]
 

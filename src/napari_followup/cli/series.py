@@ -31,7 +31,7 @@ def add_series(parser: Subcommands) -> None:
 
 def read_series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
     """Every series with the file it comes from, or what went wrong when the file was read."""
-    from napari_followup.reading import files_in, read_stacks
+    from napari_followup.io import files_in, read_stacks
 
     for given in map(Path, args.series):
         try:

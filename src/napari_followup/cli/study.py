@@ -170,7 +170,7 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
 
 def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
     """Subjects to measure on and to learn from: as the files are split, or drawn by chance."""
-    from napari_followup.reading.npz import holds
+    from napari_followup.io.npz import holds
     from napari_followup.training.subjects import split_subjects
 
     names = ", ".join(Path(path).name for path in args.data)

@@ -235,7 +235,7 @@ def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | Non
             f"labels: {args.method} learns from healthy series alone, {' and '.join(LABELS)} take "
             "labels; leave --labels out"
         )
-    from napari_followup.reading.labels import read_labelled
+    from napari_followup.io.labels import read_labelled
 
     found = read_labelled(args.data, args.labels, split=args.split)
     how = {"truth": "from their truth", "name": "by name", "order": "in order"}[found.by]

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.reading.replacing import replacing
+from napari_followup.io.replacing import replacing
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.detection_figures import DetectionFigures

@@ -54,8 +54,8 @@ def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     ReadError
         If the file is damaged; the message says what is wrong.
     """
+    from napari_followup.io import ReadError
     from napari_followup.plugin.visit_layers import apart_layers
-    from napari_followup.reading import ReadError
 
     try:
         return _stacked(path)
@@ -67,8 +67,8 @@ def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
 
 
 def _stacked(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
+    from napari_followup.io import read_stack, read_stacks
     from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
-    from napari_followup.reading import read_stack, read_stacks
 
     if not isinstance(path, str | os.PathLike):
         return stack_layers(read_stack(path))
@@ -85,7 +85,7 @@ def _is_ours(file: Path) -> bool:
         case ".npz" | ".nii" | ".nii.gz":
             return True
         case ".csv" | ".tsv":
-            from napari_followup.reading.manifest import is_manifest
+            from napari_followup.io.manifest import is_manifest
 
             return is_manifest(file)
         case suffix:
@@ -94,8 +94,8 @@ def _is_ours(file: Path) -> bool:
 
 def _is_folder_of_ours(folder: Path) -> bool:
     """Whether a folder is a series, or holds files that napari does not read by itself."""
-    from napari_followup.reading.folder import holds_visits
-    from napari_followup.reading.kinds import is_bids, is_dicom, is_zarr
+    from napari_followup.io.folder import holds_visits
+    from napari_followup.io.kinds import is_bids, is_dicom, is_zarr
 
     if is_zarr(folder):
         return _zarr_has_visits(folder)

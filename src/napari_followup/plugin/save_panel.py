@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.file_sets import Parts, new_folder, with_notes, write_parts
+from napari_followup.io.file_sets import Parts, new_folder, with_notes, write_parts
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 
@@ -37,7 +37,7 @@ class SavePanel(QWidget):
     Attributes
     ----------
     format
-        One of `napari_followup.saving.FORMATS`.
+        One of `napari_followup.io.save_results.FORMATS`.
     stages
         Whether every stage of the score is asked for.
     ask_folder, ask_replacing

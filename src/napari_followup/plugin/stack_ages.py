@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from napari_followup.reading.dates import read_dates, years_between
-from napari_followup.reading.errors import ReadError
+from napari_followup.io.dates import read_dates, years_between
+from napari_followup.io.errors import ReadError
 
 __all__ = ["OLDEST", "ages_of"]
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_followup.io.dates import date_in_name
+from napari_followup.io.kinds import IMAGES, TABLES, is_bids, is_dicom, is_zarr, suffix_of
+from napari_followup.io.nifti import nifti_stem
+from napari_followup.io.table import column_names, read_table
+from napari_followup.io.tiff import is_one_visit
 from napari_followup.plugin.reader import TIFFS, has_visits
 from napari_followup.plugin.stack_rows import AxesUnknown, Listed, Opener, Row
-from napari_followup.reading.dates import date_in_name
-from napari_followup.reading.kinds import IMAGES, TABLES, is_bids, is_dicom, is_zarr, suffix_of
-from napari_followup.reading.nifti import nifti_stem
-from napari_followup.reading.table import column_names, read_table
-from napari_followup.reading.tiff import is_one_visit
 from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
-    from napari_followup.reading.visits import VisitFile
+    from napari_followup.io.visits import VisitFile
 
 __all__ = ["FileOrigin", "file_rows", "is_file", "listed", "read_file", "table_rows"]
 
@@ -63,7 +63,7 @@ def is_file(path: Path) -> bool:
 
 def file_rows(paths: Sequence[Path]) -> list[Row]:
     """Rows of files that were chosen, by date if each name holds another one, else by name."""
-    from napari_followup.reading.folder import by_number
+    from napari_followup.io.folder import by_number
 
     days = {path: str(date_in_name(path.name) or "") for path in sorted(paths, key=by_number)}
     dated = all(days.values()) and len(set(days.values())) == len(days) > 1
@@ -97,7 +97,7 @@ def listed(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
     if suffix_of(path) in TABLES:
         return table_rows(path, columns)
     if is_bids(path):
-        from napari_followup.reading.bids import bids_files
+        from napari_followup.io.bids import bids_files
 
         return Listed(path=path, rows=_rows(bids_files(path)), columns={})
     return _folder(path)
@@ -105,7 +105,7 @@ def listed(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
 
 def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
     """List the rows of a table of visits, ages and dates as they stand there."""
-    from napari_followup.reading.manifest import COLUMNS
+    from napari_followup.io.manifest import COLUMNS
 
     lines = read_table(path)
     names = [*lines[0].cells]
@@ -155,8 +155,8 @@ def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int
     OSError, TypeError, ValueError
         If it cannot be read.
     """
-    from napari_followup.reading import read_stacks, read_visits
-    from napari_followup.reading.image import read_image
+    from napari_followup.io import read_stacks, read_visits
+    from napari_followup.io.image import read_image
 
     if not path.exists():
         raise FileNotFoundError("there is no such file; correct its path, or take the row out")
@@ -173,8 +173,8 @@ def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int
 
 def _folder(folder: Path) -> Listed:
     """Rows of a folder that is a series, or holds files that are."""
-    from napari_followup.reading import files_in
-    from napari_followup.reading.folder import folder_files
+    from napari_followup.io import files_in
+    from napari_followup.io.folder import folder_files
 
     files = files_in(folder)
     if files == [folder]:

@@ -9,7 +9,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_followup.file_sets import Parts
+from napari_followup.io.file_sets import Parts
 from napari_followup.plugin.layers import LayerTuple, about
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report

@@ -284,10 +284,10 @@ def _axes(layer: Any, chosen: Any) -> str | None:
 def _read(path: Path, masks: Sequence[Path] | None) -> Subjects:
     """Read healthy series; or others, too, with their masks, or their truth where none is named."""
     if masks is None:
-        from napari_followup.reading import read_healthy
+        from napari_followup.io import read_healthy
 
         return Subjects(stacks=read_healthy(path))
-    from napari_followup.reading.labels import read_labelled
+    from napari_followup.io.labels import read_labelled
 
     found = read_labelled([path], masks)
     return Subjects(stacks=found.stacks, labels=found.labels)

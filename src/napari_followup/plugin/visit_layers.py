@@ -94,8 +94,8 @@ def visit_layers(visits: Sequence[VisitStack]) -> list[LayerTuple]:
 
 
 def _visits(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[VisitStack]:
-    from napari_followup.reading import files_in, read_visits
-    from napari_followup.reading.kinds import TABLES, suffix_of
+    from napari_followup.io import files_in, read_visits
+    from napari_followup.io.kinds import TABLES, suffix_of
 
     if not isinstance(path, str | os.PathLike):
         return read_visits(path, keep_missing=True)
@@ -125,7 +125,7 @@ def _without_image(visits: Sequence[VisitStack]) -> list[str]:
 
 
 def _joined(visits: Sequence[VisitStack]) -> VisitStack | None:
-    from napari_followup.reading import ReadError, join_visits
+    from napari_followup.io import ReadError, join_visits
 
     try:
         return join_visits(visits)

@@ -13,9 +13,9 @@ from qtpy.QtCore import QSignalBlocker, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QDropEvent, QIcon, QImage, QPainter, QPaintEvent, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_followup.io.kinds import IMAGES, suffix_of
 from napari_followup.plugin.stack_checks import Verdict
 from napari_followup.plugin.stack_rows import Facts, Row
-from napari_followup.reading.kinds import IMAGES, suffix_of
 
 __all__ = ["VisitsTable"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from napari_followup.reading.replacing import replacing
+from napari_followup.io.replacing import replacing
 
 __all__ = ["RUN", "check_out", "go_on"]
 

@@ -40,7 +40,7 @@ def given_series(given: Given, *, are_healthy: bool = True) -> list[VisitStack]:
     FileNotFoundError, ValueError
         As `reading.read_healthy`.
     """
-    from napari_followup.reading import read_healthy, read_stacks
+    from napari_followup.io import read_healthy, read_stacks
 
     each = [given] if isinstance(given, VisitStack | str | os.PathLike) else list(given)
     found: list[VisitStack] = []
