@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
-from napari_followup.masks import foreground
+from napari_followup.alignment.brain_mask import foreground
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.missing import refuse_holes
 from napari_followup.series.stack import VisitStack

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion, generate_binary_structure
 from skimage.filters import threshold_otsu
 
-from napari_followup.masks import foreground
+from napari_followup.alignment.brain_mask import foreground
 from napari_followup.series.disk_arrays import new_array, release
 from napari_followup.series.stack import VisitStack
 

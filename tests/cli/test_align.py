@@ -107,7 +107,7 @@ def test_ctrl_c_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    registration = import_module("napari_followup.registration")
+    registration = import_module("napari_followup.alignment.align")
     search = registration.rigid
 
     def interrupted(*args: Any, **settings: Any) -> Any:

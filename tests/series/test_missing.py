@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_followup.alignment.visits import single_visits
 from napari_followup.change import change
 from napari_followup.series.missing import is_map, observed_visits, refuse_holes
 from napari_followup.series.stack import VisitStack
-from napari_followup.single_visits import single_visits
 
 
 def images() -> np.ndarray:

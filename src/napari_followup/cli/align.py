@@ -62,8 +62,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 def run(args: argparse.Namespace) -> int:
     """Read, align, write."""
-    from napari_followup.registration import align
-    from napari_followup.rigid import need_simpleitk
+    from napari_followup.alignment.align import align
+    from napari_followup.alignment.rigid import need_simpleitk
     from napari_followup.series.results import Cancelled
 
     need_simpleitk()

@@ -8,19 +8,19 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.alignment.align import align
+from napari_followup.alignment.preprocess import bias_corrected, brain_mask, masked, scaled
+from napari_followup.alignment.resample import cropped, regridded
+from napari_followup.alignment.rigid import LEVELS
+from napari_followup.alignment.visits import check_alike
 from napari_followup.plugin.aligned_layers import aligned_layers
 from napari_followup.plugin.gathered import Gathered
 from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layers import LayerTuple
 from napari_followup.plugin.report import Report
-from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
-from napari_followup.registration import align
-from napari_followup.regridding import cropped, regridded
-from napari_followup.rigid import LEVELS
 from napari_followup.series.grid import resampled
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack
-from napari_followup.single_visits import check_alike
 
 __all__ = ["AlignPlan", "align_layers"]
 

@@ -11,7 +11,8 @@ import numpy as np
 from napari.utils import Colormap
 from numpy.typing import NDArray
 
-from napari_followup.agreement import agreement
+from napari_followup.alignment.agreement import agreement
+from napari_followup.alignment.preprocess import brain_mask
 from napari_followup.change import change, change_mask
 from napari_followup.change_regions import (
     BRIGHTER,
@@ -31,7 +32,6 @@ from napari_followup.plugin.layers import (
 )
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.visits import of_one_visit
-from napari_followup.preprocessing import brain_mask
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_followup.registration import align
+from napari_followup.alignment.align import align
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_followup.masks import foreground, mask_of
+from napari_followup.alignment.brain_mask import foreground, mask_of
 from napari_followup.series.grid import background, resampled, spacing_of
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.rigid import LEVELS, Rigid, rigid, working_threads
+from napari_followup.alignment.rigid import LEVELS, Rigid, rigid, working_threads
 from napari_followup.series.results import Cancelled
 
 SimpleITK = pytest.importorskip(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_followup.regridding import cropped, regridded
+from napari_followup.alignment.resample import cropped, regridded
 from napari_followup.series.stack import VisitStack
 
 TILTED = np.array(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_followup.masks import brain, foreground, mask_of
+from napari_followup.alignment.brain_mask import brain, foreground, mask_of
 from napari_followup.series.stack import VisitStack
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.agreement import correlation
-from napari_followup.rigid import LEVELS, Rigid, need_simpleitk, rigid
+from napari_followup.alignment.agreement import correlation
+from napari_followup.alignment.rigid import LEVELS, Rigid, need_simpleitk, rigid
+from napari_followup.alignment.visits import SingleVisit, check_alike, reference_of, single_visits
 from napari_followup.series.grid import background, resampled, spacing_of
 from napari_followup.series.provenance import add_step
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
-from napari_followup.single_visits import SingleVisit, check_alike, reference_of, single_visits
 
 __all__ = ["align"]
 

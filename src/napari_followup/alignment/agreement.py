@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter, shift
 from skimage.registration import phase_cross_correlation
 
-from napari_followup.masks import foreground
+from napari_followup.alignment.brain_mask import foreground
 from napari_followup.series.grid import background
 
 __all__ = ["Agreement", "agreement", "correlation"]

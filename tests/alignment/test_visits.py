@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_followup.alignment.visits import check_alike, reference_of, single_visits
 from napari_followup.series.stack import VisitStack
-from napari_followup.single_visits import check_alike, reference_of, single_visits
 
 
 def stack(*ages: float, z: int = 3, missing: int | None = None) -> VisitStack:

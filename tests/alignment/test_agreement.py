@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_followup.agreement import agreement, correlation
+from napari_followup.alignment.agreement import agreement, correlation
 
 SPACING = (3.0, 1.0, 1.0)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.preprocessing import bias_corrected, brain_mask, masked, scaled
+from napari_followup.alignment.preprocess import bias_corrected, brain_mask, masked, scaled
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 

@@ -1,0 +1,1 @@
+"""Bring visits onto one grid: registration, resampling, bias field, brain mask."""
