@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from napari_followup.alignment.preprocess import bias_corrected, brain_mask, masked, scaled
     from napari_followup.alignment.resample import cropped, regridded
     from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-    from napari_followup.change import change
     from napari_followup.cohorts import detect_cohort
+    from napari_followup.comparison.change_map import change
     from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.impute import expected_visits, forecast, imputation, impute
     from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from napari_followup.alignment.align import align
-from napari_followup.change import change
+from napari_followup.comparison.change_map import change
 from napari_followup.series.grid import resampled
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.change_regions import THRESHOLD
+from napari_followup.comparison.regions import THRESHOLD
 from napari_followup.io import read_stack, write_npz
 from napari_followup.series.stack import VisitStack
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_followup.change_regions import THRESHOLD
+from napari_followup.comparison.regions import THRESHOLD
 from napari_followup.plugin import compare_actions
 from napari_followup.plugin.compare_actions import (
     ComparePlan,

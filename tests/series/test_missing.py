@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_followup.alignment.visits import single_visits
-from napari_followup.change import change
+from napari_followup.comparison.change_map import change
 from napari_followup.series.missing import is_map, observed_visits, refuse_holes
 from napari_followup.series.stack import VisitStack
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
     import numpy as np
 
-    from napari_followup.change import change, change_mask
+    from napari_followup.comparison.change_map import change, change_mask
     from napari_followup.io import read_stacks
     from napari_followup.series.provenance import add_step
 
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _threshold(args: argparse.Namespace) -> float:
-    from napari_followup.change_regions import THRESHOLD
+    from napari_followup.comparison.regions import THRESHOLD
 
     threshold = THRESHOLD if args.threshold is None else float(args.threshold)
     if not threshold > 0:

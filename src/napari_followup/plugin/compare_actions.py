@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from napari_followup.alignment.agreement import agreement
 from napari_followup.alignment.preprocess import brain_mask
-from napari_followup.change import change, change_mask
-from napari_followup.change_regions import (
+from napari_followup.comparison.change_map import change, change_mask
+from napari_followup.comparison.regions import (
     BRIGHTER,
     DARKER,
     THRESHOLD,

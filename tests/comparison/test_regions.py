@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.change_regions import BRIGHTER, DARKER, THRESHOLD, change_regions
+from napari_followup.comparison.regions import BRIGHTER, DARKER, THRESHOLD, change_regions
 
 
 def drawn() -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, shift
 
-from napari_followup.change import change, change_mask
+from napari_followup.comparison.change_map import change, change_mask
 from napari_followup.series.stack import VisitStack
 
 SHAPE = (12, 40, 40)

@@ -1,0 +1,1 @@
+"""Changes between visits, without any model."""
