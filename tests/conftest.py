@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
@@ -149,8 +149,8 @@ def tiny_bundle() -> ModelBundle:
     """Untrained SDM for 16 x 16 planes with values of its own: its healthy images are no zeros."""
     import torch
 
-    from napari_followup.bundle import ModelBundle
     from napari_followup.methods.sdm import SDM, SDMConfig
+    from napari_followup.models.files import ModelBundle
 
     torch.manual_seed(0)
     config = SDMConfig(
@@ -183,8 +183,8 @@ def tiny_tdm() -> ModelBundle:
     """Untrained TDM for 16 x 16 planes with values of its own: it imputes no mere copies."""
     import torch
 
-    from napari_followup.bundle import ModelBundle
     from napari_followup.methods.tdm import TDM, TDMConfig
+    from napari_followup.models.files import ModelBundle
 
     torch.manual_seed(0)
     config = TDMConfig(
@@ -222,8 +222,8 @@ def tiny_anofpdm() -> ModelBundle:
     """Untrained AnoFPDM for 16 x 16 planes, with a recipe of its own that it can follow."""
     import torch
 
-    from napari_followup.bundle import ModelBundle
     from napari_followup.methods.anofpdm import AnoFPDM, AnoFPDMConfig
+    from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Own, Recipe, Yen
 
     torch.manual_seed(0)

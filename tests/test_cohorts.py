@@ -9,8 +9,8 @@ import pytest
 
 import napari_followup as nf
 from napari_followup import cohorts, lines
-from napari_followup.bundle import ModelBundle
 from napari_followup.cohorts import Cohort
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,

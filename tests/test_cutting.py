@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.bundle import HealthyScores
 from napari_followup.cutting import UNKNOWN, segment
 from napari_followup.lines import Line, Maps
+from napari_followup.models.files import HealthyScores
 from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,

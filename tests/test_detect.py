@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

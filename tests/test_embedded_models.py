@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import napari_followup as nf
-from napari_followup.catalogue import embedded, embedded_path
 from napari_followup.methods import METHODS
-from napari_followup.verifying import verify_model
+from napari_followup.models.catalogue import embedded, embedded_path
+from napari_followup.models.verify import verify_model
 
 MODELS = embedded()
 MOST_BYTES = 60e6

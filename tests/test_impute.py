@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.bundle import ModelBundle
 from napari_followup.gaps import STRATEGIES
 from napari_followup.impute import expected_visits, forecast, imputation
 from napari_followup.methods.tdm import TDM, TDMConfig
+from napari_followup.models.files import ModelBundle
 from napari_followup.series import disk_arrays
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled

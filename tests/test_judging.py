@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.bundle import ModelBundle
 from napari_followup.detect import score_visits
-from napari_followup.healthy_scores import HealthyScores
 from napari_followup.judging import doubt_of, judged, maps_of
 from napari_followup.lines import Line
+from napari_followup.models.files import ModelBundle
+from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Fixed, Quantile, Recipe, Yen
 from napari_followup.rims import examined_region
 from napari_followup.series.plane_selection import Slicing

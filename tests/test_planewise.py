@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.bundle import ModelBundle
 from napari_followup.detect import examine
+from napari_followup.models.files import ModelBundle
 from napari_followup.planewise import score_planes
 from napari_followup.preparation import prepare, visits_of
 from napari_followup.recipe.recipe import Fam, Fixed, Lafm, Pixel, Quantile, Recipe, Support, Yen

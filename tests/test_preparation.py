@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
+from napari_followup.models.files import ModelBundle
 from napari_followup.preparation import prepare, visits_of
 from napari_followup.series.stack import VisitStack
 

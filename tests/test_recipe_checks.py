@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import napari_followup as nf
-from napari_followup.bundle import ModelBundle
 from napari_followup.methods import METHODS, method_presets, method_recipes
-from napari_followup.model_bundle import configured
+from napari_followup.models.bundle import configured
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Mahalanobis,

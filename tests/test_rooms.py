@@ -344,7 +344,7 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("preparation", "from napari_followup.detect import detect", "may not import doors"),
         ("cutting", "from napari_followup.training import fit", "may not import training"),
         ("bundle", "from napari_followup.scoring import fuse", "may not import systems glue"),
-        ("plugin.forms", "from napari_followup.catalogue import embedded", None),
+        ("plugin.forms", "from napari_followup.models.catalogue import embedded", None),
         ("plugin.forms", "def f():\n    import napari_followup.series.resizing", None),
         ("plugin.forms", "def f():\n    import napari_followup.scoring", "may not import systems"),
         ("detect", "import lightning", "room doors may not import lightning"),

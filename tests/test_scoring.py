@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence, Visits
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fusion,

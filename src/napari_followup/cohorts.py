@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.detect import score_visits
 from napari_followup.evidence import counting
 from napari_followup.io.same_grid import SAME_PLACE, apart
 from napari_followup.judging import judged, maps_of
 from napari_followup.lines import Line, line_of
+from napari_followup.models.files import ModelBundle
 from napari_followup.planewise import Scored
 from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device, inference
 from napari_followup.evidence import OnStep, examined_planes
 from napari_followup.judging import about_planes, judged
 from napari_followup.methods.method import Evidence, Visits
+from napari_followup.models.files import ModelBundle
 from napari_followup.planewise import Part, Scored, heal, score_planes
 from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe.recipe import Fusion, Recipe, Score

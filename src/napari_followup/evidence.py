@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_followup.device import fast_networks, halving
 from napari_followup.methods.method import Evidence, Features, Visits
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.cutting import Cut, finish, segment
-from napari_followup.healthy_scores import HealthyScores
 from napari_followup.lines import Line, Maps
 from napari_followup.methods.given import given_by
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Fam, Recipe, Temporal
 from napari_followup.rims import examined_region

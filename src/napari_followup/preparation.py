@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.methods.method import Visits
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.disk_arrays import near, new_array, release
 from napari_followup.series.intensity import Scaling, fit_scaling
 from napari_followup.series.plane_selection import Slicing

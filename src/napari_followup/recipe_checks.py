@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_followup.methods.given import given_by, lack_of, possible_scores
-from napari_followup.model_bundle import ModelBundle, configured
+from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Mahalanobis, Recipe
 from napari_followup.scoring import examiner
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fusion,

@@ -15,11 +15,11 @@ from collections.abc import Callable
 
 import torch
 
-from napari_followup.bundle import load_bundle
 from napari_followup.detect import detect
 from napari_followup.device import choose_device, inference
 from napari_followup.diffusion.levels import denoiser
 from napari_followup.methods.sdm import SDM, THESIS
+from napari_followup.models.files import load_bundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.synthetic import add_anomaly, starmen
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.cli import main
+from napari_followup.models.files import ModelBundle, save_bundle
 from napari_followup.series.stack import VisitStack
 
 RECIPE = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.cli.options import recipe_named
+from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
 
 Run = Callable[..., int]
 

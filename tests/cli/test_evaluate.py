@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle, save_bundle
+from napari_followup.models.files import ModelBundle, save_bundle
 from napari_followup.synthetic import starmen
 
 Run = Callable[..., int]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.cli.files import (
     detection_rows,
     file_stem,
@@ -23,6 +22,7 @@ from napari_followup.cli.files import (
 )
 from napari_followup.detect import detect
 from napari_followup.io import read_stack
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.catalogue import embedded
-from napari_followup.fetching import file_hash
-from napari_followup.healthy_scores import HealthyScores
+from napari_followup.models.catalogue import embedded
+from napari_followup.models.download import file_hash
+from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.healthy_scores import HealthyScores
 
 Run = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -62,7 +62,7 @@ def test_list_names_embedded_and_installed_models_with_what_they_are(
 def test_list_of_an_installation_without_models_says_so(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("napari_followup.catalogue.FOLDER", tmp_path / "none")
+    monkeypatch.setattr("napari_followup.models.catalogue.FOLDER", tmp_path / "none")
 
     assert run("bundle", "list") == 0
     assert capsys.readouterr().out.startswith("no models in this installation")

@@ -17,7 +17,7 @@ from napari_followup.cli.options import (
     read_data,
     recipe_named,
 )
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe, Yen
 from napari_followup.series.plane_selection import Slicing
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle, save_bundle
 from napari_followup.methods import method_class
+from napari_followup.models.files import ModelBundle, save_bundle
 from napari_followup.recipe.recipe import Own, Pixel, Quantile, Recipe
 from napari_followup.synthetic import starmen
 
@@ -188,8 +188,10 @@ def test_a_name_that_is_listed_twice_is_one_model(
 ) -> None:
     monkeypatch.setenv("NAPARI_FOLLOWUP_MODELS", str(disyre.parent))
     for listed in ("embedded", "installed"):
-        monkeypatch.setattr(f"napari_followup.catalogue.{listed}", lambda: ["starmen-disyre"])
-    monkeypatch.setattr("napari_followup.catalogue.embedded_path", lambda name: None)
+        monkeypatch.setattr(
+            f"napari_followup.models.catalogue.{listed}", lambda: ["starmen-disyre"]
+        )
+    monkeypatch.setattr("napari_followup.models.catalogue.embedded_path", lambda name: None)
     out = tmp_path / "out"
 
     assert run("study", "starmen", cohort, "--out", out, *SMALL) == 0

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.cli.train import WHAT
 from napari_followup.methods import METHODS
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.results import Cancelled
 from napari_followup.training.plan import Augmentation, TrainingPlan
 from napari_followup.training.state import TrainingState

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.cases import HEALTHY, KINDS, healthy_cases, make_cases
 from napari_followup.evaluation.detection import DetectionFigures
 from napari_followup.evaluation.patients import Patient
@@ -17,6 +16,7 @@ from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, Subjects
 from napari_followup.evaluation.verdicts import FEWEST
 from napari_followup.methods import method_class
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Fixed, HealthyQuantile, Own, Pixel, Recipe
 from napari_followup.series.stack import VisitStack
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.claims import CLAIMS, EQUAL, PAIRS, Claim, pair_rows
 from napari_followup.evaluation.row_judging import judging, usable
 from napari_followup.evaluation.study import Subjects
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Mahalanobis, Ssim
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}

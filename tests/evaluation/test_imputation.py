@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation import evaluate_anomalies, evaluate_next
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation_gaps import BINS, DIRECTIONS, evaluate_gaps, gap_bin
 from napari_followup.evaluation.prediction import Series
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 AGES = (60.0, 61.0, 62.5, 64.0)

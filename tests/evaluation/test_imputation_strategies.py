@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.imputation_strategies import evaluate_ahead, evaluate_middle
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 

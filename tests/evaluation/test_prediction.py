@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.prediction import (
     Series,
     Tally,
@@ -16,6 +15,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")

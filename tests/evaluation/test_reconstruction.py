@@ -7,12 +7,12 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.reconstruction import (
     compare_images,
     evaluate_reconstruction,
     usual_options,
 )
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
 from napari_followup.evaluation.rows import Row, baseline_rows, check_names, model_rows
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.speed import evaluate_speed
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 

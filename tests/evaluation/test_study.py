@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.evaluation.study import Entry, Store, Subjects
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
 
 KNOWN = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.claims import CLAIMS, PAIRS
 from napari_followup.evaluation.study import Store, Subjects
 from napari_followup.evaluation.study_claims import answers, pair_questions, questions
 from napari_followup.evaluation.study_runs import run_job
+from napari_followup.models.files import ModelBundle
 
 Tiny = Callable[..., ModelBundle]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.baselines import fit_components
 from napari_followup.evaluation.study import BASELINE
 from napari_followup.evaluation.study_entries import (
@@ -15,6 +14,7 @@ from napari_followup.evaluation.study_entries import (
     model_entry,
     variants,
 )
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Lafm, Recipe, Support
 
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.cutting import NEARLY, UNKNOWN
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Store, Subjects
 from napari_followup.evaluation.study_runs import run_job, steps_of
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyQuantile, Recipe, Temporal
 
 KNOWN = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))

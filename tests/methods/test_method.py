@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
 from napari_followup.methods import METHODS, method_class
 from napari_followup.methods.method import Evidence, Method, Visits, in_unit_range
+from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
 
 SMALL = {
     "image_size": (16, 16),

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.diffusion.levels import denoiser
 from napari_followup.diffusion.sampling import Denoise, decode, encode
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
+from napari_followup.models.files import ModelBundle
 
 OPTIONS = SDMOptions(noise_levels=(4, 10), draws=2, sampling_steps=3)
 

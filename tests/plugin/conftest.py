@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from napari_followup.gaps import check_new_ages
-from napari_followup.model_file import FIELDS, FORMAT, KEY
+from napari_followup.models.header import FIELDS, FORMAT, KEY
 from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction
 
 
@@ -129,7 +129,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
         setattr(detect, name, getattr(fake, name))
     bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "napari_followup.detect", detect)
-    monkeypatch.setitem(sys.modules, "napari_followup.bundle", bundle)
+    monkeypatch.setitem(sys.modules, "napari_followup.models.files", bundle)
     actions._load_bundle.cache_clear()
     yield fake
     actions._load_bundle.cache_clear()
@@ -194,8 +194,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     import torch
 
-    from napari_followup.bundle import ModelBundle, save_bundle
     from napari_followup.methods.sdm import SDM, SDMConfig
+    from napari_followup.models.files import ModelBundle, save_bundle
 
     torch.manual_seed(0)
     config = SDMConfig(
@@ -228,7 +228,7 @@ def gappy() -> np.ndarray:
 @pytest.fixture(scope="session")
 def tiny_tdm_model(tiny_tdm: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """File of an untrained TDM of 16 x 16 pixels."""
-    from napari_followup.bundle import save_bundle
+    from napari_followup.models.files import save_bundle
 
     return save_bundle(tiny_tdm, tmp_path_factory.mktemp("model") / "tiny-tdm.safetensors")
 
@@ -269,7 +269,7 @@ def _saved(method: str, kind: Any, config: Any, folders: pytest.TempPathFactory)
 
     import torch
 
-    from napari_followup.bundle import ModelBundle, save_bundle
+    from napari_followup.models.files import ModelBundle, save_bundle
 
     torch.manual_seed(0)
     network = kind(config)

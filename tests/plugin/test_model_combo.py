@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup import catalogue
+from napari_followup.models import catalogue
 from napari_followup.plugin import model_combo
 from napari_followup.plugin.model_combo import CHOOSE, ModelCombo
 from napari_followup.plugin.preferences import Preferences

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.detect import detect
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.rims import examined_region
 from napari_followup.series.stack import VisitStack

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.stack import VisitStack
 from napari_followup.training import devices
 from napari_followup.training.devices import VARIABLES, check_devices, companions

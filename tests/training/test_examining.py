@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 import napari_followup as nf
-from napari_followup.bundle import ModelBundle
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import scored, thinned

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM, SDMConfig
 from napari_followup.methods.tdm import TDM, TDMConfig
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examples import example_maker
 

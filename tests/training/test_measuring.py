@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_followup.bundle import ModelBundle
+from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack

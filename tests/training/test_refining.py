@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.methods.anofpdm import AnoFPDM
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Own, Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.refining import PLANES, refined

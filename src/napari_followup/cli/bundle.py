@@ -22,7 +22,7 @@ from napari_followup.cli.options import (
 from napari_followup.cli.training_progress import figures_line
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _join(args: argparse.Namespace) -> None:
-    from napari_followup.bundle import load_bundle, save_bundle
+    from napari_followup.models.files import load_bundle, save_bundle
 
     _check_name(args.out)
     bundle, part = load_bundle(args.model), load_bundle(args.part)
@@ -109,8 +109,8 @@ def _join(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
-    from napari_followup.bundle import load_bundle, save_bundle
     from napari_followup.device import choose_device
+    from napari_followup.models.files import load_bundle, save_bundle
     from napari_followup.scoring import examiner
     from napari_followup.training.calibrate import healthy_scores
 

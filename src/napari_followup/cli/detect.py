@@ -34,7 +34,7 @@ from napari_followup.cli.options import (
 from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
-    from napari_followup.model_bundle import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.results import Detection
     from napari_followup.series.stack import VisitStack
@@ -92,8 +92,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 def run(args: argparse.Namespace) -> int:
     """Detect in every series, one after another."""
-    from napari_followup.bundle import load_bundle
     from napari_followup.device import choose_device
+    from napari_followup.models.files import load_bundle
 
     planes, bundle = planes_chosen(args), load_bundle(args.model)
     recipe = _recipe(args, bundle)

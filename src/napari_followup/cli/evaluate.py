@@ -24,9 +24,9 @@ from napari_followup.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
     from napari_followup.evaluation.baselines import Components
     from napari_followup.evaluation.rows import Row
+    from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
@@ -111,7 +111,7 @@ def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and report."""
-    from napari_followup.bundle import load_bundle
+    from napari_followup.models.files import load_bundle
 
     if args.out:
         check_out(args.out)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.cli.options import countdown, counted, read_data, recipe_named
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
     from napari_followup.series.stack import VisitStack
 
 __all__ = ["PARTS", "Report", "add_imputation", "measure_imputation"]

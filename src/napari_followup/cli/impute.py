@@ -33,7 +33,7 @@ from napari_followup.cli.options import (
 from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
     from napari_followup.series.results import Imputation
     from napari_followup.series.stack import VisitStack
 
@@ -112,8 +112,8 @@ def _add_how(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Impute every series, one after another."""
-    from napari_followup.bundle import load_bundle
     from napari_followup.device import choose_device
+    from napari_followup.models.files import load_bundle
     from napari_followup.series.results import Cancelled
 
     _check(args)

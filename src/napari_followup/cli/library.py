@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.cli.options import countdown, counted
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
-    from napari_followup.catalogue import Entry
+    from napari_followup.models.catalogue import Entry
+    from napari_followup.models.files import ModelBundle
 
 __all__ = ["MODEL", "add_actions"]
 
@@ -54,7 +54,7 @@ def add_actions(actions: Any, shared: argparse.ArgumentParser, run: Callable[...
 
 
 def _list(args: argparse.Namespace) -> None:
-    from napari_followup.catalogue import embedded, entries, model_folder
+    from napari_followup.models.catalogue import embedded, entries, model_folder
 
     found = [e for e in entries() if e.is_embedded or e.name not in embedded()]
     if not found:
@@ -85,7 +85,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from napari_followup.bundle import load_bundle
+    from napari_followup.models.files import load_bundle
 
     bundle = load_bundle(args.model)
     print("\n".join(_facts(bundle)))
@@ -153,14 +153,14 @@ def _plain(value: Any) -> str:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from napari_followup.library import export_model
+    from napari_followup.models.folder import export_model
 
     path, sha256 = export_model(args.model, args.out, replace=args.replace)
     print(f"{path}\nsha256: {sha256}")
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from napari_followup.verifying import verify_model
+    from napari_followup.models.verify import verify_model
 
     for found in verify_model(args.model):
         said = "as stored" if found.is_as_stored else "none was stored to compare it with"
@@ -171,7 +171,7 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _install(args: argparse.Namespace) -> None:
-    from napari_followup.library import install_model
+    from napari_followup.models.folder import install_model
 
     path = install_model(
         args.source,

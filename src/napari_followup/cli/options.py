@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_followup.model_bundle import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.plane_selection import Slicing
     from napari_followup.series.stack import VisitStack

@@ -22,7 +22,7 @@ from napari_followup.cli.options import (
 if TYPE_CHECKING:
     from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
     from napari_followup.evaluation.verdicts import ClaimFigures
-    from napari_followup.model_bundle import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.series.stack import VisitStack
 
 __all__ = ["add_parser", "run"]
@@ -132,8 +132,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _models(args: argparse.Namespace) -> dict[str, ModelBundle]:
     """Models by name; the parts of a file are models of their own."""
-    from napari_followup.bundle import load_bundle
-    from napari_followup.catalogue import embedded, installed
+    from napari_followup.models.catalogue import embedded, installed
+    from napari_followup.models.files import load_bundle
 
     found: dict[str, ModelBundle] = {}
     known = [name for name in (*embedded(), *installed()) if name.startswith(args.name)]
@@ -211,8 +211,8 @@ def _questions(
     args: argparse.Namespace, models: dict[str, ModelBundle]
 ) -> tuple[list[Any], list[str]]:
     """Questions of --claims, then those of --pair."""
-    from napari_followup.bundle import load_bundle
     from napari_followup.evaluation.study_claims import pair_questions, questions
+    from napari_followup.models.files import load_bundle
 
     pairs = {}
     for given in args.pair:

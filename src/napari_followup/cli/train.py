@@ -22,7 +22,7 @@ from napari_followup.cli.options import (
 from napari_followup.cli.training_progress import figures_line, progress
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
     from napari_followup.series.stack import VisitStack
     from napari_followup.training.plan import Augmentation, TrainingPlan
 

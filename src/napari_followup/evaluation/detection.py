@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.evaluation.case import HEALTHY, Case
 from napari_followup.evaluation.curves import Curves, curves
 from napari_followup.evaluation.detection_figures import THESIS, DetectionFigures
@@ -26,6 +25,7 @@ from napari_followup.evaluation.resampling import (
 from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row, check_names
 from napari_followup.evaluation.statistics import areas, mean_of_kinds
+from napari_followup.models.files import ModelBundle
 
 __all__ = [
     "THESIS",

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,
@@ -24,6 +23,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["evaluate_anomalies", "evaluate_next"]

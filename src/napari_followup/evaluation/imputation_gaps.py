@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,
@@ -33,6 +32,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["BINS", "DIRECTIONS", "KNOWN", "evaluate_gaps", "gap_bin"]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,
@@ -22,6 +21,7 @@ from napari_followup.evaluation.prediction import (
     linear,
 )
 from napari_followup.impute import imputation
+from napari_followup.models.files import ModelBundle
 from napari_followup.preparation import Prepared, prepare, visits_of
 from napari_followup.series.stack import VisitStack
 

@@ -17,9 +17,9 @@ import torch
 from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.detect import examine
 from napari_followup.device import choose_device, inference
+from napari_followup.models.files import ModelBundle
 from napari_followup.preparation import prepare
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack

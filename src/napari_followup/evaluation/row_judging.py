@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.detect import examine, judge
 from napari_followup.device import choose_device, inference
 from napari_followup.evaluation.case import Case
 from napari_followup.evaluation.rows import Row, ceilings, check_names
 from napari_followup.evaluation.timing import wait
 from napari_followup.methods.method import Evidence
-from napari_followup.model_bundle import configured
+from napari_followup.models.bundle import configured
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe.recipe import (
     Fam,

@@ -11,9 +11,9 @@ import torch
 
 from napari_followup.evaluation.baselines import Components
 from napari_followup.evaluation.case import Case
-from napari_followup.healthy_scores import HealthyScores
 from napari_followup.methods.method import Evidence
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.preparation import Prepared, visits_of
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal, Yen
 

@@ -25,7 +25,7 @@ from napari_followup.scoring import examiner
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.case import Case
-    from napari_followup.model_bundle import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
 
 __all__ = ["BASELINE", "DEFAULT", "Entry", "Job", "Store", "StudyRow", "Subjects"]
 

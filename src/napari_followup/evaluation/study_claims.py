@@ -10,7 +10,7 @@ from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.study import Entry, Store, StudyRow
 from napari_followup.evaluation.study_entries import entry_of
 from napari_followup.evaluation.verdicts import ClaimFigures, figures_of_claim
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 
 __all__ = ["Question", "answers", "pair_questions", "questions"]
 

@@ -14,7 +14,7 @@ from napari_followup.evaluation.baselines import Components
 from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.rows import Row, baseline_rows, components_healer
 from napari_followup.evaluation.study import BASELINE, DEFAULT, Entry
-from napari_followup.model_bundle import ModelBundle, configured
+from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Lafm, Recipe
 
 __all__ = [

@@ -13,7 +13,7 @@ from napari_followup.evaluation.row_judging import (
 )
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
-from napari_followup.model_bundle import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.scoring import examiner
 
 __all__ = ["run_job", "steps_of"]

@@ -28,7 +28,7 @@ from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
 
 __all__ = [
     "by_plane",
@@ -233,7 +233,7 @@ def chosen_bundle(model: str, report: Report) -> ModelBundle:
 
 @lru_cache(maxsize=1)
 def _load_bundle(model: str, changed: int) -> ModelBundle:
-    from napari_followup.bundle import load_bundle
+    from napari_followup.models.files import load_bundle
 
     return load_bundle(model)
 

@@ -33,7 +33,7 @@ from napari_followup.series.results import Cancelled, Imputation
 from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
-    from napari_followup.bundle import ModelBundle
+    from napari_followup.models.files import ModelBundle
 
 __all__ = ["ImputePlan", "impute_layers"]
 

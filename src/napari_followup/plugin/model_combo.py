@@ -7,7 +7,7 @@ from pathlib import Path
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFileDialog
 
-from napari_followup.catalogue import Entry, described, entries, find
+from napari_followup.models.catalogue import Entry, described, entries, find
 from napari_followup.plugin.forms import ElidingCombo
 from napari_followup.plugin.preferences import Preferences
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_followup.catalogue import find
 from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.model_file import read_about
+from napari_followup.models.catalogue import find
+from napari_followup.models.header import read_about
 from napari_followup.plugin.choice_form import label_of
 from napari_followup.plugin.method_options import OPTIONS, Option
 from napari_followup.plugin.train_methods import METHODS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_followup.catalogue import model_folder
+from napari_followup.models.catalogue import model_folder
 
 __all__ = ["RunFolder", "free_folder", "run_folder", "trainings_folder", "unlike"]
 

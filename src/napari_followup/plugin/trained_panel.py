@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.catalogue import model_folder
-from napari_followup.model_file import SUFFIX
+from napari_followup.models.catalogue import model_folder
+from napari_followup.models.header import SUFFIX
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
@@ -85,7 +85,7 @@ class TrainedPanel(QWidget):
         path = trained.path
 
         def work(report: Report) -> Path:
-            from napari_followup.library import install_model
+            from napari_followup.models.folder import install_model
 
             report.phase("Saving")
             return install_model(str(path), name=name or None, replace=replace)
@@ -100,7 +100,7 @@ class TrainedPanel(QWidget):
         path = trained.path
 
         def work(report: Report) -> Path:
-            from napari_followup.library import export_model
+            from napari_followup.models.folder import export_model
 
             report.phase("Saving")
             return export_model(str(path), file, replace=True)[0]  # the dialog has asked

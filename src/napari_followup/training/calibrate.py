@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner

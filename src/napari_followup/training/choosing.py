@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.bundle import HealthyScores, ModelBundle
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Pixel, Recipe, Temporal
 from napari_followup.rims import in_region
 from napari_followup.scoring import examiner

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_followup.bundle import HealthyScores, ModelBundle
 from napari_followup.device import inference
 from napari_followup.evidence import examined_planes
 from napari_followup.judging import cut_of
+from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.planewise import Part, Scored, score_planes
 from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe.recipe import Recipe

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_followup.bundle import ModelBundle
 from napari_followup.device import fast_networks, inference
+from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import thinned
 from napari_followup.training.labels import Entry

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup import catalogue
-from napari_followup.bundle import ModelBundle, save_bundle
+from napari_followup.models import catalogue
+from napari_followup.models.files import ModelBundle, save_bundle
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_entries_say_what_each_file_is(folders: tuple[Path, Path], tmp_path: Pat
 
 def test_listing_models_loads_no_torch() -> None:
     script = (
-        "import sys; from napari_followup.catalogue import entries; "
+        "import sys; from napari_followup.models.catalogue import entries; "
         "assert entries()[0].methods; print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

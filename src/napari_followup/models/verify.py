@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from napari_followup.bundle import load_bundle
-from napari_followup.catalogue import find
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.model_bundle import ModelBundle
-from napari_followup.model_file import read_about
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.catalogue import find
+from napari_followup.models.files import load_bundle
+from napari_followup.models.header import read_about
 
 __all__ = ["Verified", "verify_model"]
 

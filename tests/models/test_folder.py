@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from napari_followup.bundle import ModelBundle, load_bundle, save_bundle
-from napari_followup.fetching import file_hash
-from napari_followup.library import export_model, install_model
+from napari_followup.models.download import file_hash
+from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.folder import export_model, install_model
 
 
 @pytest.fixture

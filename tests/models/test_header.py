@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_followup.bundle import ModelBundle, save_bundle
-from napari_followup.model_file import FORMAT, KEY, read_about
+from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.header import FORMAT, KEY, read_about
 
 
 @pytest.fixture

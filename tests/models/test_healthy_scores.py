@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from napari_followup.healthy_scores import HealthyScores
+from napari_followup.models.healthy_scores import HealthyScores
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from napari_followup.device import placed_well
-from napari_followup.healthy_scores import HealthyScores
 from napari_followup.methods import (
     METHODS,
     method_class,
@@ -22,6 +21,7 @@ from napari_followup.methods import (
     method_recipe,
     method_recipes,
 )
+from napari_followup.models.healthy_scores import HealthyScores
 
 if TYPE_CHECKING:
     from napari_followup.recipe.recipe import Recipe

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from napari_followup.model_file import SUFFIX, read_about
+from napari_followup.models.header import SUFFIX, read_about
 
 __all__ = [
     "VARIABLE",

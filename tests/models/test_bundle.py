@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from napari_followup.healthy_scores import HealthyScores
-from napari_followup.model_bundle import ModelBundle, configured
+from napari_followup.models.bundle import ModelBundle, configured
+from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))

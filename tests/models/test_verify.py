@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from napari_followup import verifying
-from napari_followup.bundle import KEY, ModelBundle, load_bundle, save_bundle
-from napari_followup.verifying import verify_model
+from napari_followup.models import verify
+from napari_followup.models.files import KEY, ModelBundle, load_bundle, save_bundle
+from napari_followup.models.verify import verify_model
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_values_that_are_not_finite_are_found(tiny_bundle: ModelBundle, tmp_path
 
 def test_a_method_of_many_calls_is_stopped(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    stop = verifying._stop_in_time
-    monkeypatch.setattr(verifying, "CALLS", 1)
+    stop = verify._stop_in_time
+    monkeypatch.setattr(verify, "CALLS", 1)
     monkeypatch.setattr(
         verifying, "_stop_in_time", lambda done, total: calls.append(done) or stop(done, total)
     )

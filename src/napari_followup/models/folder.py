@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from napari_followup.catalogue import VARIABLE, embedded, find, model_folder
-from napari_followup.fetching import OnBytes, checked_hash, fetch, file_hash
-from napari_followup.model_file import SUFFIX, read_about
+from napari_followup.models.catalogue import VARIABLE, embedded, find, model_folder
+from napari_followup.models.download import OnBytes, checked_hash, fetch, file_hash
+from napari_followup.models.header import SUFFIX, read_about
 
 __all__ = ["export_model", "install_model"]
 

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_followup.catalogue import find
-from napari_followup.fetching import checked_hash, fetch
-from napari_followup.healthy_scores import HealthyScores
-from napari_followup.model_bundle import ModelBundle
-from napari_followup.model_file import FIELDS, FORMAT, KEY, SUFFIX, read_about
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.catalogue import find
+from napari_followup.models.download import checked_hash, fetch
+from napari_followup.models.header import FIELDS, FORMAT, KEY, SUFFIX, read_about
+from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.fetching import checked_hash, fetch, file_hash
+from napari_followup.models.download import checked_hash, fetch, file_hash
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 

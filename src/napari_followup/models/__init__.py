@@ -1,0 +1,1 @@
+"""Trained models: the bundle, its file, the catalogue, the model folder, download."""
