@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from napari_followup.alignment.align import align
     from napari_followup.alignment.preprocess import bias_corrected, brain_mask, masked, scaled
     from napari_followup.alignment.resample import cropped, regridded
-    from napari_followup.cohorts import detect_cohort
     from napari_followup.comparison.change_map import change
-    from napari_followup.detect import detect, fuse_scores, reconstruct, score_pair
+    from napari_followup.detection.cohort import detect_cohort
+    from napari_followup.detection.detect import detect, fuse_scores, reconstruct, score_pair
     from napari_followup.impute import expected_visits, forecast, imputation, impute
     from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack
     from napari_followup.io.save_results import save_results
@@ -108,7 +108,7 @@ __all__ = [
 class _Package(ModuleType):
     """The package, in which a function may carry the name of the module it lives in.
 
-    Importing ``napari_followup.detect`` makes Python bind that module here; ``nf.detect`` stays the
+    Importing ``napari_followup.detection.detect`` makes Python bind that module here; ``nf.detect`` stays the
     function.
     """
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.detect import reconstruct
+from napari_followup.detection.detect import reconstruct
+from napari_followup.detection.examine import OnStep, counting
+from napari_followup.detection.prepare import Prepared, check_types, prepare
 from napari_followup.device import (
     choose_device,
     fast_networks,
@@ -22,12 +24,10 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.evidence import OnStep, counting
 from napari_followup.filling import BY_CODES, Plan, find, planes_that_fit
 from napari_followup.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.merging import Merging
 from napari_followup.models.files import ModelBundle
-from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled, Imputation, Reconstruction
 from napari_followup.series.stack import VisitStack

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup.device import choose_device, inference
 from napari_followup.diffusion.levels import denoiser
 from napari_followup.methods.sdm import SDM, THESIS

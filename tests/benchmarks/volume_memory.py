@@ -22,7 +22,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import torch
 
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup.impute import imputation
 from napari_followup.methods.sdm import SDM, SDMConfig
 from napari_followup.methods.tdm import TDM, TDMConfig

@@ -20,7 +20,7 @@ from napari_followup.cli.files import (
     write_maps,
     write_tiff,
 )
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup.io import read_stack
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe

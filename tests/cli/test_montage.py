@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_followup.cli.montage import write_montage
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack

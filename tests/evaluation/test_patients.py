@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_followup.detection.prepare import Prepared
 from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.patients import summary
 from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Subjects
 from napari_followup.models.files import ModelBundle
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.results import Detection
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from napari_followup.detection.prepare import Prepared
 from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.detection import evaluate_detection
 from napari_followup.evaluation.row_judging import (
@@ -21,7 +22,6 @@ from napari_followup.evaluation.study import Subjects
 from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM
 from napari_followup.models.files import HealthyScores, ModelBundle
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from napari_followup.cutting import NEARLY, UNKNOWN
+from napari_followup.detection.segment import NEARLY, UNKNOWN
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_remarks import (
     against_baseline,

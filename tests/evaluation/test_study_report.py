@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from napari_followup.cutting import NEARLY, UNKNOWN
+from napari_followup.detection.segment import NEARLY, UNKNOWN
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.study_report import (
     claims_text,

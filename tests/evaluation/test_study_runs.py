@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.cutting import NEARLY, UNKNOWN
+from napari_followup.detection.segment import NEARLY, UNKNOWN
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Store, Subjects
 from napari_followup.evaluation.study_runs import run_job, steps_of

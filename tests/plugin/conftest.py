@@ -118,7 +118,7 @@ class Doors:
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
-    """Stand in for `napari_followup.detect`, `.impute` and `.bundle`; no torch is loaded."""
+    """Stand in for `napari_followup.detection.detect`, `.impute` and `.bundle`; no torch is loaded."""
     from napari_followup.plugin import actions
 
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
@@ -128,7 +128,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     for name in ("detect", "reconstruct", "score_pair", "fuse_scores"):
         setattr(detect, name, getattr(fake, name))
     bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "napari_followup.detect", detect)
+    monkeypatch.setitem(sys.modules, "napari_followup.detection.detect", detect)
     monkeypatch.setitem(sys.modules, "napari_followup.models.files", bundle)
     actions._load_bundle.cache_clear()
     yield fake

@@ -187,7 +187,7 @@ def test_without_a_residual_it_is_said_why(doors: Any, gappy: np.ndarray) -> Non
     def detect(*args: Any, **settings: Any) -> Any:
         raise ValueError("one visit has no others")
 
-    sys.modules["napari_followup.detect"].detect = detect  # type: ignore[attr-defined]
+    sys.modules["napari_followup.detection.detect"].detect = detect  # type: ignore[attr-defined]
     layers = impute_layers(source(gappy), "fake", plan=BOTH)
 
     assert len(layers) == 2

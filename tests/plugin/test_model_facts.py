@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from napari_followup.detection.recipe_checks import check_recipe
 from napari_followup.methods.recipes import RECIPES
 from napari_followup.models.files import ModelBundle
 from napari_followup.plugin.model_facts import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
-from napari_followup.recipe_checks import check_recipe
 
 pytestmark = pytest.mark.viewer
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
+from napari_followup.detection.rim import examined_region
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
-from napari_followup.rims import examined_region
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.calibrate import healthy_scores
 

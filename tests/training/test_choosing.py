@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, median_filter
 
-from napari_followup.cutting import segment
-from napari_followup.lines import Maps
+from napari_followup.detection.segment import segment
+from napari_followup.detection.threshold import Maps
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Pixel, Recipe, Ssim
 from napari_followup.series.stack import VisitStack

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_followup.cutting import segment
-from napari_followup.lines import Maps
+from napari_followup.detection.segment import segment
+from napari_followup.detection.threshold import Maps
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 from napari_followup.series.stack import VisitStack

@@ -109,9 +109,9 @@ def _join(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
+    from napari_followup.detection.score import examiner
     from napari_followup.device import choose_device
     from napari_followup.models.files import load_bundle, save_bundle
-    from napari_followup.scoring import examiner
     from napari_followup.training.calibrate import healthy_scores
 
     _check_name(args.out)

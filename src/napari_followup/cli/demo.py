@@ -58,7 +58,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 def run(args: argparse.Namespace) -> int:
     """Make up, detect, print, write."""
-    from napari_followup.detect import detect
+    from napari_followup.detection.detect import detect
     from napari_followup.models.files import load_bundle
     from napari_followup.synthetic import add_anomaly, starmen
 

@@ -135,7 +135,7 @@ def _one_by_one(
     args: argparse.Namespace, bundle: ModelBundle, recipe: Recipe, settings: dict[str, Any]
 ) -> Iterator[Result]:
     """Every series by itself."""
-    from napari_followup.detect import detect
+    from napari_followup.detection.detect import detect
 
     run = partial(detect, bundle=bundle, recipe=recipe, **settings)
     for source, stack in _series(args):
@@ -147,7 +147,7 @@ def _together(
     args: argparse.Namespace, bundle: ModelBundle, recipe: Recipe, settings: dict[str, Any]
 ) -> Iterator[Result]:
     """All series, cut at one threshold once the last of them was examined."""
-    from napari_followup.cohorts import Cohort
+    from napari_followup.detection.cohort import Cohort
 
     cohort, sources = Cohort(bundle, recipe, **settings), []
     for source, stack in _series(args):

@@ -223,8 +223,8 @@ def components_of(training: list[VisitStack], bundle: ModelBundle) -> Components
     """Principal components of healthy series, as a model would see them."""
     import torch
 
+    from napari_followup.detection.prepare import prepare
     from napari_followup.evaluation.baselines import fit_components
-    from napari_followup.preparation import prepare
 
     device = torch.device("cpu")
     planes = [prepare(stack, bundle, device).visits.planes for stack in training]

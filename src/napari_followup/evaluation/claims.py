@@ -13,12 +13,12 @@ from typing import Any, Literal
 
 import torch
 
+from napari_followup.detection.prepare import Prepared
 from napari_followup.device import fast_networks
 from napari_followup.evaluation.case import Case
 from napari_followup.evaluation.rows import Healer, Row
 from napari_followup.methods.method import Evidence
 from napari_followup.models.bundle import ModelBundle, configured
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Mahalanobis, Pixel, Recipe, Score, Ssim, Yen
 
 __all__ = ["CLAIMS", "EQUAL", "PAIRS", "Claim", "PairClaim", "pair_rows"]

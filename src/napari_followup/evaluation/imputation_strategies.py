@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_followup.detection.prepare import Prepared, prepare, visits_of
 from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,
@@ -22,7 +23,6 @@ from napari_followup.evaluation.prediction import (
 )
 from napari_followup.impute import imputation
 from napari_followup.models.files import ModelBundle
-from napari_followup.preparation import Prepared, prepare, visits_of
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["FIRST", "evaluate_ahead", "evaluate_middle"]

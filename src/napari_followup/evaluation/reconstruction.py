@@ -17,10 +17,10 @@ import torch
 from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 from torch import Tensor
 
-from napari_followup.detect import examine
+from napari_followup.detection.detect import examine
+from napari_followup.detection.prepare import prepare
 from napari_followup.device import choose_device, inference
 from napari_followup.models.files import ModelBundle
-from napari_followup.preparation import prepare
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 

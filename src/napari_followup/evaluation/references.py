@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.prediction import OnStep
 from napari_followup.evaluation.resampling import bootstrap_interval

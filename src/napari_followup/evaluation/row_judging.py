@@ -9,7 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from napari_followup.detect import examine, judge
+from napari_followup.detection.detect import examine, judge
+from napari_followup.detection.prepare import Prepared, prepare
+from napari_followup.detection.recipe_checks import check_recipe
+from napari_followup.detection.rim import in_region
+from napari_followup.detection.score import examiner
 from napari_followup.device import choose_device, inference
 from napari_followup.evaluation.case import Case
 from napari_followup.evaluation.rows import Row, ceilings, check_names
@@ -17,7 +21,6 @@ from napari_followup.evaluation.timing import wait
 from napari_followup.methods.method import Evidence
 from napari_followup.models.bundle import configured
 from napari_followup.models.files import HealthyScores, ModelBundle
-from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe.recipe import (
     Fam,
     HealthyHysteresis,
@@ -29,9 +32,6 @@ from napari_followup.recipe.recipe import (
     Temporal,
     Yen,
 )
-from napari_followup.recipe_checks import check_recipe
-from napari_followup.rims import in_region
-from napari_followup.scoring import examiner
 from napari_followup.series.results import Detection
 
 __all__ = [

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
+from napari_followup.detection.prepare import Prepared, visits_of
 from napari_followup.evaluation.baselines import Components
 from napari_followup.evaluation.case import Case
 from napari_followup.methods.method import Evidence
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.models.healthy_scores import HealthyScores
-from napari_followup.preparation import Prepared, visits_of
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal, Yen
 
 __all__ = [

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_followup.detection.score import examiner
 from napari_followup.evaluation.detection_figures import DetectionFigures
 from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.rows import Row, check_names
 from napari_followup.io.replacing import replacing
-from napari_followup.scoring import examiner
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.case import Case

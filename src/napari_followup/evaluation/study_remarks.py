@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from napari_followup.cutting import NEARLY, NO_FLOOR, UNKNOWN
+from napari_followup.detection.segment import NEARLY, NO_FLOOR, UNKNOWN
 from napari_followup.evaluation.case import HEALTHY
 from napari_followup.evaluation.report import number
 from napari_followup.evaluation.study import BASELINE, DEFAULT, StudyRow

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
+from napari_followup.detection.score import examiner
 from napari_followup.evaluation.detection import Measured, measure_rows
 from napari_followup.evaluation.row_judging import (
     asks_healthy,
@@ -14,7 +15,6 @@ from napari_followup.evaluation.row_judging import (
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Job, Store, StudyRow, Subjects
 from napari_followup.models.bundle import ModelBundle
-from napari_followup.scoring import examiner
 
 __all__ = ["run_job", "steps_of"]
 

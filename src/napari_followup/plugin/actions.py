@@ -98,7 +98,7 @@ def _cut_alone(
     source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
 ) -> Each[Detection]:
     """Detect subject by subject; `settings` are those of `detect`."""
-    from napari_followup.detect import detect
+    from napari_followup.detection.detect import detect
 
     report.phase("Detecting")
 
@@ -113,7 +113,7 @@ def _cut_together(
     source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
 ) -> Each[Detection]:
     """Examine every subject, then cut all of them at one threshold."""
-    from napari_followup.cohorts import Cohort
+    from napari_followup.detection.cohort import Cohort
 
     cohort = Cohort(bundle, recipe, **settings)
 
@@ -140,7 +140,7 @@ def reconstruct_layers(
     """Make the pseudo-healthy images of a layer; parameters and errors as `detect_layers`."""
     report = report or Report()
     bundle = chosen_bundle(model, report)
-    from napari_followup.detect import reconstruct
+    from napari_followup.detection.detect import reconstruct
 
     report.phase("Reconstructing")
     run = partial(
@@ -176,7 +176,7 @@ def fam_layers(
         )
     report, score = report or Report(), score or Fam()
     bundle = chosen_bundle(model, report)
-    from napari_followup.detect import score_pair
+    from napari_followup.detection.detect import score_pair
 
     report.phase("Scoring")
 
@@ -209,7 +209,7 @@ def lafm_layers(
     """Fuse a layer of scores over visits; missing visits stay out. Errors as `detect_layers`."""
     report = report or Report()
     report.phase("Fusing")
-    from napari_followup.detect import fuse_scores
+    from napari_followup.detection.detect import fuse_scores
 
     def run(each: Series, step: Callable[[int, int], bool]) -> Any:
         scores = np.asarray(each.stack.images[:, 0], dtype=np.float32)

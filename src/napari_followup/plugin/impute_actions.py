@@ -186,7 +186,7 @@ def _residuals(
     source: Source, made: _Made, bundle: ModelBundle, plan: ImputePlan, report: Report
 ) -> list[NDArray[np.float32] | None] | None:
     """Temporal residual of each subject on the visits of its result; none after a stop."""
-    from napari_followup.detect import detect
+    from napari_followup.detection.detect import detect
 
     maps: list[NDArray[np.float32] | None] = []
     try:

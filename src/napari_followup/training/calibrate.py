@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from napari_followup.detection.rim import in_region
+from napari_followup.detection.score import examiner
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
-from napari_followup.rims import in_region
-from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import scored
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_followup.detection.examine import examined_planes
+from napari_followup.detection.finish import cut_of
+from napari_followup.detection.planewise import Part, Scored, score_planes
+from napari_followup.detection.prepare import Prepared, prepare
+from napari_followup.detection.recipe_checks import options_of
+from napari_followup.detection.score import examiner
 from napari_followup.device import inference
-from napari_followup.evidence import examined_planes
-from napari_followup.judging import cut_of
 from napari_followup.models.files import HealthyScores, ModelBundle
-from napari_followup.planewise import Part, Scored, score_planes
-from napari_followup.preparation import Prepared, prepare
 from napari_followup.recipe.recipe import Recipe
-from napari_followup.recipe_checks import options_of
-from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Examined", "dices", "examined", "scored", "thinned"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_followup.detection.prepare import visits_of
 from napari_followup.methods import method_recipe
-from napari_followup.preparation import visits_of
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import thinned

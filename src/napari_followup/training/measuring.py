@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from napari_followup.judging import doubt_of
+from napari_followup.detection.finish import doubt_of
 from napari_followup.models.files import ModelBundle
 from napari_followup.training.calibrate import healthy_scores
 from napari_followup.training.checks import listed

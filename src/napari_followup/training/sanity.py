@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.detection.score import examiner
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
-from napari_followup.scoring import examiner
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
 from napari_followup.training.examining import dices, examined, scored, thinned

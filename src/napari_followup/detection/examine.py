@@ -16,7 +16,7 @@ from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:
-    from napari_followup.planewise import Part
+    from napari_followup.detection.planewise import Part
 
 __all__ = ["OnStep", "counting", "examined_planes", "lent_features"]
 

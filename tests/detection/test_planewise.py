@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.detect import examine
+from napari_followup.detection.detect import examine
+from napari_followup.detection.planewise import score_planes
+from napari_followup.detection.prepare import prepare, visits_of
+from napari_followup.detection.score import score_series
 from napari_followup.models.files import ModelBundle
-from napari_followup.planewise import score_planes
-from napari_followup.preparation import prepare, visits_of
 from napari_followup.recipe.recipe import Fam, Fixed, Lafm, Pixel, Quantile, Recipe, Support, Yen
 from napari_followup.scores.image import image_scores
-from napari_followup.scoring import score_series
 from napari_followup.series import disk_arrays
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from napari_followup import lines
-from napari_followup.lines import Line, Maps, line_of
+from napari_followup.detection import threshold
+from napari_followup.detection.threshold import Line, Maps, line_of
 from napari_followup.recipe.choices import Quantile, Yen
 from napari_followup.segmentation.threshold import yen_threshold
 from napari_followup.series import disk_arrays
@@ -117,7 +117,7 @@ def test_a_quantile_per_image_is_one_for_each_visit_that_is_there(cohort: list[M
 def test_a_quantile_per_pixel_is_one_over_the_visits_of_all_series(
     cohort: list[Maps], q: float, sample: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "SAMPLE", sample)  # rows of a plane, at once or one by one
+    monkeypatch.setattr(threshold, "SAMPLE", sample)  # rows of a plane, at once or one by one
 
     line = line_of(cohort, Quantile(q=q, per="pixel"))
 
@@ -133,7 +133,7 @@ def test_a_quantile_of_very_many_scores_goes_by_an_even_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     score = np.arange(4000, dtype=np.float32).reshape(4, 1, 40, 25)
-    monkeypatch.setattr(lines, "SAMPLE", 1000)
+    monkeypatch.setattr(threshold, "SAMPLE", 1000)
 
     line = line_of([Maps(score=score, pixel=score)] * 2, Quantile(q=0.9, per="dataset"))
 
@@ -189,7 +189,7 @@ def test_lines_of_scores_in_files_are_those_in_memory(
 
 def test_a_sample_of_many_scores_sees_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.broadcast_to(np.arange(16.0, dtype=np.float32), (8, 4, 16, 16)).copy()
-    monkeypatch.setattr(lines, "SAMPLE", scores.size // 16)  # one of each row, were it the same
+    monkeypatch.setattr(threshold, "SAMPLE", scores.size // 16)  # one of each row, were it the same
 
     found = line_of([Maps(score=scores, pixel=scores)], Quantile(q=0.9, per="dataset"))
 

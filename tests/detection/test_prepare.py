@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_followup.detection.prepare import prepare, visits_of
 from napari_followup.models.files import ModelBundle
-from napari_followup.preparation import prepare, visits_of
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")

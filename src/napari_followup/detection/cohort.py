@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from napari_followup.detect import score_visits
-from napari_followup.evidence import counting
+from napari_followup.detection.detect import score_visits
+from napari_followup.detection.examine import counting
+from napari_followup.detection.finish import judged, maps_of
+from napari_followup.detection.planewise import Scored
+from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.recipe_checks import chosen_recipe
+from napari_followup.detection.threshold import Line, line_of
 from napari_followup.io.same_grid import SAME_PLACE, apart
-from napari_followup.judging import judged, maps_of
-from napari_followup.lines import Line, line_of
 from napari_followup.models.files import ModelBundle
-from napari_followup.planewise import Scored
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
-from napari_followup.recipe_checks import chosen_recipe
 from napari_followup.series.disk_arrays import in_one_file
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_followup.detection.score import examiner, fuse, score_series, score_stages
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
@@ -25,7 +26,6 @@ from napari_followup.scores.pixel import pixel_distance
 from napari_followup.scores.smooth import blur, median_filter
 from napari_followup.scores.ssim import ssim_distance
 from napari_followup.scores.temporal import fuse_over_time, support_over_time
-from napari_followup.scoring import examiner, fuse, score_series, score_stages
 
 
 def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from napari_followup.detection.score import examiner
 from napari_followup.methods.given import given_by, lack_of, possible_scores
 from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Mahalanobis, Recipe
-from napari_followup.scoring import examiner
 
 __all__ = ["check_healthy", "check_recipe", "chosen_recipe", "options_of"]
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.cutting import UNKNOWN, segment
-from napari_followup.lines import Line, Maps
+from napari_followup.detection.segment import UNKNOWN, segment
+from napari_followup.detection.threshold import Line, Maps
 from napari_followup.models.files import HealthyScores
 from napari_followup.recipe.recipe import (
     Fixed,

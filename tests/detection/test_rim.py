@@ -6,7 +6,7 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_followup.rims import examined_region, in_region, subject_in, without_rim
+from napari_followup.detection.rim import examined_region, in_region, subject_in, without_rim
 from napari_followup.series.stack import VisitStack
 
 

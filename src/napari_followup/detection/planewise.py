@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.score import Bounds, bounds_of, fused_stages, last_of, raw_stages
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.scores.image import image_scores
 from napari_followup.scores.smooth import blur, median_filter, middle_median, mirrored
-from napari_followup.scoring import Bounds, bounds_of, fused_stages, last_of, raw_stages
 from napari_followup.series.disk_arrays import new_array, release
 
 __all__ = ["Part", "Scored", "heal", "score_planes"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.evidence import lent_features
+from napari_followup.detection.examine import lent_features
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Yen
 from napari_followup.series.stack import VisitStack

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import napari_followup as nf
-from napari_followup import cohorts, lines
-from napari_followup.cohorts import Cohort
+from napari_followup.detection import cohort
+from napari_followup.detection.cohort import Cohort
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
     Fixed,
@@ -155,9 +155,9 @@ def test_results_that_wait_in_files_are_those_in_memory(
     inside = nf.detect_cohort(volumes, tiny_bundle, recipe)
 
     monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
-    monkeypatch.setattr(cohorts, "IN_MEMORY", 0)
+    monkeypatch.setattr(cohort, "IN_MEMORY", 0)
     if threshold != Quantile(q=0.6, per="dataset"):  # that one would go by a sample
-        monkeypatch.setattr(lines, "SAMPLE", 64)
+        monkeypatch.setattr(threshold, "SAMPLE", 64)
     outside = nf.detect_cohort(volumes, tiny_bundle, recipe)
 
     for here, there in zip(inside, outside, strict=True):

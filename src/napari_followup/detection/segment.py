@@ -8,7 +8,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.lines import Line, Maps, line_of
+from napari_followup.detection.threshold import Line, Maps, line_of
 from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import (
     Fixed,

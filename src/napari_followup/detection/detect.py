@@ -15,16 +15,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_followup.detection.examine import OnStep, examined_planes
+from napari_followup.detection.finish import about_planes, judged
+from napari_followup.detection.planewise import Part, Scored, heal, score_planes
+from napari_followup.detection.prepare import Prepared, check_types, prepare
+from napari_followup.detection.recipe_checks import (
+    check_healthy,
+    check_recipe,
+    chosen_recipe,
+    options_of,
+)
+from napari_followup.detection.score import examiner, fuse
 from napari_followup.device import choose_device, inference
-from napari_followup.evidence import OnStep, examined_planes
-from napari_followup.judging import about_planes, judged
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.models.files import ModelBundle
-from napari_followup.planewise import Part, Scored, heal, score_planes
-from napari_followup.preparation import Prepared, check_types, prepare
 from napari_followup.recipe.recipe import Fusion, Recipe, Score
-from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
-from napari_followup.scoring import examiner, fuse
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection, Reconstruction
 from napari_followup.series.stack import VisitStack

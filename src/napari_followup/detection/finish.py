@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.cutting import Cut, finish, segment
-from napari_followup.lines import Line, Maps
+from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.rim import examined_region
+from napari_followup.detection.score import examiner
+from napari_followup.detection.segment import Cut, finish, segment
+from napari_followup.detection.threshold import Line, Maps
 from napari_followup.methods.given import given_by
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.models.healthy_scores import HealthyScores
-from napari_followup.preparation import Prepared
 from napari_followup.recipe.recipe import Fam, Recipe, Temporal
-from napari_followup.rims import examined_region
-from napari_followup.scoring import examiner
 from napari_followup.segmentation.masks import dilated
 from napari_followup.series.disk_arrays import each_visit, new_array
 from napari_followup.series.results import Detection
 
 if TYPE_CHECKING:
-    from napari_followup.planewise import Scored
+    from napari_followup.detection.planewise import Scored
 
 __all__ = ["about_planes", "cut_of", "doubt_of", "judged", "maps_of"]
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.detect import score_visits
-from napari_followup.judging import doubt_of, judged, maps_of
-from napari_followup.lines import Line
+from napari_followup.detection.detect import score_visits
+from napari_followup.detection.finish import doubt_of, judged, maps_of
+from napari_followup.detection.rim import examined_region
+from napari_followup.detection.threshold import Line
 from napari_followup.models.files import ModelBundle
 from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Fixed, Quantile, Recipe, Yen
-from napari_followup.rims import examined_region
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.stack import VisitStack
 

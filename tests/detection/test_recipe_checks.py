@@ -6,6 +6,12 @@ from typing import Any
 import pytest
 
 import napari_followup as nf
+from napari_followup.detection.recipe_checks import (
+    check_healthy,
+    check_recipe,
+    chosen_recipe,
+    options_of,
+)
 from napari_followup.methods import METHODS, method_presets, method_recipes
 from napari_followup.models.bundle import configured
 from napari_followup.models.files import ModelBundle
@@ -19,7 +25,6 @@ from napari_followup.recipe.recipe import (
     Ssim,
     Temporal,
 )
-from napari_followup.recipe_checks import check_healthy, check_recipe, chosen_recipe, options_of
 from napari_followup.series.stack import VisitStack
 
 

@@ -240,10 +240,10 @@ def test_scores_without_one_age_a_visit_are_not_fused() -> None:
 
 def test_the_door_stays_a_function_after_its_module_is_imported() -> None:
     script = """
-import napari_followup.detect
+import napari_followup.detection.detect
 import napari_followup as nf
 assert callable(nf.detect), nf.detect
-from napari_followup.detect import detect
+from napari_followup.detection.detect import detect
 from napari_followup import detect as door
 assert detect is door is nf.detect
 import napari_followup.training.train
