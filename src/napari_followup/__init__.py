@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from napari_followup.comparison.change_map import change
     from napari_followup.detection.cohort import detect_cohort
     from napari_followup.detection.detect import detect, fuse_scores, reconstruct, score_pair
-    from napari_followup.impute import expected_visits, forecast, imputation, impute
     from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack
     from napari_followup.io.save_results import save_results
     from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+    from napari_followup.prediction.impute import expected_visits, forecast, imputation, impute
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.plane_selection import Slicing
     from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction

@@ -228,7 +228,7 @@ def test_far_ages_are_a_note_and_no_warning(
 def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Ctrl-C while a series is at work; with True in the list one visit was finished by then."""
     finishes: list[bool] = []
-    door = import_module("napari_followup.impute")  # nf.impute is the function
+    door = import_module("napari_followup.prediction.impute")  # nf.impute is the function
     real = door.imputation
 
     def imputation(*args: Any, on_step: Callable[[int, int], bool], **how: Any) -> Any:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.gaps import check_new_ages
 from napari_followup.models.header import FIELDS, FORMAT, KEY
+from napari_followup.prediction.gaps import check_new_ages
 from napari_followup.series.results import Cancelled, Detection, Imputation, Reconstruction
 
 
@@ -124,7 +124,7 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
     impute = ModuleType("impute")
     impute.imputation = fake.imputation  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "napari_followup.impute", impute)
+    monkeypatch.setitem(sys.modules, "napari_followup.prediction.impute", impute)
     for name in ("detect", "reconstruct", "score_pair", "fuse_scores"):
         setattr(detect, name, getattr(fake, name))
     bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]

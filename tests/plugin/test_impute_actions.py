@@ -140,7 +140,7 @@ def test_a_subject_that_fails_stays_as_it_was(
             raise ValueError("too young")
         return doors.imputation(stack, *args, **settings)
 
-    monkeypatch.setattr(sys.modules["napari_followup.impute"], "imputation", imputation)
+    monkeypatch.setattr(sys.modules["napari_followup.prediction.impute"], "imputation", imputation)
     cohort = source(np.stack([gappy, gappy]), subject=["anna", "bert"])
     data, attributes, _ = impute_layers(cohort, "fake")[0]
     notes = attributes["metadata"]["followup"]["provenance"]["notes"]

@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse settings that no series could be imputed with."""
-    from napari_followup.gaps import STRATEGIES
+    from napari_followup.prediction.gaps import STRATEGIES
 
     planes_chosen(args)
     if args.strategy not in STRATEGIES:
@@ -183,8 +183,8 @@ def _fill(
 def _imputed(
     args: argparse.Namespace, stack: VisitStack, bundle: ModelBundle, stopped: Callable[[], bool]
 ) -> Imputation:
-    from napari_followup.gaps import coming_ages
-    from napari_followup.impute import imputation
+    from napari_followup.prediction.gaps import coming_ages
+    from napari_followup.prediction.impute import imputation
 
     tell = countdown(f"{stack.subject}: step")
 

@@ -21,8 +21,8 @@ from napari_followup.evaluation.prediction import (
     Task,
     linear,
 )
-from napari_followup.impute import imputation
 from napari_followup.models.files import ModelBundle
+from napari_followup.prediction.impute import imputation
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["FIRST", "evaluate_ahead", "evaluate_middle"]

@@ -18,9 +18,9 @@ import torch
 from napari_followup.device import choose_device, fast_networks, inference
 from napari_followup.evaluation.prediction import Series, series_of
 from napari_followup.evaluation.timing import wait
-from napari_followup.gaps import DRAWS
-from napari_followup.impute import imputation
 from napari_followup.models.files import ModelBundle
+from napari_followup.prediction.gaps import DRAWS
+from napari_followup.prediction.impute import imputation
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["PUBLISHED_CALLS", "SpeedFigures", "evaluate_speed"]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.gaps import DRAWS
 from napari_followup.plugin.actions import by_plane, chosen_bundle, subject_steps
 from napari_followup.plugin.cropping import cropped
 from napari_followup.plugin.layers import (
@@ -27,6 +26,7 @@ from napari_followup.plugin.layers import (
 )
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_layers import score_layer, shared_provenance
+from napari_followup.prediction.gaps import DRAWS
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled, Imputation
@@ -143,7 +143,7 @@ def _impute_each(
     report: Report,
 ) -> _Made:
     """Impute subject by subject, until the end or a stop."""
-    from napari_followup.impute import imputation
+    from napari_followup.prediction.impute import imputation
 
     series = [series_of(source, subject) for subject in range(source.n_subjects)]
     if len(series) > 1 and not any(each.stack.is_missing.any() for each in series):

@@ -19,7 +19,6 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_followup.gaps import DRAWS, STRATEGIES
 from napari_followup.plugin.ages_table import AgesTable
 from napari_followup.plugin.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
@@ -32,6 +31,7 @@ from napari_followup.plugin.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.plugin.visit_text import VisitText
 from napari_followup.plugin.visits import one_subject, outline
+from napari_followup.prediction.gaps import DRAWS, STRATEGIES
 
 __all__ = ["ImputeWidget"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.detection.prepare import Prepared
-from napari_followup.filling import Found
-from napari_followup.gaps import SAME
+from napari_followup.prediction.gaps import SAME
+from napari_followup.prediction.strategies import Found
 from napari_followup.series.disk_arrays import new_array, release
 from napari_followup.series.results import Imputation
 

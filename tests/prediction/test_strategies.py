@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.filling import Found, Plan, find
 from napari_followup.methods.method import Visits
+from napari_followup.prediction.strategies import Found, Plan, find
 
 
 class Toy:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from napari_followup.detection.prepare import prepare
-from napari_followup.filling import Found
-from napari_followup.merging import Merging
 from napari_followup.models.files import ModelBundle
+from napari_followup.prediction.merge import Merging
+from napari_followup.prediction.strategies import Found
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from napari_followup.gaps import (
+from napari_followup.prediction.gaps import (
     STRATEGIES,
     check_new_ages,
     coming_ages,

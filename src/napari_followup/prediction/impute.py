@@ -24,10 +24,10 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.filling import BY_CODES, Plan, find, planes_that_fit
-from napari_followup.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
-from napari_followup.merging import Merging
 from napari_followup.models.files import ModelBundle
+from napari_followup.prediction.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
+from napari_followup.prediction.merge import Merging
+from napari_followup.prediction.strategies import BY_CODES, Plan, find, planes_that_fit
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled, Imputation, Reconstruction
 from napari_followup.series.stack import VisitStack

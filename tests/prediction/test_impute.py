@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import napari_followup as nf
-from napari_followup.gaps import STRATEGIES
-from napari_followup.impute import expected_visits, forecast, imputation
 from napari_followup.methods.tdm import TDM, TDMConfig
 from napari_followup.models.files import ModelBundle
+from napari_followup.prediction.gaps import STRATEGIES
+from napari_followup.prediction.impute import expected_visits, forecast, imputation
 from napari_followup.series import disk_arrays
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled
@@ -29,7 +29,7 @@ BY_CODES = ("lerp-slerp", "lerp-lerp")
 @pytest.fixture
 def home() -> ModuleType:
     """The module `impute`, which the package hides behind the function."""
-    return importlib.import_module("napari_followup.impute")
+    return importlib.import_module("napari_followup.prediction.impute")
 
 
 @pytest.fixture(autouse=True)

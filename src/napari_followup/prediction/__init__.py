@@ -1,0 +1,1 @@
+"""Impute missing visits and forecast those to come."""
