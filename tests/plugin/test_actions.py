@@ -14,9 +14,9 @@ from napari_followup.plugin.actions import (
     lafm_layers,
     reconstruct_layers,
 )
-from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.layers.layers import source_of
+from napari_followup.plugin.layers.result_layers import detection_layers
 from napari_followup.plugin.report import Report
-from napari_followup.plugin.result_layers import detection_layers
 from napari_followup.recipe.recipe import Fam, Lafm, Quantile, Recipe
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled

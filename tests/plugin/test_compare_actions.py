@@ -15,8 +15,8 @@ from napari_followup.plugin.compare_actions import (
     full_scale,
     is_of_change,
 )
-from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import source_of
 from napari_followup.plugin.report import Report
 from napari_followup.series.results import Cancelled
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from napari_followup.plugin.cropping import cropped
-from napari_followup.plugin.layers import KEY, source_of
+from napari_followup.plugin.layers.layers import KEY, source_of
 from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer

@@ -13,10 +13,10 @@ from npe2 import PluginManager, PluginManifest
 
 import napari_followup
 from napari_followup.io import write_stack
-from napari_followup.plugin.layers import about
-from napari_followup.plugin.reader import read_layers
-from napari_followup.plugin.result_layers import MASK_COLORS
-from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
+from napari_followup.plugin.layers.layers import about
+from napari_followup.plugin.layers.reader import read_layers
+from napari_followup.plugin.layers.result_layers import MASK_COLORS
+from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
 from napari_followup.plugin.writer import write_image, write_labels
 from napari_followup.series.stack import VisitStack
 

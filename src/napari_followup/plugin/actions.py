@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.layers import (
     LayerTuple,
     Series,
     Source,
@@ -21,8 +21,8 @@ from napari_followup.plugin.layers import (
     series_of,
     to_layer_axes,
 )
+from napari_followup.plugin.layers.result_layers import Found, score_layer, shared_provenance
 from napari_followup.plugin.report import Report
-from napari_followup.plugin.result_layers import Found, score_layer, shared_provenance
 from napari_followup.recipe.recipe import Fam, Fusion, Recipe, Score
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection

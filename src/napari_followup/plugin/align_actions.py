@@ -14,9 +14,9 @@ from napari_followup.alignment.resample import cropped, regridded
 from napari_followup.alignment.rigid import LEVELS
 from napari_followup.alignment.visits import check_alike
 from napari_followup.plugin.aligned_layers import aligned_layers
-from napari_followup.plugin.gathered import Gathered
-from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.layers.gathered import Gathered
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.report import Report
 from napari_followup.series.grid import resampled
 from napari_followup.series.provenance import add_step

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.gathered import Gathered
-from napari_followup.plugin.geometry import on_voxels
-from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, to_layer_axes
-from napari_followup.plugin.stack_layers import contrast_of
+from napari_followup.plugin.layers.gathered import Gathered
+from napari_followup.plugin.layers.geometry import on_voxels
+from napari_followup.plugin.layers.layers import (
+    LayerTuple,
+    Series,
+    Source,
+    result_layer,
+    to_layer_axes,
+)
+from napari_followup.plugin.layers.stack_layers import contrast_of
 from napari_followup.plugin.visits import of_one_visit
 from napari_followup.series.stack import VisitStack
 

@@ -21,8 +21,8 @@ from napari_followup.comparison.regions import (
     ChangeRegions,
     change_regions,
 )
-from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import (
     LayerTuple,
     Series,
     Source,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from napari.utils.transforms import Affine
 
-from napari_followup.plugin.layers import Source
+from napari_followup.plugin.layers.layers import Source
 from napari_followup.series.plane_selection import Slicing
 
 __all__ = ["cropped"]

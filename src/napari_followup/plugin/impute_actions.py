@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from napari_followup.plugin.actions import by_plane, chosen_bundle, subject_steps
 from napari_followup.plugin.cropping import cropped
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.layers import (
     KEY,
     LayerTuple,
     Series,
@@ -24,8 +24,8 @@ from napari_followup.plugin.layers import (
     series_of,
     to_layer_axes,
 )
+from napari_followup.plugin.layers.result_layers import score_layer, shared_provenance
 from napari_followup.plugin.report import Report
-from napari_followup.plugin.result_layers import score_layer, shared_provenance
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing

@@ -22,7 +22,7 @@ from superqt import QCollapsible
 from napari_followup.plugin.ages_table import AgesTable
 from napari_followup.plugin.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
-from napari_followup.plugin.layers import LayerTuple, Source
+from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.report import Report

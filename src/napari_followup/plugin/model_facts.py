@@ -18,7 +18,7 @@ from napari_followup.plugin.train_methods import METHODS
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 if TYPE_CHECKING:
-    from napari_followup.plugin.layers import Source
+    from napari_followup.plugin.layers.layers import Source
 
 __all__ = ["ModelFacts", "facts_of"]
 

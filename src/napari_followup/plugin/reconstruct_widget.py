@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.actions import reconstruct_layers
 from napari_followup.plugin.forms import add_row, column_of, new_form
-from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.model_facts import ModelFacts, facts_of
 from napari_followup.plugin.preferences import Preferences

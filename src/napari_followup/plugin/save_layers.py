@@ -15,7 +15,7 @@ import numpy as np
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import AXES, WORDS, Source, about, series_of, voxel_of
+from napari_followup.plugin.layers.layers import AXES, WORDS, Source, about, series_of, voxel_of
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["place_of", "plain_layer", "saved_axes", "stack_of", "subjects_of"]

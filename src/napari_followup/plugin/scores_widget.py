@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QWidget
 from napari_followup.plugin.actions import fam_layers
 from napari_followup.plugin.choice_form import ChoiceForm
 from napari_followup.plugin.forms import add_row, column_of, new_form
-from napari_followup.plugin.layers import LayerTuple, source_of
+from napari_followup.plugin.layers.layers import LayerTuple, source_of
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.report import Report

@@ -14,7 +14,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
 from napari_followup.plugin.forms import ElidingCombo, add_row, new_form
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.layers import (
     Source,
     about,
     axes_choices,

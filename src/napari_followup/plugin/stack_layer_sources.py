@@ -15,7 +15,7 @@ from napari.layers import Image
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.layers import (
     BARE_AXES,
     WORDS,
     Source,

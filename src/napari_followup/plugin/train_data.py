@@ -27,9 +27,9 @@ from qtpy.QtWidgets import (
 
 from napari_followup.methods.given import LABELS
 from napari_followup.plugin.forms import add_row, new_form
-from napari_followup.plugin.given_mask import GivenMask
 from napari_followup.plugin.layer_list import LayerList
-from napari_followup.plugin.layers import about, axes_choices, source_of
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import about, axes_choices, source_of
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.series_input import MEANINGS, unwrapped

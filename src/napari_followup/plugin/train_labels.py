@@ -30,8 +30,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import axes_choices
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import axes_choices
 from napari_followup.plugin.mask_combo import MaskCombo
 from napari_followup.plugin.series_input import is_alive, unwrapped
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_followup.plugin.geometry import without_axis
-from napari_followup.plugin.layers import Source
+from napari_followup.plugin.layers.geometry import without_axis
+from napari_followup.plugin.layers.layers import Source
 from napari_followup.series.stack import VisitStack
 
 __all__ = [

@@ -18,15 +18,15 @@ from qtpy.QtWidgets import (
 )
 
 from napari_followup.plugin.forms import add_row, new_form
-from napari_followup.plugin.gathered import (
+from napari_followup.plugin.layer_list import LayerList
+from napari_followup.plugin.layers.gathered import (
     Gathered,
     gathered,
     holds_one_visit,
     visit_source,
     with_ages,
 )
-from napari_followup.plugin.layer_list import LayerList
-from napari_followup.plugin.layers import about, parse_ages, source_of
+from napari_followup.plugin.layers.layers import about, parse_ages, source_of
 from napari_followup.plugin.series_input import SeriesInput, age_range, counted, unwrapped
 
 __all__ = ["VisitsInput"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.layers import (
+from napari_followup.plugin.layers.layers import (
     axes_choices,
     parse_ages,
     result_layer,

@@ -5,8 +5,8 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_followup.plugin.layers import LayerTuple, result_layer, source_of
-from napari_followup.plugin.show import show_layers
+from napari_followup.plugin.layers.layers import LayerTuple, result_layer, source_of
+from napari_followup.plugin.layers.show import show_layers
 
 
 def result(value: float, shape: tuple[int, ...] = (2, 8, 8), name: str = "scan") -> LayerTuple:

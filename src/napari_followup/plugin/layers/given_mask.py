@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import Source
+from napari_followup.plugin.layers.layers import Source
 
 __all__ = ["GivenMask"]
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.plugin.given_mask import GivenMask
-from napari_followup.plugin.layers import Source
+from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import Source
 
 VOLUMES = Source(name="scan", data=np.zeros((2, 3, 4, 5)), axes="vzyx")
 PLANES = Source(name="scan", data=np.zeros((2, 4, 5)), axes="vyx")

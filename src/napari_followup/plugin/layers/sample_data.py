@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_followup.plugin.layers import LayerTuple
-from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
+from napari_followup.plugin.layers.layers import LayerTuple
+from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers, truth_layer
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import add_anomaly, phantoms, starmen
 from napari_followup.synthetic.generic import draw

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Layer
 
-from napari_followup.plugin.layers import KEY, LayerTuple, about
+from napari_followup.plugin.layers.layers import KEY, LayerTuple, about
 
 __all__ = ["show_layers"]
 

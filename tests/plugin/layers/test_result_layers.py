@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from napari_followup.plugin.result_layers import shared_provenance
+from napari_followup.plugin.layers.result_layers import shared_provenance
 
 
 def test_what_subjects_share_is_said_once() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from napari_followup.plugin.layers import LayerTuple
+from napari_followup.plugin.layers.layers import LayerTuple
 
 __all__ = ["get_reader", "read_layers"]
 
@@ -55,7 +55,7 @@ def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
         If the file is damaged; the message says what is wrong.
     """
     from napari_followup.io import ReadError
-    from napari_followup.plugin.visit_layers import apart_layers
+    from napari_followup.plugin.layers.visit_layers import apart_layers
 
     try:
         return _stacked(path)
@@ -68,7 +68,7 @@ def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
 
 def _stacked(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     from napari_followup.io import read_stack, read_stacks
-    from napari_followup.plugin.stack_layers import cohort_layers, stack_layers
+    from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
 
     if not isinstance(path, str | os.PathLike):
         return stack_layers(read_stack(path))

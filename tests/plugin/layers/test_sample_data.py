@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Layer
 
-from napari_followup.plugin import sample_data
-from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.layers import sample_data
+from napari_followup.plugin.layers.layers import source_of
 from napari_followup.synthetic import ANOMALIES
 
 

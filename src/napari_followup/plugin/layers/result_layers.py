@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import LayerTuple, Series, Source, result_layer, to_layer_axes
+from napari_followup.plugin.layers.layers import (
+    LayerTuple,
+    Series,
+    Source,
+    result_layer,
+    to_layer_axes,
+)
 from napari_followup.series.results import Detection
 
 __all__ = ["RESULTS", "Found", "detection_layers", "mask_of", "score_layer", "shared_provenance"]

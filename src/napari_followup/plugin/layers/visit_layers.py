@@ -15,8 +15,8 @@ import numpy as np
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import LayerTuple
-from napari_followup.plugin.stack_layers import stack_layers
+from napari_followup.plugin.layers.layers import LayerTuple
+from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["apart_layers", "visit_layers"]

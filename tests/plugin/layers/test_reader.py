@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_followup.io import write_npz, write_stack
-from napari_followup.plugin.reader import get_reader, read_layers
+from napari_followup.plugin.layers.reader import get_reader, read_layers
 from napari_followup.series.stack import VisitStack
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)

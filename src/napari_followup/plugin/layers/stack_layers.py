@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers import KEY, NAMES, LayerTuple
-from napari_followup.plugin.result_layers import MASK_COLORS
+from napari_followup.plugin.layers.layers import KEY, NAMES, LayerTuple
+from napari_followup.plugin.layers.result_layers import MASK_COLORS
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["cohort_layers", "contrast_of", "stack_layers", "truth_layer"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.geometry import on_voxels, with_visits, without_axis
-from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.layers.geometry import on_voxels, with_visits, without_axis
+from napari_followup.plugin.layers.layers import source_of
 
 
 def layer(ndim: int = 3) -> Image:

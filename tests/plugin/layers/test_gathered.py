@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.gathered import gathered, holds_one_visit, visit_source, with_ages
-from napari_followup.plugin.layers import source_of
+from napari_followup.plugin.layers.gathered import (
+    gathered,
+    holds_one_visit,
+    visit_source,
+    with_ages,
+)
+from napari_followup.plugin.layers.layers import source_of
 
 
 def visit(age: float | None = 60.0, **said: Any) -> Image:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_followup.plugin.layers import series_of, source_of
-from napari_followup.plugin.result_layers import MASK_COLORS
-from napari_followup.plugin.stack_layers import cohort_layers, stack_layers, truth_layer
+from napari_followup.plugin.layers.layers import series_of, source_of
+from napari_followup.plugin.layers.result_layers import MASK_COLORS
+from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers, truth_layer
 from napari_followup.series.stack import VisitStack
 
 

@@ -1,0 +1,1 @@
+"""Between stacks and layers: geometry, reader, samples, what is shown."""
