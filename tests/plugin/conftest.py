@@ -148,7 +148,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Preferences that last as long as the test."""
     from dataclasses import asdict
 
-    from napari_followup.plugin import preferences
+    from napari_followup.plugin.forms import preferences
 
     section = SimpleNamespace(**asdict(preferences.Preferences(model="fake")))
     monkeypatch.setattr(preferences, "_section", lambda: section)

@@ -8,7 +8,7 @@ import pytest
 from npe2 import PluginManifest
 
 import napari_followup
-from napari_followup.plugin.preferences import Preferences
+from napari_followup.plugin.forms.preferences import Preferences
 
 PATH = Path(napari_followup.__file__).with_name("napari.yaml")
 SETTINGS = PluginManifest.from_file(PATH).contributions

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
-from napari_followup.plugin.choice_form import ChoiceForm
+from napari_followup.plugin.forms.choice_form import ChoiceForm
 from napari_followup.plugin.method_options import OPTIONS
 from napari_followup.plugin.model_facts import ModelFacts
 from napari_followup.plugin.recipe_form import OptionsForm, RecipeForm, kinds_of, with_options

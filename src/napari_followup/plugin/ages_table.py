@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.layers.layers import parse_ages
 from napari_followup.prediction.gaps import SAME, check_new_ages, coming_ages, missing_ages
 from napari_followup.series.stack import VisitStack

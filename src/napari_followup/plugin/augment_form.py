@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QWidget
 
-from napari_followup.plugin.forms import NumberBox, add_row, new_form
+from napari_followup.plugin.forms.forms import NumberBox, add_row, new_form
 
 if TYPE_CHECKING:
     from napari_followup.training.plan import Augmentation

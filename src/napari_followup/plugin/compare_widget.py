@@ -17,12 +17,12 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
 from napari_followup.plugin.change_legend import ChangeLegend
 from napari_followup.plugin.compare_actions import ComparePlan, compare_layers, is_of_change
-from napari_followup.plugin.forms import NumberBox, add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.forms import NumberBox, add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.mask_combo import MaskCombo
+from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, Source
-from napari_followup.plugin.mask_combo import MaskCombo
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.run_form import MODES
-from napari_followup.plugin.series_input import SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.plugin.visit_text import VisitText
 

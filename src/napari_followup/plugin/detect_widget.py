@@ -19,18 +19,18 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_followup.plugin.actions import detect_layers
-from napari_followup.plugin.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers
 from napari_followup.plugin.layers.show import show_layers
 from napari_followup.plugin.model_combo import ModelCombo
-from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.progress import STOPPED, JobPanel
 from napari_followup.plugin.recipe_choice import RecipeChoice
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_panel import ResultPanel, summary
 from napari_followup.plugin.run_form import RunForm
-from napari_followup.plugin.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.visit_text import VisitText
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import KEY, about
-from napari_followup.plugin.series_input import unwrapped
 
 __all__ = ["NAME", "ExampleLayer", "side_by_side"]
 

@@ -7,12 +7,12 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.actions import lafm_layers
-from napari_followup.plugin.choice_form import ChoiceForm
-from napari_followup.plugin.forms import column_of
+from napari_followup.plugin.forms.choice_form import ChoiceForm
+from napari_followup.plugin.forms.forms import column_of
+from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.recipe_form import kinds_of
 from napari_followup.plugin.report import Report
-from napari_followup.plugin.series_input import SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.recipe.recipe import Fusion
 

@@ -8,8 +8,8 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_followup.models.catalogue import Entry, described, entries, find
-from napari_followup.plugin.forms import ElidingCombo
-from napari_followup.plugin.preferences import Preferences
+from napari_followup.plugin.forms.forms import ElidingCombo
+from napari_followup.plugin.forms.preferences import Preferences
 
 __all__ = ["ModelCombo"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSpinBox, QWidget
 
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.layers.result_layers import RESULTS
 
 __all__ = ["RunForm"]

@@ -7,14 +7,14 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.actions import fam_layers
-from napari_followup.plugin.choice_form import ChoiceForm
-from napari_followup.plugin.forms import add_row, column_of, new_form
+from napari_followup.plugin.forms.choice_form import ChoiceForm
+from napari_followup.plugin.forms.forms import add_row, column_of, new_form
+from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, source_of
 from napari_followup.plugin.model_combo import ModelCombo
-from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.run_form import RunForm
-from napari_followup.plugin.series_input import LayerCombo, SeriesInput
 from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.recipe.recipe import Fam
 

@@ -15,7 +15,7 @@ from typing import Any
 from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QLabel, QWidget
 
-from napari_followup.plugin.forms import scrolled_column_of
+from napari_followup.plugin.forms.forms import scrolled_column_of
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.stack_checks import Checked, check

@@ -10,12 +10,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_followup.io.file_sets import Parts
+from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, about
 from napari_followup.plugin.layers.show import show_layers
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.save_panel import SavePanel
-from napari_followup.plugin.series_input import unwrapped
 
 __all__ = ["StepPanel", "Work"]
 

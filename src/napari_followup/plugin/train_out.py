@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.train_actions import TrainChoice
 from napari_followup.plugin.train_folder import RunFolder, free_folder, run_folder, unlike
 

@@ -16,9 +16,9 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_followup.plugin.example_layer import ExampleLayer
-from napari_followup.plugin.forms import ScrolledColumn, scrolled_column_of
+from napari_followup.plugin.forms.forms import ScrolledColumn, scrolled_column_of
+from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.loss_panel import LossPanel
-from napari_followup.plugin.preferences import Preferences
 from napari_followup.plugin.progress import JobPanel
 from napari_followup.plugin.report import Report
 from napari_followup.plugin.train_actions import MISSING, Trained, has_lightning, train_model

@@ -12,8 +12,8 @@ from psygnal import EmitLoopError
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.cursor import covers, position
+from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import about
-from napari_followup.plugin.series_input import unwrapped
 from napari_followup.plugin.visits import OBSERVED, entry, visit_kind
 
 __all__ = ["VisitText", "visit_line"]

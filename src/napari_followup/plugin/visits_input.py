@@ -17,8 +17,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.plugin.forms import add_row, new_form
-from napari_followup.plugin.layer_list import LayerList
+from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.layer_list import LayerList
+from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted, unwrapped
 from napari_followup.plugin.layers.gathered import (
     Gathered,
     gathered,
@@ -27,7 +28,6 @@ from napari_followup.plugin.layers.gathered import (
     with_ages,
 )
 from napari_followup.plugin.layers.layers import about, parse_ages, source_of
-from napari_followup.plugin.series_input import SeriesInput, age_range, counted, unwrapped
 
 __all__ = ["VisitsInput"]
 

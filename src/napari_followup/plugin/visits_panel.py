@@ -15,8 +15,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_followup.plugin.columns_form import ColumnsForm
+from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.progress import JobPanel
-from napari_followup.plugin.series_input import is_alive, unwrapped
 from napari_followup.plugin.stack_bars import RowBar, SourceBar
 from napari_followup.plugin.stack_checks import Checked
 from napari_followup.plugin.stack_layer_sources import LayerOrigin, layer_rows, series_layers

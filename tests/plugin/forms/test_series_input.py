@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QStyleOptionComboBox
 
-from napari_followup.plugin.series_input import LayerCombo, SeriesInput
+from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
 
 pytestmark = pytest.mark.viewer
 

@@ -14,8 +14,8 @@ from typing import Any, get_type_hints
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from napari_followup.plugin.field_control import Control, control_of
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms.field_control import Control, control_of
+from napari_followup.plugin.forms.forms import add_row, new_form
 
 __all__ = ["LABELS", "ChoiceForm", "label_of"]
 

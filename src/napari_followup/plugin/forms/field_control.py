@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSpinBox
 
-from napari_followup.plugin.forms import NumberBox
+from napari_followup.plugin.forms.forms import NumberBox
 
 __all__ = ["Check", "Choice", "Control", "Count", "Line", "Number", "control_of"]
 

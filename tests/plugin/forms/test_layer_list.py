@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_followup.plugin.layer_list import CHECKED, UNCHECKED, LayerList
+from napari_followup.plugin.forms.layer_list import CHECKED, UNCHECKED, LayerList
 
 pytestmark = pytest.mark.viewer
 

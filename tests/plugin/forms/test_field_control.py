@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from napari_followup.plugin.field_control import Choice, Count, Line, Number, control_of
+from napari_followup.plugin.forms.field_control import Choice, Count, Line, Number, control_of
 
 pytestmark = pytest.mark.viewer
 

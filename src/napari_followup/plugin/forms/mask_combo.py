@@ -8,9 +8,9 @@ from typing import Any
 
 from napari.layers import Labels
 
-from napari_followup.plugin.forms import ElidingCombo
+from napari_followup.plugin.forms.forms import ElidingCombo
+from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.series_input import is_alive, unwrapped
 
 __all__ = ["MaskCombo"]
 

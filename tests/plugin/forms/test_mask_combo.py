@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_followup.plugin.mask_combo import MaskCombo
+from napari_followup.plugin.forms.mask_combo import MaskCombo
 
 pytestmark = pytest.mark.viewer
 

@@ -13,7 +13,8 @@ from qtpy import compat
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
 
-from napari_followup.plugin.forms import ElidingCombo, add_row, new_form
+from napari_followup.plugin.forms.forms import ElidingCombo, add_row, new_form
+from napari_followup.plugin.forms.planes_form import PlanesForm
 from napari_followup.plugin.layers.layers import (
     Source,
     about,
@@ -22,7 +23,6 @@ from napari_followup.plugin.layers.layers import (
     parse_ages,
     source_of,
 )
-from napari_followup.plugin.planes_form import PlanesForm
 from napari_followup.series.plane_selection import Slicing
 
 __all__ = ["LayerCombo", "SeriesInput", "age_range", "counted", "is_alive", "unwrapped"]

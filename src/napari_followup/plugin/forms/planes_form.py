@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
 
-from napari_followup.plugin.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.series.plane_selection import Slicing
 
 __all__ = ["PlanesForm"]

@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_followup.plugin.series_input import is_alive, unwrapped
+from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 
 __all__ = ["LayerList"]
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from napari_followup.plugin.forms import WIDTH
-from napari_followup.plugin.planes_form import PlanesForm
+from napari_followup.plugin.forms.forms import WIDTH
+from napari_followup.plugin.forms.planes_form import PlanesForm
 from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
