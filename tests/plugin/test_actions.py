@@ -16,7 +16,7 @@ from napari_followup.plugin.actions import (
 )
 from napari_followup.plugin.layers.layers import source_of
 from napari_followup.plugin.layers.result_layers import detection_layers
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.recipe.recipe import Fam, Lafm, Quantile, Recipe
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled

@@ -15,7 +15,7 @@ from napari_followup.plugin.align_actions import AlignPlan, align_layers
 from napari_followup.plugin.layers.gathered import Gathered, gathered, visit_source
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import source_of
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 RESTING = {"register": False}

@@ -17,7 +17,7 @@ from napari_followup.plugin.compare_actions import (
 )
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import source_of
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 SHAPE = (12, 56, 56)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_followup.io import lazy, write_stack
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack_checks import check
 from napari_followup.plugin.stack_making import make_layers, make_stack, plan_of
 from napari_followup.plugin.stack_model import StackModel

@@ -22,7 +22,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import Found, score_layer, shared_provenance
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.recipe.recipe import Fam, Fusion, Recipe, Score
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection

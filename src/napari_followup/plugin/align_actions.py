@@ -17,7 +17,7 @@ from napari_followup.plugin.aligned_layers import aligned_layers
 from napari_followup.plugin.layers.gathered import Gathered
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import LayerTuple
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.series.grid import resampled
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack

@@ -13,7 +13,7 @@ from napari_followup.plugin.align_actions import AlignPlan
 from napari_followup.plugin.forms.forms import ElidingCombo, NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.layers.gathered import Gathered
-from napari_followup.plugin.run_form import MODES
+from napari_followup.plugin.run.run_form import MODES
 from napari_followup.series.grid import ORDERS
 
 __all__ = ["AlignForm", "has_simpleitk"]

@@ -30,7 +30,7 @@ from napari_followup.plugin.layers.layers import (
     result_layer,
     series_of,
 )
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.visits import of_one_visit
 from napari_followup.series.stack import VisitStack
 

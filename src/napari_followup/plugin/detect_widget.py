@@ -26,11 +26,11 @@ from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers
 from napari_followup.plugin.layers.show import show_layers
 from napari_followup.plugin.model_combo import ModelCombo
-from napari_followup.plugin.progress import STOPPED, JobPanel
 from napari_followup.plugin.recipe_choice import RecipeChoice
-from napari_followup.plugin.report import Report
 from napari_followup.plugin.result_panel import ResultPanel, summary
-from napari_followup.plugin.run_form import RunForm
+from napari_followup.plugin.run.progress import STOPPED, JobPanel
+from napari_followup.plugin.run.report import Report
+from napari_followup.plugin.run.run_form import RunForm
 from napari_followup.plugin.visit_text import VisitText
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection

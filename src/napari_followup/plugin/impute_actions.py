@@ -25,7 +25,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import score_layer, shared_provenance
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing

@@ -14,8 +14,8 @@ from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.model_combo import ModelCombo
 from napari_followup.plugin.model_facts import ModelFacts, facts_of
 from napari_followup.plugin.recipe_form import OptionsForm
-from napari_followup.plugin.report import Report
-from napari_followup.plugin.run_form import RunForm
+from napari_followup.plugin.run.report import Report
+from napari_followup.plugin.run.run_form import RunForm
 from napari_followup.plugin.step_panel import StepPanel, Work
 
 __all__ = ["ReconstructWidget"]

@@ -22,8 +22,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_followup.io.file_sets import Parts, new_folder, with_notes, write_parts
-from napari_followup.plugin.progress import JobPanel
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import JobPanel
+from napari_followup.plugin.run.report import Report
 
 __all__ = ["SavePanel"]
 

@@ -15,8 +15,8 @@ from napari_followup.alignment.resample import regridded
 from napari_followup.io.lazy import stacked
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.layers.stack_layers import stack_layers
-from napari_followup.plugin.progress import spoken
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import spoken
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack_checks import Checked, lies_on, placed
 from napari_followup.plugin.stack_rows import Facts, Opener, Options, Row
 from napari_followup.series.provenance import add_step

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from napari_followup.plugin.progress import spoken
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import spoken
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack_model import Found
 from napari_followup.plugin.stack_rows import AxesUnknown, Listed, Opener, Origin, part_of
 from napari_followup.plugin.stack_sources import listed

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_followup.plugin.forms.forms import scrolled_column_of
 from napari_followup.plugin.layers.layers import LayerTuple
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack_checks import Checked, check
 from napari_followup.plugin.stack_form import StackForm
 from napari_followup.plugin.stack_making import make_layers, plan_of

@@ -13,8 +13,8 @@ from napari_followup.io.file_sets import Parts
 from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, about
 from napari_followup.plugin.layers.show import show_layers
-from napari_followup.plugin.progress import JobPanel
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import JobPanel
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.save_panel import SavePanel
 
 __all__ = ["StepPanel", "Work"]

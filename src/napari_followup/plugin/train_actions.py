@@ -12,7 +12,7 @@ from pathlib import Path
 from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train_live import Snapshot, Teller
 from napari_followup.plugin.train_subjects import Reader, Subjects
 from napari_followup.series.results import Cancelled

@@ -31,8 +31,8 @@ from napari_followup.plugin.forms.layer_list import LayerList
 from napari_followup.plugin.forms.series_input import MEANINGS, unwrapped
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import about, axes_choices, source_of
-from napari_followup.plugin.progress import JobPanel
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import JobPanel
+from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train_labels import LayerLabels, PathLabels, has_truth, truth_of
 from napari_followup.plugin.train_subjects import (
     Facts,

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_followup.plugin.columns_form import ColumnsForm
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
-from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.stack_bars import RowBar, SourceBar
 from napari_followup.plugin.stack_checks import Checked
 from napari_followup.plugin.stack_layer_sources import LayerOrigin, layer_rows, series_layers

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.progress import JobPanel, spoken
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.progress import JobPanel, spoken
+from napari_followup.plugin.run.report import Report
 
 pytestmark = pytest.mark.viewer
 
@@ -121,7 +121,7 @@ def test_a_script_that_ends_in_mid_run_waits_for_the_thread_and_ends_quietly(qap
     script = """
 import time
 from qtpy.QtWidgets import QApplication
-from napari_followup.plugin.progress import JobPanel
+from napari_followup.plugin.run.progress import JobPanel
 
 app, panel = QApplication([]), JobPanel()
 

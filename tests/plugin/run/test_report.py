@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 

@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import FunctionWorker, WorkerBase
 
-from napari_followup.plugin.report import Report
+from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 __all__ = ["STOPPED", "JobPanel", "spoken"]

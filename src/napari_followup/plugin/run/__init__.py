@@ -1,0 +1,1 @@
+"""A run in a thread: its buttons, progress and report."""
