@@ -9,7 +9,7 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.plugin.method_options import OPTIONS
+from napari_followup.plugin.models.method_options import OPTIONS
 
 pytestmark = pytest.mark.viewer
 

@@ -25,7 +25,7 @@ from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers
 from napari_followup.plugin.layers.show import show_layers
-from napari_followup.plugin.model_combo import ModelCombo
+from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.recipe_choice import RecipeChoice
 from napari_followup.plugin.result_panel import ResultPanel, summary
 from napari_followup.plugin.run.progress import STOPPED, JobPanel

@@ -25,7 +25,7 @@ from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source
-from napari_followup.plugin.model_combo import ModelCombo
+from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm
 from napari_followup.plugin.step_panel import StepPanel, Work

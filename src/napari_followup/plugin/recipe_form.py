@@ -13,8 +13,8 @@ from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QWidget
 from napari_followup.plugin.forms.choice_form import ChoiceForm, label_of
 from napari_followup.plugin.forms.field_control import Control, Count, Number, control_of
 from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.method_options import Option
-from napari_followup.plugin.model_facts import ModelFacts
+from napari_followup.plugin.models.method_options import Option
+from napari_followup.plugin.models.model_facts import ModelFacts
 from napari_followup.recipe.recipe import Fusion, Recipe, Score, Temporal, Threshold
 
 __all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_followup.plugin.models.train_methods import STAGES
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_methods import STAGES
 from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:

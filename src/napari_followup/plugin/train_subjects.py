@@ -11,8 +11,8 @@ import numpy as np
 from napari_followup.methods.given import LABELS
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import Series, Source, series_of
+from napari_followup.plugin.models.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]

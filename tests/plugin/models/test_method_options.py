@@ -6,7 +6,7 @@ import pytest
 
 from napari_followup.methods import METHODS
 from napari_followup.methods.options import OPTION_TYPES
-from napari_followup.plugin.method_options import OPTIONS
+from napari_followup.plugin.models.method_options import OPTIONS
 
 
 def test_every_method_has_its_options_here() -> None:

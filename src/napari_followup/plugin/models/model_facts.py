@@ -13,8 +13,8 @@ from napari_followup.methods.recipes import RECIPES
 from napari_followup.models.catalogue import find
 from napari_followup.models.header import read_about
 from napari_followup.plugin.forms.choice_form import label_of
-from napari_followup.plugin.method_options import OPTIONS, Option
-from napari_followup.plugin.train_methods import METHODS
+from napari_followup.plugin.models.method_options import OPTIONS, Option
+from napari_followup.plugin.models.train_methods import METHODS
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from napari_followup.models import catalogue
-from napari_followup.plugin import model_combo
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.model_combo import CHOOSE, ModelCombo
+from napari_followup.plugin.models import model_combo
+from napari_followup.plugin.models.model_combo import CHOOSE, ModelCombo
 
 pytestmark = pytest.mark.viewer
 

@@ -4,7 +4,12 @@ import pytest
 
 from napari_followup.methods import METHODS as TABLE
 from napari_followup.methods import method_class, method_presets
-from napari_followup.plugin.train_methods import METHODS, NEEDS_CHANGE, STAGES, makes_anomalies
+from napari_followup.plugin.models.train_methods import (
+    METHODS,
+    NEEDS_CHANGE,
+    STAGES,
+    makes_anomalies,
+)
 
 
 def test_every_method_is_described() -> None:

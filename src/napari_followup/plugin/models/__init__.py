@@ -1,0 +1,1 @@
+"""Choose a model and say what it knows."""
