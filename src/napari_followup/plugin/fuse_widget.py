@@ -12,8 +12,8 @@ from napari_followup.plugin.forms.forms import column_of
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.recipe_form import kinds_of
+from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.recipe.recipe import Fusion
 
 __all__ = ["FuseWidget"]

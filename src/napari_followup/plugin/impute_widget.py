@@ -26,9 +26,9 @@ from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.models.model_combo import ModelCombo
+from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm
-from napari_followup.plugin.step_panel import StepPanel, Work
 from napari_followup.plugin.visit_text import VisitText
 from napari_followup.plugin.visits import one_subject, outline
 from napari_followup.prediction.gaps import DRAWS, STRATEGIES

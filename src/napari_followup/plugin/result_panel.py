@@ -17,7 +17,7 @@ from napari_followup.plugin.cursor import go_to_visit, position
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
-from napari_followup.plugin.save_panel import SavePanel
+from napari_followup.plugin.results.save_panel import SavePanel
 from napari_followup.plugin.threshold_bar import ThresholdBar
 from napari_followup.plugin.timeline_plot import TimelinePlot
 from napari_followup.series.results import Detection
@@ -137,7 +137,7 @@ class ResultPanel(QWidget):
 
     def _parts(self, form: str, stages: bool) -> Parts:
         """Say what to save: the mask as it is shown, moved or painted on."""
-        from napari_followup.plugin.save_actions import detection_parts, with_mask
+        from napari_followup.plugin.results.save_actions import detection_parts, with_mask
 
         assert self.found is not None  # the button is hidden before
         viewer, mask, found = self._viewer(), self._mask(), self.found

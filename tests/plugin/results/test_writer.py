@@ -17,7 +17,7 @@ from napari_followup.plugin.layers.layers import about
 from napari_followup.plugin.layers.reader import read_layers
 from napari_followup.plugin.layers.result_layers import MASK_COLORS
 from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
-from napari_followup.plugin.writer import write_image, write_labels
+from napari_followup.plugin.results.writer import write_image, write_labels
 from napari_followup.series.stack import VisitStack
 
 PATH = Path(napari_followup.__file__).with_name("napari.yaml")

@@ -16,7 +16,7 @@ from napari.layers import Image
 
 from napari_followup.io import read_stack
 from napari_followup.io.file_sets import write_json
-from napari_followup.plugin.save_panel import SavePanel
+from napari_followup.plugin.results.save_panel import SavePanel
 
 pytestmark = pytest.mark.viewer
 

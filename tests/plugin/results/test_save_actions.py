@@ -13,11 +13,7 @@ from napari_followup.io.save_results import write_parts
 from napari_followup.plugin.layers.layers import Source, series_of, source_of
 from napari_followup.plugin.layers.result_layers import Found, detection_layers, mask_of
 from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
-from napari_followup.plugin.save_actions import (
-    detection_parts,
-    layer_parts,
-    with_mask,
-)
+from napari_followup.plugin.results.save_actions import detection_parts, layer_parts, with_mask
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack
 

@@ -11,7 +11,12 @@ from napari.layers import Image, Labels
 
 from napari_followup.plugin.layers.layers import KEY
 from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
-from napari_followup.plugin.save_layers import plain_layer, saved_axes, stack_of, subjects_of
+from napari_followup.plugin.results.save_layers import (
+    plain_layer,
+    saved_axes,
+    stack_of,
+    subjects_of,
+)
 from napari_followup.series.stack import VisitStack
 
 AFFINE = np.array([[0, 0.02, -0.8, 90], [0, 0.9, 0.01, -70], [3.3, 0, 0, 12], [0, 0, 0, 1.0]])

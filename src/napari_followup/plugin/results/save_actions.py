@@ -21,7 +21,7 @@ from napari_followup.io.table import write_table
 from napari_followup.io.writing import write_stack
 from napari_followup.plugin.layers.layers import AXES, LayerTuple, Series, Source, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
-from napari_followup.plugin.save_layers import place_of, plain_layer, stack_of, subjects_of
+from napari_followup.plugin.results.save_layers import place_of, plain_layer, stack_of, subjects_of
 from napari_followup.series.results import Detection
 
 __all__ = ["detection_parts", "layer_parts", "with_mask"]

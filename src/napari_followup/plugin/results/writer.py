@@ -33,7 +33,7 @@ def write_labels(path: str, data: Any, attributes: Mapping[str, Any]) -> list[st
 def _write(path: str, data: Any, attributes: Mapping[str, Any], kind: str) -> list[str]:
     from napari_followup.io import write_stack
     from napari_followup.io.npz import write_npz_cohort
-    from napari_followup.plugin.save_layers import plain_layer, stack_of, subjects_of
+    from napari_followup.plugin.results.save_layers import plain_layer, stack_of, subjects_of
 
     layer = plain_layer(data, attributes)
     try:

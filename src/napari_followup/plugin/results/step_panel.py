@@ -13,9 +13,9 @@ from napari_followup.io.file_sets import Parts
 from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, about
 from napari_followup.plugin.layers.show import show_layers
+from napari_followup.plugin.results.save_panel import SavePanel
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.save_panel import SavePanel
 
 __all__ = ["StepPanel", "Work"]
 
@@ -113,7 +113,7 @@ class StepPanel(QWidget):
             self.save.setVisible(bool(self.layers))
 
     def _parts(self, form: str, stages: bool) -> Parts:
-        from napari_followup.plugin.save_actions import layer_parts
+        from napari_followup.plugin.results.save_actions import layer_parts
 
         viewer = self._viewer()
         left = [layer for layer in self.layers if viewer is not None and layer in viewer.layers]

@@ -1,0 +1,1 @@
+"""Save what a run made."""
