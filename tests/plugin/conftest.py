@@ -119,7 +119,7 @@ class Doors:
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     """Stand in for `napari_followup.detection.detect`, `.impute` and `.bundle`; no torch is loaded."""
-    from napari_followup.plugin import actions
+    from napari_followup.plugin.detect import actions
 
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
     impute = ModuleType("impute")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from qtpy.QtCore import Qt
 
+from napari_followup.plugin.detect.recipe_form import kinds_of
 from napari_followup.plugin.forms.choice_form import ChoiceForm, label_of
 from napari_followup.plugin.forms.field_control import Choice
-from napari_followup.plugin.recipe_form import kinds_of
 from napari_followup.recipe.recipe import (
     Fusion,
     HealthyHysteresis,

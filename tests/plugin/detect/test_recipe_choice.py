@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.plugin.recipe_choice import CUSTOM, RecipeChoice
+from napari_followup.plugin.detect.recipe_choice import CUSTOM, RecipeChoice
 from napari_followup.recipe.recipe import Fam, Fixed, Pixel, Recipe, Temporal
 
 pytestmark = pytest.mark.viewer

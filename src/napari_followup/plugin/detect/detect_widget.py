@@ -18,7 +18,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 from superqt import QCollapsible
 
-from napari_followup.plugin.actions import detect_layers
+from napari_followup.plugin.detect.actions import detect_layers
+from napari_followup.plugin.detect.recipe_choice import RecipeChoice
+from napari_followup.plugin.detect.result_panel import ResultPanel, summary
 from napari_followup.plugin.forms.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
@@ -26,8 +28,6 @@ from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers
 from napari_followup.plugin.layers.show import show_layers
 from napari_followup.plugin.models.model_combo import ModelCombo
-from napari_followup.plugin.recipe_choice import RecipeChoice
-from napari_followup.plugin.result_panel import ResultPanel, summary
 from napari_followup.plugin.run.progress import STOPPED, JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm

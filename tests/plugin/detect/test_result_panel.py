@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_followup.plugin.detect.result_panel import ResultPanel, summary
 from napari_followup.plugin.layers.layers import Source, series_of
 from napari_followup.plugin.layers.result_layers import Found
-from napari_followup.plugin.result_panel import ResultPanel, summary
 from napari_followup.series.results import Detection
 
 pytestmark = pytest.mark.viewer

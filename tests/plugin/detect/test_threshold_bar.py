@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.threshold_bar import ThresholdBar
+from napari_followup.plugin.detect.threshold_bar import ThresholdBar
 
 pytestmark = pytest.mark.viewer
 

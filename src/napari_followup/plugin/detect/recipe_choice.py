@@ -8,9 +8,9 @@ from contextlib import suppress
 from qtpy.QtCore import QSignalBlocker, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
+from napari_followup.plugin.detect.recipe_form import RecipeForm, with_options
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
-from napari_followup.plugin.recipe_form import RecipeForm, with_options
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 __all__ = ["RecipeChoice"]

@@ -7,10 +7,15 @@ import pytest
 from qtpy.QtWidgets import QLabel
 
 from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
+from napari_followup.plugin.detect.recipe_form import (
+    OptionsForm,
+    RecipeForm,
+    kinds_of,
+    with_options,
+)
 from napari_followup.plugin.forms.choice_form import ChoiceForm
 from napari_followup.plugin.models.method_options import OPTIONS
 from napari_followup.plugin.models.model_facts import ModelFacts
-from napari_followup.plugin.recipe_form import OptionsForm, RecipeForm, kinds_of, with_options
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

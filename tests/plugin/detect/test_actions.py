@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
-from napari_followup.plugin.actions import (
+from napari_followup.plugin.detect.actions import (
     detect_layers,
     fam_layers,
     lafm_layers,
@@ -164,7 +164,7 @@ def test_no_door_is_imported_before_it_is_needed() -> None:
     import subprocess
 
     script = (
-        "import sys, napari_followup.plugin.actions;"
+        "import sys, napari_followup.plugin.detect.actions;"
         "print(sorted({'torch', 'monai', 'qtpy'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.actions import fam_layers
+from napari_followup.plugin.detect.actions import fam_layers
 from napari_followup.plugin.forms.choice_form import ChoiceForm
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.preferences import Preferences

@@ -1,0 +1,1 @@
+"""Detect anomalies, and its steps as widgets of their own."""
