@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.impute_actions import ImputePlan
+from napari_followup.plugin.impute.impute_actions import ImputePlan
 from napari_followup.prediction.gaps import STRATEGIES
 from napari_followup.series.plane_selection import Slicing
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
+from napari_followup.plugin.impute.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import Source, series_of, source_of
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.plane_selection import Slicing

@@ -4,7 +4,7 @@ import napari.layers
 import numpy as np
 import pytest
 
-from napari_followup.plugin.cropping import cropped
+from napari_followup.plugin.impute.cropping import cropped
 from napari_followup.plugin.layers.layers import KEY, source_of
 from napari_followup.series.plane_selection import Slicing
 

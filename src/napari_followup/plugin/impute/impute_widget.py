@@ -19,11 +19,11 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_followup.plugin.ages_table import AgesTable
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
-from napari_followup.plugin.impute_actions import ImputePlan, impute_layers
+from napari_followup.plugin.impute.ages_table import AgesTable
+from napari_followup.plugin.impute.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.cropping import cropped
 from napari_followup.plugin.detect.actions import by_plane, chosen_bundle, subject_steps
+from napari_followup.plugin.impute.cropping import cropped
 from napari_followup.plugin.layers.layers import (
     KEY,
     LayerTuple,
