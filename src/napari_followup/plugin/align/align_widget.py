@@ -14,15 +14,15 @@ from typing import Any
 
 from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.align_actions import align_layers
-from napari_followup.plugin.align_form import MISSING, AlignForm, has_simpleitk
+from napari_followup.plugin.align.align_actions import align_layers
+from napari_followup.plugin.align.align_form import MISSING, AlignForm, has_simpleitk
+from napari_followup.plugin.align.visits_input import VisitsInput
 from napari_followup.plugin.forms.forms import scrolled_column_of
 from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.visit_text import VisitText
-from napari_followup.plugin.visits_input import VisitsInput
 
 __all__ = ["AlignWidget"]
 

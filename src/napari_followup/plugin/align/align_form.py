@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSpinBox, QWidget
 from superqt import QCollapsible
 
-from napari_followup.plugin.align_actions import AlignPlan
+from napari_followup.plugin.align.align_actions import AlignPlan
 from napari_followup.plugin.forms.forms import ElidingCombo, NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.layers.gathered import Gathered

@@ -13,7 +13,7 @@ from napari_followup.alignment.preprocess import bias_corrected, brain_mask, mas
 from napari_followup.alignment.resample import cropped, regridded
 from napari_followup.alignment.rigid import LEVELS
 from napari_followup.alignment.visits import check_alike
-from napari_followup.plugin.aligned_layers import aligned_layers
+from napari_followup.plugin.align.aligned_layers import aligned_layers
 from napari_followup.plugin.layers.gathered import Gathered
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import LayerTuple

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_followup.plugin import align_form, align_widget
+from napari_followup.plugin.align import align_form, align_widget
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 
@@ -47,7 +47,7 @@ class Registration:
 
 @pytest.fixture
 def registration(monkeypatch: pytest.MonkeyPatch) -> Registration:
-    from napari_followup.plugin import align_actions
+    from napari_followup.plugin.align import align_actions
 
     fake = Registration()
     monkeypatch.setattr(align_actions, "align", fake)
