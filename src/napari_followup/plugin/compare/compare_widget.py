@@ -15,8 +15,8 @@ from typing import Any
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QCheckBox, QComboBox, QWidget
 
-from napari_followup.plugin.change_legend import ChangeLegend
-from napari_followup.plugin.compare_actions import ComparePlan, compare_layers, is_of_change
+from napari_followup.plugin.compare.change_legend import ChangeLegend
+from napari_followup.plugin.compare.compare_actions import ComparePlan, compare_layers, is_of_change
 from napari_followup.plugin.forms.forms import NumberBox, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.forms.series_input import SeriesInput

@@ -125,7 +125,7 @@ def test_a_layer_that_is_removed_ends_the_run(
 ) -> None:
     import threading
 
-    from napari_followup.plugin import compare_widget
+    from napari_followup.plugin.compare import compare_widget
 
     started = threading.Event()
 

@@ -8,8 +8,8 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_followup.comparison.regions import THRESHOLD
-from napari_followup.plugin import compare_actions
-from napari_followup.plugin.compare_actions import (
+from napari_followup.plugin.compare import compare_actions
+from napari_followup.plugin.compare.compare_actions import (
     ComparePlan,
     compare_layers,
     full_scale,

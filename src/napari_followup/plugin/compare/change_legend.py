@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_followup.plugin.compare_actions import COLORS, STOPS, full_scale
+from napari_followup.plugin.compare.compare_actions import COLORS, STOPS, full_scale
 
 __all__ = ["ChangeLegend"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.change_legend import ChangeLegend
+from napari_followup.plugin.compare.change_legend import ChangeLegend
 
 pytestmark = pytest.mark.viewer
 
