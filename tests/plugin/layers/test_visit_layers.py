@@ -9,7 +9,7 @@ from napari.utils.notifications import notification_manager
 
 from napari_followup.io import write_stack
 from napari_followup.plugin.layers.visit_layers import apart_layers, visit_layers
-from napari_followup.plugin.stack_layer_sources import LayerOrigin
+from napari_followup.plugin.stack.stack_layer_sources import LayerOrigin
 from napari_followup.series.stack import VisitStack
 
 

@@ -8,8 +8,14 @@ import pytest
 import tifffile
 
 from napari_followup.io import ReadError, write_stack
-from napari_followup.plugin.stack_rows import AxesUnknown
-from napari_followup.plugin.stack_sources import FileOrigin, file_rows, is_file, listed, read_file
+from napari_followup.plugin.stack.stack_rows import AxesUnknown
+from napari_followup.plugin.stack.stack_sources import (
+    FileOrigin,
+    file_rows,
+    is_file,
+    listed,
+    read_file,
+)
 from napari_followup.series.stack import VisitStack
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8)).astype(np.float32)

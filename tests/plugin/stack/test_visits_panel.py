@@ -12,8 +12,8 @@ from napari.layers import Image
 from qtpy.QtCore import QThreadPool
 
 from napari_followup.io import write_stack
-from napari_followup.plugin import stack_sources
-from napari_followup.plugin.visits_panel import VisitsPanel
+from napari_followup.plugin.stack import stack_sources
+from napari_followup.plugin.stack.visits_panel import VisitsPanel
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer

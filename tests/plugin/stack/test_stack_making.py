@@ -8,12 +8,12 @@ import pytest
 
 from napari_followup.io import lazy, write_stack
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack_checks import check
-from napari_followup.plugin.stack_making import make_layers, make_stack, plan_of
-from napari_followup.plugin.stack_model import StackModel
-from napari_followup.plugin.stack_reading import open_all, read_origins
-from napari_followup.plugin.stack_rows import Options, Row
-from napari_followup.plugin.stack_sources import FileOrigin
+from napari_followup.plugin.stack.stack_checks import check
+from napari_followup.plugin.stack.stack_making import make_layers, make_stack, plan_of
+from napari_followup.plugin.stack.stack_model import StackModel
+from napari_followup.plugin.stack.stack_reading import open_all, read_origins
+from napari_followup.plugin.stack.stack_rows import Options, Row
+from napari_followup.plugin.stack.stack_sources import FileOrigin
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 

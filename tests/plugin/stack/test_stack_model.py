@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_followup.plugin.stack_model import Found, StackModel
-from napari_followup.plugin.stack_rows import Options, Part, Row, part_of
-from napari_followup.plugin.stack_sources import FileOrigin
+from napari_followup.plugin.stack.stack_model import Found, StackModel
+from napari_followup.plugin.stack.stack_rows import Options, Part, Row, part_of
+from napari_followup.plugin.stack.stack_sources import FileOrigin
 from napari_followup.series.stack import VisitStack
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.stack_form import StackForm, parse_spacing
-from napari_followup.plugin.stack_rows import Options
+from napari_followup.plugin.stack.stack_form import StackForm, parse_spacing
+from napari_followup.plugin.stack.stack_rows import Options
 
 pytestmark = pytest.mark.viewer
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from napari_followup.plugin.run.progress import spoken
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack_model import Found
-from napari_followup.plugin.stack_rows import AxesUnknown, Listed, Opener, Origin, part_of
-from napari_followup.plugin.stack_sources import listed
+from napari_followup.plugin.stack.stack_model import Found
+from napari_followup.plugin.stack.stack_rows import AxesUnknown, Listed, Opener, Origin, part_of
+from napari_followup.plugin.stack.stack_sources import listed
 
 __all__ = ["Openers", "list_source", "open_all", "read_origins"]
 

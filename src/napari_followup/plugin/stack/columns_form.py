@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QWidget
 
 from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.stack_rows import Listed
+from napari_followup.plugin.stack.stack_rows import Listed
 
 __all__ = ["ColumnsForm"]
 

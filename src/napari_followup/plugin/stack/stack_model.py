@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_followup.plugin.stack_ages import ages_of
-from napari_followup.plugin.stack_rows import Options, Origin, Part, Row
+from napari_followup.plugin.stack.stack_ages import ages_of
+from napari_followup.plugin.stack.stack_rows import Options, Origin, Part, Row
 
 __all__ = ["Found", "StackModel"]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_followup.plugin.stack_rows import Row, facts_of, part_of
+from napari_followup.plugin.stack.stack_rows import Row, facts_of, part_of
 from napari_followup.series.stack import VisitStack
 
 

@@ -19,11 +19,11 @@ from napari_followup.plugin.forms.forms import scrolled_column_of
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack_checks import Checked, check
-from napari_followup.plugin.stack_form import StackForm
-from napari_followup.plugin.stack_making import make_layers, plan_of
-from napari_followup.plugin.stack_rows import Options, Row
-from napari_followup.plugin.visits_panel import VisitsPanel
+from napari_followup.plugin.stack.stack_checks import Checked, check
+from napari_followup.plugin.stack.stack_form import StackForm
+from napari_followup.plugin.stack.stack_making import make_layers, plan_of
+from napari_followup.plugin.stack.stack_rows import Options, Row
+from napari_followup.plugin.stack.visits_panel import VisitsPanel
 
 __all__ = ["StackWidget"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.columns_form import ColumnsForm
-from napari_followup.plugin.stack_rows import Listed
+from napari_followup.plugin.stack.columns_form import ColumnsForm
+from napari_followup.plugin.stack.stack_rows import Listed
 
 pytestmark = pytest.mark.viewer
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from napari_followup.io.dates import YEAR
-from napari_followup.plugin.stack_ages import ages_of
+from napari_followup.plugin.stack.stack_ages import ages_of
 
 
 def test_ages_are_numbers_of_years_with_point_or_comma() -> None:

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWidget
 
 from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.forms.series_input import MEANINGS
-from napari_followup.plugin.stack_rows import Options
+from napari_followup.plugin.stack.stack_rows import Options
 
 __all__ = ["StackForm", "parse_spacing"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
-from napari_followup.plugin.stack_bars import RowBar, SourceBar
+from napari_followup.plugin.stack.stack_bars import RowBar, SourceBar
 
 pytestmark = pytest.mark.viewer
 

@@ -8,10 +8,10 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
-from napari_followup.plugin.stack_checks import Verdict
-from napari_followup.plugin.stack_rows import Row, facts_of
-from napari_followup.plugin.stack_sources import FileOrigin
-from napari_followup.plugin.visits_table import NAMES, VisitsTable
+from napari_followup.plugin.stack.stack_checks import Verdict
+from napari_followup.plugin.stack.stack_rows import Row, facts_of
+from napari_followup.plugin.stack.stack_sources import FileOrigin
+from napari_followup.plugin.stack.visits_table import NAMES, VisitsTable
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer

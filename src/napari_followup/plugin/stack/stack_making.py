@@ -17,8 +17,8 @@ from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.plugin.run.progress import spoken
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack_checks import Checked, lies_on, placed
-from napari_followup.plugin.stack_rows import Facts, Opener, Options, Row
+from napari_followup.plugin.stack.stack_checks import Checked, lies_on, placed
+from napari_followup.plugin.stack.stack_rows import Facts, Opener, Options, Row
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack
 

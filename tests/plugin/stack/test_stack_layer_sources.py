@@ -9,13 +9,13 @@ from napari.components import LayerList
 from napari.layers import Image
 
 from napari_followup.plugin.layers.stack_layers import stack_layers
-from napari_followup.plugin.stack_layer_sources import (
+from napari_followup.plugin.stack.stack_layer_sources import (
     LayerOrigin,
     layer_rows,
     meanings_of,
     series_layers,
 )
-from napari_followup.plugin.stack_rows import AxesUnknown
+from napari_followup.plugin.stack.stack_rows import AxesUnknown
 from napari_followup.series.stack import VisitStack
 
 

@@ -16,7 +16,7 @@ from napari_followup.io.nifti import nifti_stem
 from napari_followup.io.table import column_names, read_table
 from napari_followup.io.tiff import is_one_visit
 from napari_followup.plugin.layers.reader import TIFFS, has_visits
-from napari_followup.plugin.stack_rows import AxesUnknown, Listed, Opener, Row
+from napari_followup.plugin.stack.stack_rows import AxesUnknown, Listed, Opener, Row
 from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:

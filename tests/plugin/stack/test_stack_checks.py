@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.plugin.stack_checks import check, lies_on, placed
-from napari_followup.plugin.stack_rows import Facts, Options, Row, facts_of
-from napari_followup.plugin.stack_sources import FileOrigin
+from napari_followup.plugin.stack.stack_checks import check, lies_on, placed
+from napari_followup.plugin.stack.stack_rows import Facts, Options, Row, facts_of
+from napari_followup.plugin.stack.stack_sources import FileOrigin
 from napari_followup.series.stack import VisitStack
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from napari_followup.plugin.stack_ages import OLDEST, ages_of
-from napari_followup.plugin.stack_rows import Facts, Options, Row
+from napari_followup.plugin.stack.stack_ages import OLDEST, ages_of
+from napari_followup.plugin.stack.stack_rows import Facts, Options, Row
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Checked", "Verdict", "Visit", "check", "lies_on", "placed"]

@@ -25,7 +25,7 @@ from napari_followup.plugin.layers.layers import (
     source_of,
     voxel_of,
 )
-from napari_followup.plugin.stack_rows import AxesUnknown, Opener, Row
+from napari_followup.plugin.stack.stack_rows import AxesUnknown, Opener, Row
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["LayerOrigin", "layer_rows", "meanings_of", "series_layers"]

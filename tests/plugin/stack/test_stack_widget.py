@@ -16,8 +16,8 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QThreadPool
 
 from napari_followup.io import write_stack
-from napari_followup.plugin import stack_making, stack_sources
-from napari_followup.plugin.visits_table import NAMES as COLUMNS
+from napari_followup.plugin.stack import stack_making, stack_sources
+from napari_followup.plugin.stack.visits_table import NAMES as COLUMNS
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
@@ -390,7 +390,7 @@ def test_a_script_runs_once_all_is_checked(open_widget: Open, tmp_path: Path, qt
 
 
 def test_importing_the_widget_loads_no_torch() -> None:
-    script = "import sys, napari_followup.plugin.stack_widget; print('torch' in sys.modules)"
+    script = "import sys, napari_followup.plugin.stack.stack_widget; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.stdout.strip() == "False", done.stderr

@@ -7,8 +7,8 @@ import pytest
 
 from napari_followup.io import write_stack
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack_reading import list_source, open_all, read_origins
-from napari_followup.plugin.stack_sources import FileOrigin
+from napari_followup.plugin.stack.stack_reading import list_source, open_all, read_origins
+from napari_followup.plugin.stack.stack_sources import FileOrigin
 from napari_followup.series.stack import VisitStack
 
 

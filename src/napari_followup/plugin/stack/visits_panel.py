@@ -14,17 +14,17 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_followup.plugin.columns_form import ColumnsForm
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.run.progress import JobPanel
-from napari_followup.plugin.stack_bars import RowBar, SourceBar
-from napari_followup.plugin.stack_checks import Checked
-from napari_followup.plugin.stack_layer_sources import LayerOrigin, layer_rows, series_layers
-from napari_followup.plugin.stack_model import Found, StackModel
-from napari_followup.plugin.stack_reading import list_source, open_all, read_origins
-from napari_followup.plugin.stack_rows import Listed, Origin, Row
-from napari_followup.plugin.stack_sources import file_rows, is_file
-from napari_followup.plugin.visits_table import VisitsTable
+from napari_followup.plugin.stack.columns_form import ColumnsForm
+from napari_followup.plugin.stack.stack_bars import RowBar, SourceBar
+from napari_followup.plugin.stack.stack_checks import Checked
+from napari_followup.plugin.stack.stack_layer_sources import LayerOrigin, layer_rows, series_layers
+from napari_followup.plugin.stack.stack_model import Found, StackModel
+from napari_followup.plugin.stack.stack_reading import list_source, open_all, read_origins
+from napari_followup.plugin.stack.stack_rows import Listed, Origin, Row
+from napari_followup.plugin.stack.stack_sources import file_rows, is_file
+from napari_followup.plugin.stack.visits_table import VisitsTable
 
 __all__ = ["VisitsPanel"]
 

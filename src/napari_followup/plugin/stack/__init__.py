@@ -1,0 +1,1 @@
+"""Longitudinal stack: put a series together from files and layers."""
