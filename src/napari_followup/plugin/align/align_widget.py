@@ -22,7 +22,7 @@ from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.visit_text import VisitText
+from napari_followup.plugin.timeline.visit_text import VisitText
 
 __all__ = ["AlignWidget"]
 

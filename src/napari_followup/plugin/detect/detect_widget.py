@@ -31,7 +31,7 @@ from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.run.progress import STOPPED, JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm
-from napari_followup.plugin.visit_text import VisitText
+from napari_followup.plugin.timeline.visit_text import VisitText
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
 

@@ -29,8 +29,8 @@ from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm
-from napari_followup.plugin.visit_text import VisitText
-from napari_followup.plugin.visits import one_subject, outline
+from napari_followup.plugin.timeline.visit_text import VisitText
+from napari_followup.plugin.timeline.visits import one_subject, outline
 from napari_followup.prediction.gaps import DRAWS, STRATEGIES
 
 __all__ = ["ImputeWidget"]

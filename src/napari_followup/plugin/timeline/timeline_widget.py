@@ -9,12 +9,12 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_followup.plugin.cursor import covers, go_to_visit, position
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import about, axes_choices
-from napari_followup.plugin.timeline_plot import Points, TimelinePlot
-from napari_followup.plugin.visit_text import visit_line
-from napari_followup.plugin.visits import IMPUTED, OBSERVED, entry, visit_kinds
+from napari_followup.plugin.timeline.cursor import covers, go_to_visit, position
+from napari_followup.plugin.timeline.timeline_plot import Points, TimelinePlot
+from napari_followup.plugin.timeline.visit_text import visit_line
+from napari_followup.plugin.timeline.visits import IMPUTED, OBSERVED, entry, visit_kinds
 
 __all__ = ["TimelineWidget"]
 

@@ -11,10 +11,10 @@ from typing import Any
 from psygnal import EmitLoopError
 from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.cursor import covers, position
 from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import about
-from napari_followup.plugin.visits import OBSERVED, entry, visit_kind
+from napari_followup.plugin.timeline.cursor import covers, position
+from napari_followup.plugin.timeline.visits import OBSERVED, entry, visit_kind
 
 __all__ = ["VisitText", "visit_line"]
 

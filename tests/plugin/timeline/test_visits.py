@@ -7,7 +7,13 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.plugin.layers.layers import Source, series_of, source_of
-from napari_followup.plugin.visits import entry, one_subject, outline, visit_kind, visit_kinds
+from napari_followup.plugin.timeline.visits import (
+    entry,
+    one_subject,
+    outline,
+    visit_kind,
+    visit_kinds,
+)
 
 WHERE = {"v": 2, "y": 0, "x": 0}
 

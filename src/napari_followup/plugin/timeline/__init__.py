@@ -1,0 +1,1 @@
+"""Timeline: the visits on an axis of ages."""
