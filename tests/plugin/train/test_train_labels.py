@@ -9,7 +9,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QApplication
 
-from napari_followup.plugin.train_labels import (
+from napari_followup.plugin.train.train_labels import (
     HEALTHY,
     MASKS,
     TRUTH,

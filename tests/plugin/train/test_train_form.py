@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from napari_followup.plugin.models.train_methods import METHODS
-from napari_followup.plugin.train_form import TrainForm
+from napari_followup.plugin.train.train_form import TrainForm
 from napari_followup.training.plan import Augmentation, TrainingPlan
 
 pytestmark = pytest.mark.viewer

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin import train_actions
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_actions import TrainChoice, figures, train_model
-from napari_followup.plugin.train_subjects import Subjects
+from napari_followup.plugin.train import train_actions
+from napari_followup.plugin.train.train_actions import TrainChoice, figures, train_model
+from napari_followup.plugin.train.train_subjects import Subjects
 from napari_followup.series.results import Cancelled
 from napari_followup.training.plan import TrainingPlan
 

@@ -13,8 +13,8 @@ from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_live import Snapshot, Teller
-from napari_followup.plugin.train_subjects import Reader, Subjects
+from napari_followup.plugin.train.train_live import Snapshot, Teller
+from napari_followup.plugin.train.train_subjects import Reader, Subjects
 from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.train_folder import free_folder, run_folder, trainings_folder, unlike
+from napari_followup.plugin.train.train_folder import (
+    free_folder,
+    run_folder,
+    trainings_folder,
+    unlike,
+)
 from napari_followup.training.plan import Augmentation, TrainingPlan
 
 PLAN = TrainingPlan(minutes=30)

@@ -12,7 +12,7 @@ import pytest
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QScrollArea
 
-from napari_followup.plugin import train_actions
+from napari_followup.plugin.train import train_actions
 from napari_followup.series.results import Cancelled
 
 pytestmark = pytest.mark.viewer
@@ -274,9 +274,9 @@ def test_opening_the_widget_loads_no_torch() -> None:
     import subprocess
 
     script = (
-        "import sys; import napari_followup.plugin.train_widget; "
-        "from napari_followup.plugin.train_subjects import examined; "
-        "import numpy as np; from napari_followup.plugin.train_subjects import Subjects; "
+        "import sys; import napari_followup.plugin.train.train_widget; "
+        "from napari_followup.plugin.train.train_subjects import examined; "
+        "import numpy as np; from napari_followup.plugin.train.train_subjects import Subjects; "
         "from napari_followup.series.stack import VisitStack; "
         "stacks = VisitStack.from_cohort(np.random.rand(4, 2, 8, 8)); "
         "given = Subjects(stacks=stacks, labels=[np.eye(8)[None].repeat(2, 0), 0, 0, 0]); "

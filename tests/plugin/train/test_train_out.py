@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.train_actions import TrainChoice
-from napari_followup.plugin.train_out import TrainOut
+from napari_followup.plugin.train.train_actions import TrainChoice
+from napari_followup.plugin.train.train_out import TrainOut
 from napari_followup.training.plan import TrainingPlan
 
 pytestmark = pytest.mark.viewer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_followup.plugin.loss_plot import LossPlot, Points
 from napari_followup.plugin.models.train_methods import STAGES
+from napari_followup.plugin.train.loss_plot import LossPlot, Points
 
 __all__ = ["LossPanel"]
 

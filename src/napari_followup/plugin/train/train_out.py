@@ -18,8 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.train_actions import TrainChoice
-from napari_followup.plugin.train_folder import RunFolder, free_folder, run_folder, unlike
+from napari_followup.plugin.train.train_actions import TrainChoice
+from napari_followup.plugin.train.train_folder import RunFolder, free_folder, run_folder, unlike
 
 __all__ = ["TrainOut"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_live import Snapshot, Teller, clock_time
+from napari_followup.plugin.train.train_live import Snapshot, Teller, clock_time
 from napari_followup.training.state import Example, LossCurve, TrainingState
 
 

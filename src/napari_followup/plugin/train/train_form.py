@@ -16,10 +16,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_followup.plugin.augment_form import AugmentForm
 from napari_followup.plugin.forms.forms import NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.models.train_methods import METHODS
-from napari_followup.plugin.train_actions import TrainChoice
+from napari_followup.plugin.train.augment_form import AugmentForm
+from napari_followup.plugin.train.train_actions import TrainChoice
 
 __all__ = ["TrainForm"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.loss_panel import LossPanel
+from napari_followup.plugin.train.loss_panel import LossPanel
 
 pytestmark = pytest.mark.viewer
 

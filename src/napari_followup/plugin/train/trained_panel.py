@@ -23,7 +23,7 @@ from napari_followup.models.header import SUFFIX
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_actions import Trained, figures
+from napari_followup.plugin.train.train_actions import Trained, figures
 
 __all__ = ["TrainedPanel"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_followup.plugin.example_layer import NAME, ExampleLayer, side_by_side
+from napari_followup.plugin.train.example_layer import NAME, ExampleLayer, side_by_side
 
 pytestmark = pytest.mark.viewer
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.viewer
 
 @pytest.fixture
 def form(qtbot: Any) -> Any:
-    from napari_followup.plugin.augment_form import AugmentForm
+    from napari_followup.plugin.train.augment_form import AugmentForm
 
     made = AugmentForm()
     qtbot.addWidget(made)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.plugin.loss_plot import Curves, LossPlot
+from napari_followup.plugin.train.loss_plot import Curves, LossPlot
 
 pytestmark = pytest.mark.viewer
 

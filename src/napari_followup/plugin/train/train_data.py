@@ -33,8 +33,8 @@ from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import about, axes_choices, source_of
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_labels import LayerLabels, PathLabels, has_truth, truth_of
-from napari_followup.plugin.train_subjects import (
+from napari_followup.plugin.train.train_labels import LayerLabels, PathLabels, has_truth, truth_of
+from napari_followup.plugin.train.train_subjects import (
     Facts,
     Reader,
     Subjects,

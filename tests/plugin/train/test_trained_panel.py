@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from napari_followup.plugin.models.model_combo import ModelCombo
-from napari_followup.plugin.train_actions import Trained
-from napari_followup.plugin.trained_panel import TrainedPanel
+from napari_followup.plugin.train.train_actions import Trained
+from napari_followup.plugin.train.trained_panel import TrainedPanel
 
 pytestmark = pytest.mark.viewer
 

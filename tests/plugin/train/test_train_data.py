@@ -10,9 +10,9 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_followup.io import write_npz
-from napari_followup.plugin.train_data import LAYERS, PATH, TrainData
-from napari_followup.plugin.train_labels import MASKS, TRUTH
-from napari_followup.plugin.train_subjects import Facts
+from napari_followup.plugin.train.train_data import LAYERS, PATH, TrainData
+from napari_followup.plugin.train.train_labels import MASKS, TRUTH
+from napari_followup.plugin.train.train_subjects import Facts
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer

@@ -15,19 +15,19 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
-from napari_followup.plugin.example_layer import ExampleLayer
 from napari_followup.plugin.forms.forms import ScrolledColumn, scrolled_column_of
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.loss_panel import LossPanel
 from napari_followup.plugin.models.train_methods import makes_anomalies
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train_actions import MISSING, Trained, has_lightning, train_model
-from napari_followup.plugin.train_data import TrainData
-from napari_followup.plugin.train_form import TrainForm
-from napari_followup.plugin.train_live import Snapshot
-from napari_followup.plugin.train_out import TrainOut
-from napari_followup.plugin.trained_panel import TrainedPanel
+from napari_followup.plugin.train.example_layer import ExampleLayer
+from napari_followup.plugin.train.loss_panel import LossPanel
+from napari_followup.plugin.train.train_actions import MISSING, Trained, has_lightning, train_model
+from napari_followup.plugin.train.train_data import TrainData
+from napari_followup.plugin.train.train_form import TrainForm
+from napari_followup.plugin.train.train_live import Snapshot
+from napari_followup.plugin.train.train_out import TrainOut
+from napari_followup.plugin.train.trained_panel import TrainedPanel
 
 __all__ = ["TrainWidget"]
 
