@@ -1,8 +1,8 @@
 """Who may import whom, read from the files themselves; and what loads what when it runs.
 
-`ROOMS` is the import table of the design. A row names what a room may import anywhere, and what
-only inside a function or under TYPE_CHECKING, where it costs nothing before it is used. Everything
-that is in neither list is forbidden at any depth.
+`PACKAGES` is the import table of the house. A row names what a package may import anywhere, and
+what only inside a function or under TYPE_CHECKING, where it costs nothing before it is used.
+Everything that is in neither list is forbidden at any depth.
 """
 
 from __future__ import annotations
@@ -25,10 +25,19 @@ SOURCE = ROOT / "src" / PACKAGE
 LONGEST_CHAIN = 8
 HEAVY = ("torch", "monai", "napari", "lightning", "qtpy", "PyQt6", "PySide6", "matplotlib")
 
+LOWEST = "series recipe device diffusion networks scores segmentation"
+LIBRARY = f"{LOWEST} io alignment comparison synthetic methods models detection prediction"
+# What is known of every method and model without torch: forms read it as they open.
+FACTS = (
+    "methods.form_text methods.given methods.level_options methods.options methods.recipes"
+    " models.catalogue models.header prediction.gaps"
+)
+WIDGETS = ("align", "compare", "detect", "impute", "stack", "timeline", "train")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
-    """What a room may import: of ours by room or module, of others by package."""
+class Row:
+    """What a package may import: of ours by package or module, of others by library."""
 
     ours: str = ""
     libraries: str = ""
@@ -36,131 +45,65 @@ class Room:
     libraries_inside: str = ""
 
 
-MODULES = {  # the longest name that fits decides
-    "": "root",
-    "stack": "nouns",
-    "slicing": "nouns",
-    "spilling": "nouns",
-    "results": "nouns",
-    "choices": "nouns",
-    "recipe": "nouns",
-    "intensity": "nouns",
-    "catalogue": "nouns",
-    "model_file": "nouns",
-    "gaps": "nouns",
-    "lesions": "nouns",
-    "holes": "nouns",
-    "reading": "nouns",
-    "change": "nouns",
-    "grids": "nouns",
-    "masks": "nouns",
-    "provenance": "nouns",
-    "rigid": "nouns",
-    "rims": "nouns",
-    "preprocessing": "nouns",
-    "regridding": "nouns",
-    "agreement": "nouns",
-    "change_regions": "nouns",
-    "single_visits": "nouns",
-    "registration": "nouns",
-    "saving": "nouns",
-    "file_sets": "nouns",
-    "synthetic": "nouns",
-    "diffusion": "diffusion",
-    "networks": "networks",
-    "scores": "scores",
-    "segmentation": "segmentation",
-    "methods": "methods table",
-    "methods.method": "methods table",
-    "methods.form_text": "method facts",
-    "methods.given": "method facts",
-    "methods.level_options": "method facts",
-    "methods.options": "method facts",
-    "methods.recipes": "method facts",
-    "methods.*": "methods",
-    "bundle": "bundle",
-    "fetching": "bundle",
-    "healthy_scores": "bundle",
-    "library": "bundle",
-    "model_bundle": "bundle",
-    "verifying": "bundle",
-    "device": "bundle",
-    "planes": "bundle",
-    "preparation": "systems glue",
-    "recipe_checks": "systems glue",
-    "scoring": "systems glue",
-    "cutting": "systems glue",
-    "judging": "systems glue",
-    "lines": "systems glue",
-    "evidence": "systems glue",
-    "planewise": "systems glue",
-    "detect": "doors",
-    "cohorts": "doors",
-    "filling": "doors",
-    "merging": "doors",
-    "impute": "doors",
-    "cohort": "doors",
-    "training": "training",
-    "evaluation": "evaluation",
-    "cli": "cli",
-    "__main__": "cli",
-    "plugin": "plugin",
-}
-
-ROOMS = {
-    "root": Room(ours_inside="nouns bundle doors training evaluation"),
-    "nouns": Room(
-        ours="nouns",
-        libraries="numpy scipy skimage",
-        libraries_inside="SimpleITK dask nibabel ome_zarr platformdirs pydicom tifffile zarr",
+PACKAGES = {  # the longest name that fits a module decides
+    "": Row(ours_inside=f"{LIBRARY} training"),
+    "__main__": Row(ours="cli"),
+    "series.resizing": Row(libraries="torch"),
+    "series": Row(libraries="numpy scipy skimage", libraries_inside="dask"),
+    "recipe": Row(),
+    "device": Row(libraries="torch"),
+    "diffusion": Row(libraries="torch"),
+    "networks": Row(libraries="torch monai"),
+    "scores": Row(libraries="torch"),
+    "segmentation": Row(libraries="numpy scipy skimage"),
+    "io": Row(
+        ours="series",
+        libraries="numpy scipy",
+        libraries_inside="SimpleITK dask nibabel pydicom skimage tifffile zarr",
     ),
-    "diffusion": Room(ours="diffusion", libraries="torch"),
-    "scores": Room(ours="scores", libraries="torch"),
-    "networks": Room(ours="networks", libraries="torch monai"),
-    "segmentation": Room(ours="segmentation", libraries="numpy scipy skimage"),
-    "methods table": Room(
-        ours="methods_table recipe", libraries="torch", ours_inside="method_facts"
+    "alignment": Row(
+        ours="series", libraries="numpy scipy skimage", libraries_inside="SimpleITK dask"
     ),
-    # What is known of every method without it: plain text that a form reads, too.
-    "method facts": Room(ours="method_facts recipe choices"),
-    "methods": Room(
-        ours="methods_table method_facts diffusion networks scores planes", libraries="torch"
+    "synthetic": Row(ours="series", libraries="numpy scipy skimage"),
+    "comparison": Row(ours="series alignment", libraries="numpy scipy skimage"),
+    "methods": Row(
+        ours="diffusion networks scores recipe series", libraries="torch", libraries_inside="numpy"
     ),
-    "bundle": Room(
-        ours="bundle methods_table intensity catalogue model_file recipe",
+    **{
+        module: Row(
+            ours="recipe methods.form_text methods.given methods.level_options methods.options"
+        )
+        for module in FACTS.split()
+        if module.startswith("methods")
+    },
+    "models": Row(
+        ours="methods recipe device",
         libraries="numpy torch safetensors",
-        libraries_inside="pooch",
+        libraries_inside="platformdirs pooch",
     ),
-    # Where a recipe's choices meet the functions they stand for, for doors and training alike.
-    "systems glue": Room(
-        ours="systems_glue nouns methods_table method_facts scores segmentation bundle",
-        libraries="numpy torch",
-    ),
-    "doors": Room(
-        ours="doors nouns bundle methods_table scores systems_glue",
-        libraries="numpy torch",
+    "models.catalogue": Row(ours="models.header", libraries_inside="platformdirs"),
+    "models.header": Row(ours=""),
+    "detection": Row(
+        ours="series io alignment recipe models methods scores segmentation device",
+        libraries="numpy scipy skimage torch",
         libraries_inside="dask distributed",
     ),
-    "training": Room(
-        ours="training methods methods_table method_facts bundle nouns systems_glue",
-        libraries="numpy torch lightning safetensors",
-    ),
-    "evaluation": Room(
-        # load_bundle is a door that lives in bundle.py
-        ours="evaluation nouns doors bundle systems_glue methods.method",
+    "prediction": Row(ours="detection models methods series device", libraries="numpy torch"),
+    "prediction.gaps": Row(ours="series", libraries="numpy"),
+    "training": Row(ours=LIBRARY, libraries="numpy torch lightning safetensors"),
+    "evaluation": Row(
+        ours=LIBRARY,
         libraries="numpy scipy torch skimage sklearn monai.metrics",
         libraries_inside="matplotlib",
     ),
-    "cli": Room(
-        ours="cli",
-        ours_inside="nouns diffusion scores networks segmentation methods methods_table"
-        " method_facts bundle systems_glue doors training evaluation root",
+    "cli": Row(
+        ours_inside=f"{LIBRARY} training evaluation",
         libraries_inside="numpy torch matplotlib napari tifffile",
     ),
-    "plugin": Room(
-        ours="plugin nouns method_facts",
+    "plugin": Row(
+        ours=f"series recipe io {FACTS}",
         libraries="napari magicgui qtpy superqt numpy psygnal",
-        ours_inside="doors bundle training evaluation recipe_checks",
+        ours_inside=f"{LIBRARY} training evaluation",
         libraries_inside="matplotlib",
     ),
 }
@@ -184,12 +127,17 @@ def module_name(path: Path) -> str:
 FILES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def room_of(module: str) -> str | None:
-    """Find a module's room, or nothing where the design names none."""
-    if module in MODULES or not module:
-        return MODULES.get(module)
-    first, _, rest = module.partition(".")
-    return MODULES.get(f"{first}.*" if rest and f"{first}.*" in MODULES else first)
+def row_of(module: str) -> str | None:
+    """Find the row of a module: its own, or that of the nearest package around it."""
+    while module not in PACKAGES and module:
+        module = module.rpartition(".")[0]
+        if not module:
+            return None
+    return module
+
+
+def is_within(module: str, names: list[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -226,13 +174,19 @@ def imports_of(text: str, module: str, *, is_package: bool = False) -> list[Impo
 
 
 def our_module(name: str) -> str:
-    """`napari_followup.series.stack.VisitStack` -> `stack`: the longest part that is a file or a row."""
+    """`napari_followup.series.stack.VisitStack` -> `series.stack`: the longest part with a file."""
     parts = name.split(".")[1:]
     for stop in range(len(parts), 0, -1):
         module = ".".join(parts[:stop])
-        if module in FILES or module in MODULES:
+        if module in FILES:
             return module
     return ""
+
+
+def widget_of(module: str) -> str | None:
+    """`plugin.train.train_form` -> `train`: the widget whose folder a module stands in."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "plugin" and len(parts) > 1 and parts[1] in WIDGETS else None
 
 
 def complaint(module: str, found: Import) -> str | None:
@@ -240,27 +194,25 @@ def complaint(module: str, found: Import) -> str | None:
     top = found.name.partition(".")[0]
     if top in sys.stdlib_module_names or found.name == f"{PACKAGE}.__version__":
         return None
-    room = room_of(module) or ""
-    rules = ROOMS[room]
+    name = row_of(module) or ""
+    row = PACKAGES[name]
     where = f"{FILES[module].relative_to(SOURCE).as_posix()}:{found.line}"
-    if top == PACKAGE:
-        target = our_module(found.name)
-        target_room = room_of(target) or f"{target}, which stands in no room"
-        known = {target, target_room.replace(" ", "_")}
-        shown, what = ".".join(filter(None, [PACKAGE, target])), target_room
-        allowed, allowed_inside = rules.ours.split(), rules.ours_inside.split()
+    if top != PACKAGE:
+        target, allowed, inside = found.name, row.libraries.split(), row.libraries_inside.split()
     else:
-        parts = found.name.split(".")
-        known = {".".join(parts[:stop]) for stop in range(1, len(parts) + 1)}
-        shown = what = found.name
-        allowed, allowed_inside = rules.libraries.split(), rules.libraries_inside.split()
-    if known.intersection(allowed):
+        target = our_module(found.name)
+        package = module.partition(".")[0]
+        own = [package] if name == package else [name]  # a row of its own stands alone
+        allowed, inside = [*row.ours.split(), *own], row.ours_inside.split()
+        if package == "plugin" and (other := widget_of(target)) not in (None, widget_of(module)):
+            return f"{where} imports {target}: only the widget {other} may import its parts"
+    if is_within(target, allowed):
         return None
-    if known.intersection(allowed_inside):
+    if is_within(target, inside):
         if found.is_inside:
             return None
-        return f"{where} imports {shown}: room {room} may import {what} only inside a function"
-    return f"{where} imports {shown}: room {room} may not import {what}"
+        return f"{where} imports {target}: {name} may import it only inside a function"
+    return f"{where} imports {target}: {name} may not import it"
 
 
 def complaints(module: str, text: str, *, is_package: bool = False) -> list[str]:
@@ -278,17 +230,19 @@ def import_graph() -> dict[str, set[str]]:
     return graph
 
 
-def test_every_module_stands_in_a_room() -> None:
-    homeless = [f"{path.relative_to(SOURCE)}" for name, path in FILES.items() if not room_of(name)]
+def test_every_module_has_a_row() -> None:
+    without = [
+        f"{path.relative_to(SOURCE)}" for name, path in FILES.items() if row_of(name) is None
+    ]
 
-    assert not homeless, f"no room of the design holds {', '.join(homeless)}; add a row to MODULES"
+    assert not without, f"no row for {', '.join(without)}; add one to PACKAGES"
 
 
 def test_every_import_is_allowed_by_the_table() -> None:
     lines = [
         line
         for module, path in FILES.items()
-        if room_of(module)
+        if row_of(module) is not None
         for line in complaints(module, path.read_text("utf-8"), is_package=path.stem == "__init__")
     ]
 
@@ -300,80 +254,51 @@ def test_every_import_is_allowed_by_the_table() -> None:
     [
         ("methods.sdm", "import torch\nfrom napari_followup.scores import pixel", None),
         ("methods.sdm", "from napari_followup.methods.options import SDMOptions", None),
-        ("methods.sdm", "from napari_followup.recipe.recipe import Recipe", "may not import nouns"),
+        ("methods.sdm", "from napari_followup.series.planes import resized", None),
+        ("methods.sdm", "from napari_followup.detection.detect import detect", "may not import"),
+        ("methods.sdm", "def f():\n    from ..detection.detect import detect", "may not import"),
         ("methods.options", "from napari_followup.recipe.choices import check_fields", None),
-        ("methods.options", "import torch", "room method facts may not import torch"),
-        ("methods.recipes", "def f():\n    import numpy", "may not import numpy"),
-        ("methods.given", "from napari_followup.methods import METHODS", "may not import methods"),
-        ("methods.sdm", "from napari_followup.methods.method import Method", None),
-        (
-            "methods.sdm",
-            "from napari_followup.series.stack import VisitStack",
-            "may not import nouns",
-        ),
-        (
-            "methods.sdm",
-            "from napari_followup.detection.detect import detect",
-            "may not import doors",
-        ),
-        ("methods.sdm", "from napari_followup.methods import tdm", "may not import methods"),
-        ("methods.sdm", "from .tdm import TDM", "may not import methods"),
-        ("methods.sdm", "def f():\n    from ..detect import detect", "may not import doors"),
-        ("stack", "def f():\n    import torch", "room nouns may not import torch"),
-        ("stack", "def f():\n    import tifffile", None),
-        ("stack", "import tifffile", "only inside a function"),
+        ("methods.options", "import torch", "methods.options may not import it"),
+        ("methods.recipes", "def f():\n    import numpy", "may not import it"),
+        ("methods.given", "from napari_followup.methods import METHODS", "may not import it"),
+        ("series.stack", "def f():\n    import torch", "series may not import it"),
+        ("series.stack", "from napari_followup.recipe.recipe import Recipe", "may not import it"),
+        ("io.tiff", "def f():\n    import tifffile", None),
+        ("io.tiff", "import tifffile", "only inside a function"),
+        ("io.tiff", "from napari_followup.alignment.rigid import Rigid", "may not import it"),
         ("networks.unet", "from monai.networks.nets import resnet18", None),
-        ("scores.fam", "import monai", "room scores may not import monai"),
-        ("bundle", "from napari_followup.methods import METHODS", None),
-        ("bundle", "from napari_followup.methods.sdm import SDM", "may not import methods"),
+        ("scores.feature", "import monai", "scores may not import it"),
+        ("models.files", "from napari_followup.methods import METHODS", None),
+        ("models.files", "from napari_followup.detection.score import fuse", "may not import it"),
+        ("models.catalogue", "import torch", "models.catalogue may not import it"),
         ("evaluation.detection", "from monai.metrics import SSIMMetric", None),
-        ("evaluation.detection", "from monai.networks.nets import UNet", "may not import monai"),
-        ("plugin.model_facts", "from napari_followup.methods.recipes import RECIPES", None),
-        ("plugin.forms", "from napari_followup.methods import METHODS", "may not import methods"),
-        ("plugin.actions", "from napari_followup import detect", "only inside a function"),
+        ("evaluation.detection", "from monai.networks.nets import UNet", "may not import it"),
+        ("evaluation.detection", "from napari_followup.training import fit", "may not import it"),
+        ("training.train", "from napari_followup.evaluation import cases", "may not import it"),
+        ("detection.detect", "from napari_followup import __version__", None),
+        ("detection.detect", "import lightning", "detection may not import it"),
+        ("prediction.impute", "from napari_followup.detection.prepare import prepare", None),
+        ("prediction.impute", "from napari_followup.io import read_stack", "may not import it"),
+        ("plugin.models.facts", "from napari_followup.methods.recipes import RECIPES", None),
+        ("plugin.forms.forms", "from napari_followup.methods import METHODS", "only inside a"),
+        ("plugin.detect.actions", "from napari_followup.detection import detect", "only inside a"),
         (
-            "plugin.actions",
-            "def f():\n    from napari_followup.detection.detect import detect",
+            "plugin.detect.actions",
+            "def f():\n    from napari_followup.detection import detect",
             None,
         ),
-        ("plugin.actions", "if TYPE_CHECKING:\n    from ..bundle import ModelBundle", None),
-        ("plugin.actions", "def f():\n    import torch", "room plugin may not import torch"),
-        ("cli", "from napari_followup.series.stack import VisitStack", "only inside a function"),
-        (
-            "cli",
-            "def f():\n    from napari_followup.plugin import actions",
-            "may not import plugin",
-        ),
-        ("detect", "from napari_followup import __version__", None),
-        ("detect", "from napari_followup.detection.prepare import prepare", None),
-        ("training.calibrate", "from napari_followup.detection.score import score_series", None),
-        ("scoring", "from napari_followup.scores.pixel import pixel_distance", None),
-        ("scoring", "from napari_followup.methods.sdm import SDM", "may not import methods"),
-        (
-            "preparation",
-            "from napari_followup.detection.detect import detect",
-            "may not import doors",
-        ),
-        ("cutting", "from napari_followup.training import fit", "may not import training"),
-        (
-            "bundle",
-            "from napari_followup.detection.score import fuse",
-            "may not import systems glue",
-        ),
-        ("plugin.forms", "from napari_followup.models.catalogue import embedded", None),
-        ("plugin.forms", "def f():\n    import napari_followup.series.resizing", None),
-        (
-            "plugin.forms",
-            "def f():\n    import napari_followup.detection.score",
-            "may not import systems",
-        ),
-        ("detect", "import lightning", "room doors may not import lightning"),
+        ("plugin.detect.actions", "if TYPE_CHECKING:\n    from ...models import files", None),
+        ("plugin.detect.actions", "def f():\n    import torch", "plugin may not import it"),
+        ("plugin.detect.actions", "from ..train import train_form", "only the widget train may"),
+        ("plugin.layers.layers", "from ..train import train_form", "only the widget train may"),
+        ("cli.detect", "from napari_followup.series.stack import VisitStack", "only inside a"),
+        ("cli.detect", "def f():\n    from napari_followup.plugin import layers", "may not import"),
     ],
 )
 def test_the_table_is_read_as_it_is_meant(
     module: str, text: str, problem: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (module, "methods.tdm"):  # these files need not exist for the table to be read
+    for name in (module, "plugin.train.train_form"):  # need not exist for the table to be read
         monkeypatch.setitem(FILES, name, SOURCE / f"{name.replace('.', '/')}.py")
 
     lines = complaints(module, text)

@@ -5,9 +5,7 @@ Public names load on first use, so that importing the package costs next to noth
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,42 +26,41 @@ if TYPE_CHECKING:
     from napari_followup.series.stack import VisitStack
     from napari_followup.training.train import train
 
-_HOMES = {
-    "Cancelled": "results",
-    "Detection": "results",
-    "Imputation": "results",
-    "ModelBundle": "bundle",
-    "ReadError": "reading",
-    "Recipe": "recipe",
-    "Reconstruction": "results",
-    "Slicing": "slicing",
-    "VisitStack": "stack",
-    "align": "registration",
-    "bias_corrected": "preprocessing",
-    "brain_mask": "preprocessing",
-    "change": "change",
-    "cropped": "regridding",
-    "detect": "detect",
-    "detect_cohort": "cohorts",
-    "expected_visits": "impute",
-    "forecast": "impute",
-    "fuse_scores": "detect",
-    "imputation": "impute",
-    "impute": "impute",
-    "load_bundle": "bundle",
-    "masked": "preprocessing",
-    "read_stack": "reading",
-    "read_stacks": "reading",
-    "read_visits": "reading",
-    "reconstruct": "detect",
-    "regridded": "regridding",
-    "save_bundle": "bundle",
-    "save_results": "saving",
-    "scaled": "preprocessing",
-    "score_pair": "detect",
-    "synthetic": "",
+_MODULES = {
+    "Cancelled": "series.results",
+    "Detection": "series.results",
+    "Imputation": "series.results",
+    "ModelBundle": "models.files",
+    "ReadError": "io",
+    "Recipe": "recipe.recipe",
+    "Reconstruction": "series.results",
+    "Slicing": "series.plane_selection",
+    "VisitStack": "series.stack",
+    "align": "alignment.align",
+    "bias_corrected": "alignment.preprocess",
+    "brain_mask": "alignment.preprocess",
+    "change": "comparison.change_map",
+    "cropped": "alignment.resample",
+    "detect": "detection.detect",
+    "detect_cohort": "detection.cohort",
+    "expected_visits": "prediction.impute",
+    "forecast": "prediction.impute",
+    "fuse_scores": "detection.detect",
+    "imputation": "prediction.impute",
+    "impute": "prediction.impute",
+    "load_bundle": "models.files",
+    "masked": "alignment.preprocess",
+    "read_stack": "io",
+    "read_stacks": "io",
+    "read_visits": "io",
+    "reconstruct": "detection.detect",
+    "regridded": "alignment.resample",
+    "save_bundle": "models.files",
+    "save_results": "io.save_results",
+    "scaled": "alignment.preprocess",
+    "score_pair": "detection.detect",
     "train": "training.train",
-    "write_stack": "reading",
+    "write_stack": "io",
 }
 
 __all__ = [
@@ -105,30 +102,15 @@ __all__ = [
 ]
 
 
-class _Package(ModuleType):
-    """The package, in which a function may carry the name of the module it lives in.
-
-    Importing ``napari_followup.detection.detect`` makes Python bind that module here; ``nf.detect`` stays the
-    function.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        home = _HOMES[name]
-        if not home:
-            return import_module(f"{self.__name__}.{name}")
-        found = getattr(import_module(f"{self.__name__}.{home}"), name)
-        super().__setattr__(name, found)
-        return found
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _HOMES.get(name) == name:
-            return
-        super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return sorted(__all__)
+def __getattr__(name: str) -> Any:
+    if name == "synthetic":
+        return import_module("napari_followup.synthetic")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -157,7 +157,7 @@ def test_results_that_wait_in_files_are_those_in_memory(
     monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     monkeypatch.setattr(cohort, "IN_MEMORY", 0)
     if threshold != Quantile(q=0.6, per="dataset"):  # that one would go by a sample
-        monkeypatch.setattr(threshold, "SAMPLE", 64)
+        monkeypatch.setattr(thresholds, "SAMPLE", 64)
     outside = nf.detect_cohort(volumes, tiny_bundle, recipe)
 
     for here, there in zip(inside, outside, strict=True):

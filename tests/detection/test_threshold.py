@@ -181,8 +181,8 @@ def test_lines_of_scores_in_files_are_those_in_memory(
         score[...], pixel[...] = maps.score, maps.pixel
         filed.append(Maps(score=score, pixel=pixel))
 
-    for threshold in (Yen(), Quantile(per="dataset"), Quantile(per="pixel")):
-        here, there = line_of(cohort, threshold), line_of(filed, threshold)
+    for chosen in (Yen(), Quantile(per="dataset"), Quantile(per="pixel")):
+        here, there = line_of(cohort, chosen), line_of(filed, chosen)
         np.testing.assert_array_equal(there.height, here.height)
         assert there.pixel == here.pixel
 

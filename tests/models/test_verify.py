@@ -80,7 +80,7 @@ def test_a_method_of_many_calls_is_stopped(both: Path, monkeypatch: pytest.Monke
     stop = verify._stop_in_time
     monkeypatch.setattr(verify, "CALLS", 1)
     monkeypatch.setattr(
-        verifying, "_stop_in_time", lambda done, total: calls.append(done) or stop(done, total)
+        verify, "_stop_in_time", lambda done, total: calls.append(done) or stop(done, total)
     )
 
     assert len(verify_model(both)) == 2

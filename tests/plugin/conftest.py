@@ -118,7 +118,7 @@ class Doors:
 
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
-    """Stand in for `napari_followup.detection.detect`, `.impute` and `.bundle`; no torch is loaded."""
+    """Stand in for what loads torch: detection, prediction, model files."""
     from napari_followup.plugin.detect import actions
 
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")

@@ -267,7 +267,7 @@ def test_a_threshold_for_many_series_is_told_from_one_that_each_draws() -> None:
 
 
 def test_recipes_in_the_documents_can_be_read() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     texts = [
         *re.findall(r"```toml\n(.*?)```", page, re.DOTALL),
         *re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE),

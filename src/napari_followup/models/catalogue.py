@@ -26,7 +26,7 @@ __all__ = [
     "model_folder",
 ]
 
-FOLDER = Path(__file__).parent / "bundles"
+FOLDER = Path(__file__).parents[1] / "bundles"
 VARIABLE = "NAPARI_FOLLOWUP_MODELS"
 
 

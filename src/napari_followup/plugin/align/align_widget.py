@@ -20,9 +20,9 @@ from napari_followup.plugin.align.visits_input import VisitsInput
 from napari_followup.plugin.forms.forms import scrolled_column_of
 from napari_followup.plugin.forms.series_input import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple
+from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.timeline.visit_text import VisitText
 
 __all__ = ["AlignWidget"]
 

@@ -20,7 +20,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.stack_layers import contrast_of
-from napari_followup.plugin.timeline.visits import of_one_visit
+from napari_followup.plugin.layers.visits import of_one_visit
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["aligned_layers"]

@@ -30,8 +30,8 @@ from napari_followup.plugin.layers.layers import (
     result_layer,
     series_of,
 )
+from napari_followup.plugin.layers.visits import of_one_visit
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.timeline.visits import of_one_visit
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]

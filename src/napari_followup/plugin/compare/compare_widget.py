@@ -21,10 +21,10 @@ from napari_followup.plugin.forms.forms import NumberBox, add_row, new_form, scr
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, Source
+from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import MODES
-from napari_followup.plugin.timeline.visit_text import VisitText
 
 __all__ = ["CompareWidget"]
 

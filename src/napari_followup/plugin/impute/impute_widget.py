@@ -25,12 +25,12 @@ from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.impute.ages_table import AgesTable
 from napari_followup.plugin.impute.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source
+from napari_followup.plugin.layers.visit_text import VisitText
+from napari_followup.plugin.layers.visits import one_subject, outline
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import RunForm
-from napari_followup.plugin.timeline.visit_text import VisitText
-from napari_followup.plugin.timeline.visits import one_subject, outline
 from napari_followup.prediction.gaps import DRAWS, STRATEGIES
 
 __all__ = ["ImputeWidget"]

@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.plugin.layers.layers import Source, series_of, source_of
-from napari_followup.plugin.timeline.visits import (
+from napari_followup.plugin.layers.visits import (
     entry,
     one_subject,
     outline,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.plugin.timeline.timeline_plot import (
+from napari_followup.plugin.results.timeline_plot import (
     BOTTOM,
     LEFT,
     MARGIN,

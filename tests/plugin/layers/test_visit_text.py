@@ -11,7 +11,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.timeline.visit_text import VisitText, visit_line
+from napari_followup.plugin.layers.visit_text import VisitText, visit_line
 
 
 def shown(images: np.ndarray, visit: int, **said: Any) -> str:

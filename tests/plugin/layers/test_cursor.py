@@ -5,7 +5,7 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 
-from napari_followup.plugin.timeline.cursor import covers, go_to_visit, position
+from napari_followup.plugin.layers.cursor import covers, go_to_visit, position
 
 
 @pytest.fixture
