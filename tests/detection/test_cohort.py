@@ -9,6 +9,7 @@ import pytest
 
 import napari_followup as nf
 from napari_followup.detection import cohort
+from napari_followup.detection import threshold as thresholds
 from napari_followup.detection.cohort import Cohort
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
