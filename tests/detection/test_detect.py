@@ -291,17 +291,19 @@ def test_one_constant_visit_among_others_is_fine(
     nf.detect(tiny_series.with_images(images), tiny_bundle, tiny_recipe)
 
 
-def test_a_run_that_marks_much_says_that_the_images_are_foreign(
+def test_a_run_that_flags_much_reports_that_the_images_are_out_of_distribution(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     everything = replace(tiny_recipe, threshold=Fixed(value=0.0))
     nothing = replace(tiny_recipe, threshold=Fixed(value=1e9))
 
-    said = nf.detect(tiny_series, tiny_bundle, everything).provenance["notes"]
-    silent = nf.detect(tiny_series, tiny_bundle, nothing).provenance["notes"]
+    unlike = nf.detect(tiny_series, tiny_bundle, everything)
+    usual = nf.detect(tiny_series, tiny_bundle, nothing)
 
-    assert "do not look like" in said[-1]
-    assert silent == []
+    assert "out of distribution" in unlike.provenance["notes"][-1]
+    assert unlike.is_out_of_distribution
+    assert usual.provenance["notes"] == []
+    assert not usual.is_out_of_distribution
 
 
 def test_arrays_and_names_are_told_from_series_and_models(

@@ -204,24 +204,27 @@ def knowing(bundle: ModelBundle, recipe: Recipe, height: float) -> ModelBundle:
     return bundle.with_healthy(recipe.score_key, scores)
 
 
-def test_scores_that_are_raised_all_over_are_told(
+def test_high_scores_everywhere_are_reported_as_out_of_distribution(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     recipe = replace(tiny_recipe, threshold=Fixed(value=2.0))  # nothing is marked
     scores = nf.detect(tiny_series, tiny_bundle, recipe).score
     height = float(np.quantile(scores, 0.5))
 
-    usual, foreign = (
-        nf.detect(tiny_series, knowing(tiny_bundle, recipe, at), recipe).provenance["notes"]
-        for at in (1.5, height)
+    usual, unlike = (
+        nf.detect(tiny_series, knowing(tiny_bundle, recipe, at), recipe) for at in (1.5, height)
     )
 
     share = 100 * np.mean(scores > height)
-    assert f"{share:.1f} % of what is far from any mark scores as high as 1 %" in foreign[-1]
-    assert not [note for note in usual if "far from any mark" in note]
+    assert f"{share:.1f} % of the pixels far from any flagged region" in unlike.out_of_distribution
+    assert unlike.is_out_of_distribution
+    assert unlike.provenance["notes"][-1] == unlike.out_of_distribution
+    assert not usual.is_out_of_distribution
+    assert "out_of_distribution" not in usual.provenance
+    assert not [note for note in usual.provenance["notes"] if "out of distribution" in note]
 
 
-def test_what_is_marked_does_not_make_images_foreign(
+def test_a_flagged_region_alone_is_not_out_of_distribution(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     scores = nf.detect(tiny_series, tiny_bundle, tiny_recipe).score
@@ -231,4 +234,4 @@ def test_what_is_marked_does_not_make_images_foreign(
     found = nf.detect(tiny_series, knowing(tiny_bundle, recipe, height), recipe)
 
     assert 0.3 < found.mask.mean() < 0.5
-    assert not [note for note in found.provenance["notes"] if "far from any mark" in note]
+    assert not [note for note in found.provenance["notes"] if "far from any flagged" in note]

@@ -244,18 +244,8 @@ def _highest(found: Detection) -> float:
     return max(float(np.nanmax(found.score[visit])) for visit in observed)
 
 
-def _lines(found: Detection) -> tuple[float, float]:
-    """Height that a region must reach, and the one down to which it is followed."""
-    recipe = found.provenance["recipe"]
-    low, high = found.threshold, found.floor
-    if high is None:
-        return low, low
-    is_followed = recipe["threshold"]["kind"] == "HealthyHysteresis" and recipe["floor"] is None
-    return max(low, high), low if is_followed else max(low, high)
-
-
 def _marked_from(found: Detection) -> str:
-    high, low = _lines(found)
+    high, low = found.flagging_thresholds
     if high == float("inf"):
         return "none stands out"
     return f"marked from {high:.3g} on" + (f", followed down to {low:.3g}" if low < high else "")
@@ -270,6 +260,6 @@ def _dropped(found: Detection) -> list[str]:
         *(["at the rim of the subject or outside it"] if recipe["erosion"] else []),
         *([f"in parts below {recipe['smallest']:g} {unit}"] if recipe["smallest"] else []),
     ]
-    if not causes or found.mask.any() or _highest(found) < _lines(found)[0]:
+    if not causes or found.mask.any() or _highest(found) < found.flagging_thresholds[0]:
         return []
     return [f"all that reached the line was dropped: {' or '.join(causes)}"]

@@ -128,7 +128,9 @@ def judged(
     model, _ = examiner(bundle, recipe)
     known = model.healthy_for(recipe.score_key)
     cut = cut_of(prepared, found, recipe, *known, line=line)
-    unlike = _unlike(maps_of(prepared, found, recipe).score, cut.mask, recipe, known[0])
+    unlike = _many_flagged(cut.mask, prepared.observed) or _scores_high_everywhere(
+        maps_of(prepared, found, recipe).score, cut.mask, recipe, known[0]
+    )
     score, turned_back = found.maps["final"], prepared.turned_back
     unit = _rescaled(score) if recipe.rescale else float
     alone = recipe.is_pooled and (line is None or line.series == 1)
@@ -152,7 +154,8 @@ def judged(
             **about_planes(prepared),
             **_lender(bundle, recipe),
             **pooled,
-            notes=[*notes, *(_remarks(cut.mask, prepared.observed) or unlike)],
+            **({"out_of_distribution": unlike} if unlike else {}),
+            notes=[*notes, *([unlike] if unlike else [])],
         ),
         clean=_cleaner(prepared, recipe),
     )
@@ -247,27 +250,27 @@ def _of_own(cut: Cut, unit: Callable[[float], float]) -> list[str]:
     return [f"each visit has a threshold of its own, {heights}; the lowest is given"]
 
 
-def _remarks(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> list[str]:
-    """Say what a mask tells of the whole run; False where a visit was not observed."""
+def _many_flagged(mask: NDArray[np.bool_], observed: NDArray[np.intp]) -> str:
+    """Say that the images are out of distribution if much of them is flagged; else empty."""
     marked = sum(int(np.count_nonzero(part)) for (part,) in each_visit(mask))
     share = marked / (len(observed) * mask[0].size)
     if share < STRANGE:
-        return []
-    return [
-        f"{100 * share:.0f} % of all pixels are marked: these images do not look like those the "
-        "model was trained on, so neither scores nor mask mean much"
-    ]
+        return ""
+    return (
+        f"{100 * share:.0f} % of all pixels are flagged: the images are probably out of "
+        "distribution for this model, so neither scores nor mask can be trusted"
+    )
 
 
-def _unlike(
+def _scores_high_everywhere(
     score: NDArray[np.float32],
     mask: NDArray[np.bool_],
     recipe: Recipe,
     known: HealthyScores | None,
-) -> list[str]:
-    """Say if scores are raised all over, and not about what is marked alone."""
+) -> str:
+    """Say that the images are out of distribution if scores are high far from what is flagged."""
     if known is None or recipe.erosion:  # whose healthy scores leave out what is looked at here
-        return []
+        return ""
     height, raised, unmarked = known.height(RAISED), 0, 0
     near = round(FAR * min(score.shape[-2:]))
     for part, shown in each_visit(score, mask):
@@ -275,12 +278,12 @@ def _unlike(
         raised += int(np.count_nonzero(rest > height))
         unmarked += rest.size
     if raised <= TIMES * (1 - RAISED) * unmarked:
-        return []
-    return [
-        f"{100 * raised / unmarked:.1f} % of what is far from any mark scores as high as 1 % of a "
-        "healthy subject's pixels do: the images, or the subject, differ from those the model was "
-        "trained on, and what is marked may be no more than that"
-    ]
+        return ""
+    return (
+        f"{100 * raised / unmarked:.1f} % of the pixels far from any flagged region score as high "
+        "as the top 1 % of pixels in healthy subjects: the images are probably out of distribution "
+        "for this model, and what is flagged may be no more than that"
+    )
 
 
 def _rescaled(score: NDArray[np.float32]) -> Callable[[float], float]:

@@ -95,7 +95,8 @@ class Detection:
         known.
     provenance
         Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user
-        should know.
+        should know. ``provenance["out_of_distribution"]`` is there when the images are probably out
+        of distribution for the model; it is the note that says why.
     clean
         Does to a mask ``(visit, z, y, x)``, in its place, what the recipe does after its threshold;
         none where it does nothing.
@@ -115,9 +116,35 @@ class Detection:
     def __repr__(self) -> str:
         shown = int(self.mask.any(axis=(1, 2, 3)).sum())
         return (
-            f"Detection({self.stack.subject!r}, {shown} of {self.stack.n_visits} visits marked, "
+            f"Detection({self.stack.subject!r}, {shown} of {self.stack.n_visits} visits flagged, "
             f"{int(self.mask.sum())} pixels, threshold {self.threshold:.3g})"
         )
+
+    @property
+    def is_out_of_distribution(self) -> bool:
+        """Whether the images are probably out of distribution: the mask is then no finding."""
+        return bool(self.out_of_distribution)
+
+    @property
+    def out_of_distribution(self) -> str:
+        """Why the images are probably out of distribution; empty where nothing suggests it."""
+        return str(self.provenance.get("out_of_distribution", ""))
+
+    @property
+    def flagging_thresholds(self) -> tuple[float, float]:
+        """Score that one pixel of a region must reach, and score that all its pixels must reach.
+
+        The two differ after hysteresis thresholding alone. A threshold set by `at_threshold` stands
+        alone.
+        """
+        low, floor = self.threshold, self.floor
+        if floor is None or "threshold" in self.provenance:
+            return low, low
+        recipe = self.provenance.get("recipe", {})
+        kind = (recipe.get("threshold") or {}).get("kind")
+        is_hysteresis = kind == "HealthyHysteresis" and recipe.get("floor") is None
+        high = max(low, floor)
+        return high, low if is_hysteresis else high
 
     def at_threshold(self, threshold: float) -> Detection:
         """Segment anew: every pixel whose fused score reaches `threshold`, cleaned as before.

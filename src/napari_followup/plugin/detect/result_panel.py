@@ -115,7 +115,7 @@ class ResultPanel(QWidget):
             _as_layer(series, detection.image_score),
             _as_layer(series, stack.is_observed),
             is_marked=_as_layer(series, np.asarray(detection.mask.any(axis=(1, 2, 3)))),
-            line=_line(detection, is_moved=self.found is not self._made),
+            line=_line(detection),
         )
 
     def _on_moved(self, height: float) -> None:
@@ -207,18 +207,16 @@ def _floor(detection: Detection) -> tuple[str, float] | None:
     """Give what must reach the floor, a whole region or every pixel, and the floor."""
     if detection.floor is None:
         return None
-    threshold = detection.provenance.get("recipe", {}).get("threshold") or {}
-    grows = threshold.get("kind") == "HealthyHysteresis"
-    return ("a region" if grows else "a pixel"), detection.floor
+    high, low = detection.flagging_thresholds
+    return ("a region" if high > low else "a pixel"), detection.floor
 
 
-def _line(detection: Detection, *, is_moved: bool) -> float | None:
-    """Height that the highest score of a visit must reach; none where the plot has another unit."""
+def _line(detection: Detection) -> float | None:
+    """Threshold that the highest score of a visit must reach; none where its unit differs."""
     if detection.provenance.get("recipe", {}).get("rescale"):
         return None
-    floor = None if is_moved else detection.floor
-    line = detection.threshold if floor is None else max(floor, detection.threshold)
-    return line if math.isfinite(line) else None
+    high, _ = detection.flagging_thresholds
+    return high if math.isfinite(high) else None
 
 
 def _as_layer(series: Series, values: NDArray[Any]) -> NDArray[Any]:
