@@ -47,10 +47,9 @@ class Registration:
 
 @pytest.fixture
 def registration(monkeypatch: pytest.MonkeyPatch) -> Registration:
-    from napari_followup.plugin.align import align_actions
 
     fake = Registration()
-    monkeypatch.setattr(align_actions, "align", fake)
+    monkeypatch.setattr("napari_followup.alignment.align.align", fake)
     for module in (align_form, align_widget):
         monkeypatch.setattr(module, "has_simpleitk", lambda: True)
     return fake

@@ -8,7 +8,6 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_followup.comparison.regions import THRESHOLD
-from napari_followup.plugin.compare import compare_actions
 from napari_followup.plugin.compare.compare_actions import (
     ComparePlan,
     compare_layers,
@@ -84,7 +83,7 @@ def test_the_summary_counts_a_change_made_by_hand(monkeypatch: pytest.MonkeyPatc
     made = np.zeros(SHAPE, np.float32)
     made[3:7, 24:30, 24:30], made[3:7, 24:30, 10:16], made[8, 40, 10:40] = 5.0, -9.0, 4.5
     made[1, 50, 50] = 8.0  # 2 mm³, too small
-    monkeypatch.setattr(compare_actions, "change", lambda *_, **__: made)
+    monkeypatch.setattr("napari_followup.comparison.change_map.change", lambda *_, **__: made)
     mask = np.ones(SHAPE, np.uint8)
 
     plan = ComparePlan(visits=(0, 2), mask="given")

@@ -8,11 +8,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.alignment.align import align
-from napari_followup.alignment.preprocess import bias_corrected, brain_mask, masked, scaled
-from napari_followup.alignment.resample import cropped, regridded
-from napari_followup.alignment.rigid import LEVELS
-from napari_followup.alignment.visits import check_alike
 from napari_followup.plugin.align.aligned_layers import aligned_layers
 from napari_followup.plugin.layers.gathered import Gathered
 from napari_followup.plugin.layers.given_mask import GivenMask
@@ -127,6 +122,10 @@ def _on_one_grid(
     report: Report,
 ) -> VisitStack:
     """One stack of all visits: registered, or resampled where they lie."""
+    from napari_followup.alignment.align import align
+    from napari_followup.alignment.resample import regridded
+    from napari_followup.alignment.visits import check_alike
+
     if plan.register:
         return align(
             stacks,
@@ -160,6 +159,8 @@ def _on_one_grid(
 
 def _registering(report: Report) -> Callable[[int, int], bool]:
     """Say which visit is registered."""
+    from napari_followup.alignment.rigid import LEVELS
+
     report.phase("Registering")
 
     def step(done: int, total: int) -> bool:
@@ -182,6 +183,8 @@ def _given(
 
 
 def _respaced(state: _State, plan: AlignPlan, report: Report) -> _State:
+    from napari_followup.alignment.resample import regridded
+
     if plan.spacing is None:
         return state
     report.phase("Resampling to isotropic voxels")
@@ -194,6 +197,8 @@ def _respaced(state: _State, plan: AlignPlan, report: Report) -> _State:
 
 
 def _evened(state: _State, plan: AlignPlan, report: Report) -> _State:
+    from napari_followup.alignment.preprocess import bias_corrected
+
     if not plan.even_shading:
         return state
     report.phase("Correcting the shading")
@@ -202,6 +207,8 @@ def _evened(state: _State, plan: AlignPlan, report: Report) -> _State:
 
 def _masked(state: _State, plan: AlignPlan, report: Report) -> _State:
     """Find the mask, and set what is outside to 0."""
+    from napari_followup.alignment.preprocess import brain_mask, masked
+
     stack, mask = state.stack, state.mask
     if plan.mask == "brain":
         report.phase("Looking for the brain")
@@ -216,6 +223,8 @@ def _masked(state: _State, plan: AlignPlan, report: Report) -> _State:
 
 
 def _scaled(state: _State, plan: AlignPlan, report: Report) -> _State:
+    from napari_followup.alignment.preprocess import scaled
+
     if plan.percentile is None:
         return state
     report.phase("Scaling the intensities")
@@ -223,6 +232,8 @@ def _scaled(state: _State, plan: AlignPlan, report: Report) -> _State:
 
 
 def _cropped(state: _State, plan: AlignPlan, report: Report) -> _State:
+    from napari_followup.alignment.resample import cropped
+
     if plan.margin is None:
         return state
     report.phase("Cutting the subject out")

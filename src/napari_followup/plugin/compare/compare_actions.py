@@ -5,22 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.utils import Colormap
 from numpy.typing import NDArray
 
-from napari_followup.alignment.agreement import agreement
-from napari_followup.alignment.preprocess import brain_mask
-from napari_followup.comparison.change_map import change, change_mask
-from napari_followup.comparison.regions import (
-    BRIGHTER,
-    DARKER,
-    THRESHOLD,
-    ChangeRegions,
-    change_regions,
-)
 from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import (
     LayerTuple,
@@ -34,13 +24,16 @@ from napari_followup.plugin.layers.visits import of_one_visit
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.stack import VisitStack
 
+if TYPE_CHECKING:
+    from napari_followup.comparison.regions import ChangeRegions
+
 __all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]
 
 # From darker to brighter at the later visit: transparent up to half the threshold, the sheer
 # colour at the threshold, the lightest at twice the threshold.
 COLORS = ("#54e6ff", "#1f7bff", "#1f7bff00", "#ff5a1f00", "#ff5a1f", "#ffe45e")
 STOPS = (0.0, 0.25, 0.375, 0.625, 0.75, 1.0)
-REGION_COLORS = {0: "transparent", BRIGHTER: "#ff5a1f", DARKER: "#1f7bff", None: "#ffd60a"}
+REGION_COLORS = {0: "transparent", 1: "#ff5a1f", 2: "#1f7bff", None: "#ffd60a"}  # as labelled
 CHANGE, REGIONS = "change", "regions"  # with which the names of the results begin
 LEAST_CORRELATION = 0.8  # as `align` takes it
 
@@ -53,7 +46,7 @@ class ComparePlan:
     modality: int = 0
     smoothing: float = 1.5  # in the unit of the series
     mask: str = "foreground"  # of both visits; or "brain", or "given"
-    threshold: float = THRESHOLD  # units of noise
+    threshold: float = 4.0  # units of noise; as `change_regions` takes it
     smallest: float = 10.0  # region that counts, mm³, mm² of planes, or voxels
     regions: bool = True  # whether they come back as labels
 
@@ -127,6 +120,9 @@ def compare_layers(
     Cancelled
         If the report was stopped.
     """
+    from napari_followup.comparison.change_map import change
+    from napari_followup.comparison.regions import change_regions
+
     plan, report = plan or ComparePlan(), report or Report()
     report.phase("Reading the visits")
     pair = _pair(source, plan)
@@ -174,6 +170,9 @@ def _pair(source: Source, plan: ComparePlan) -> _Pair:
 def _mask(
     pair: _Pair, source: Source, given: GivenMask | None, plan: ComparePlan, report: Report
 ) -> NDArray[np.bool_]:
+    from napari_followup.alignment.preprocess import brain_mask
+    from napari_followup.comparison.change_map import change_mask
+
     report.phase("Looking for the subject")
     if plan.mask == "given":
         if given is None:
@@ -189,6 +188,8 @@ def _mask(
 
 def _alignment(pair: _Pair, plan: ComparePlan) -> list[str]:
     """Say whether the visits lie in the same place."""
+    from napari_followup.alignment.agreement import agreement
+
     before, after = (pair.stack.images[v, plan.modality] for v in (pair.earlier, pair.later))
     found = agreement(before, after, pair.stack.spacing)
     if found.shift > 0:

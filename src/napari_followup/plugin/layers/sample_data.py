@@ -12,8 +12,6 @@ import numpy as np
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers, truth_layer
 from napari_followup.series.stack import VisitStack
-from napari_followup.synthetic import add_anomaly, phantoms, starmen
-from napari_followup.synthetic.generic import draw
 
 __all__ = [
     "cohort",
@@ -59,6 +57,8 @@ def transient_circle() -> list[LayerTuple]:
 
 def missing_visits() -> list[LayerTuple]:
     """Show a growing disc, and two visits at which no image was taken."""
+    from napari_followup.synthetic import add_anomaly
+
     sick, truth = add_anomaly(_subject("starman with missing visits"), "growing_circle")
     images = np.array(sick.images)
     images[list(MISSING)] = np.nan
@@ -69,6 +69,8 @@ def missing_visits() -> list[LayerTuple]:
 
 def cohort() -> list[LayerTuple]:
     """Show six subjects, ``(subject, visit, y, x)``; the last three have a growing disc."""
+    from napari_followup.synthetic import add_anomaly, starmen
+
     stacks = starmen(6, seed=SEED)
     stacks[3:] = [add_anomaly(stack, "growing_circle")[0] for stack in stacks[3:]]
     return cohort_layers(stacks, "starmen")
@@ -81,21 +83,29 @@ def phantom_healthy() -> list[LayerTuple]:
 
 def phantom_lesion() -> list[LayerTuple]:
     """Show a bright blob in a head, larger at every visit, and its truth."""
+    from napari_followup.synthetic.generic import draw
+
     healthy = _head("phantom with a bright lesion")
     sick, truth = draw(healthy, "brighter_blob", seed=LESION_SEED)
     return [*stack_layers(sick), truth_layer(sick, truth, f"{sick.subject} truth")]
 
 
 def _head(name: str) -> VisitStack:
+    from napari_followup.synthetic import phantoms
+
     stack = phantoms(1, seed=SEED)[0]
     return stack.with_images(stack.images, subject=name)
 
 
 def _ill(kind: str) -> list[LayerTuple]:
+    from napari_followup.synthetic import add_anomaly
+
     sick, truth = add_anomaly(_subject(f"starman with {kind.replace('_', ' ')}"), kind, seed=SEED)
     return [*stack_layers(sick), truth_layer(sick, truth, f"{sick.subject} truth")]
 
 
 def _subject(name: str) -> VisitStack:
+    from napari_followup.synthetic import starmen
+
     stack = starmen(1, seed=SEED)[0]
     return stack.with_images(stack.images, subject=name)

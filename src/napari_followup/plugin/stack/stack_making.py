@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_followup.alignment.resample import regridded
 from napari_followup.io.lazy import stacked
 from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.layers.stack_layers import stack_layers
@@ -163,6 +162,8 @@ class _Maker:
 
     def _placed(self, image: PlannedImage, stack: VisitStack) -> VisitStack:
         """Put the image where the options say, and onto the first one's grid."""
+        from napari_followup.alignment.resample import regridded
+
         facts = replace(image.facts, affine=stack.affine, spacing=stack.spacing, unit=stack.unit)
         facts = placed(facts, self._options)
         stack = replace(stack, affine=facts.affine, spacing=facts.spacing, unit=facts.unit)
