@@ -79,7 +79,7 @@ PACKAGES = {  # the longest name that fits a module decides
     "models": Row(
         ours="methods recipe device",
         libraries="numpy torch safetensors",
-        libraries_inside="platformdirs pooch",
+        libraries_inside="platformdirs pooch requests",
     ),
     "models.catalogue": Row(ours="models.header", libraries_inside="platformdirs"),
     "models.header": Row(ours=""),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from napari_followup.models import download
 from napari_followup.models.download import checked_hash, fetch, file_hash
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
@@ -91,3 +94,46 @@ def test_addresses_of_other_kinds_are_refused(tmp_path: Path) -> None:
 def test_what_is_no_hash_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match="give the 64 hexadecimal digits"):
         checked_hash(given)
+
+
+def test_more_than_a_model_can_have_is_not_fetched(
+    web: Any, sha256: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LARGEST", 2**19)
+
+    with pytest.raises(ConnectionError, match="more than 0 MiB, which no model has"):
+        fetch(f"{web.address}/file.bin", sha256, tmp_path / "new" / "file.bin")
+
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_what_takes_too_long_is_given_up(
+    web: Any, sha256: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "WHOLE_SECONDS", -1)
+
+    with pytest.raises(ConnectionError, match="not whole after -1 s"):
+        fetch(f"{web.address}/file.bin", sha256, tmp_path / "new" / "file.bin")
+
+    assert not list((tmp_path / "new").iterdir())
+
+
+@pytest.mark.parametrize("there", ["https://127.0.0.1/file.bin", "file:///etc/hostname"])
+def test_a_redirect_to_another_kind_of_address_is_refused(
+    sha256: str, tmp_path: Path, there: str
+) -> None:
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", there)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with pytest.raises(ConnectionError, match=r"redirects to .*, another kind of address"):
+            fetch(f"http://127.0.0.1:{server.server_port}/file.bin", sha256, tmp_path / "file.bin")
+        thread.join()

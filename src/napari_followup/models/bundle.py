@@ -22,6 +22,7 @@ from napari_followup.methods import (
     method_recipes,
 )
 from napari_followup.models.healthy_scores import HealthyScores
+from napari_followup.recipe.choices import check_fields
 
 if TYPE_CHECKING:
     from napari_followup.recipe.recipe import Recipe
@@ -224,7 +225,8 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
         )
     try:
         config = method_config(bundle.method, bundle.config)
-    except TypeError as error:
+        check_fields(config)
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise ValueError(
             f"model {bundle.name!r}: this version does not know it: {error}; "
             "update napari-followup, or train it again"
@@ -240,14 +242,39 @@ def _shortened(text: str, most: int) -> str:
 @lru_cache(maxsize=2)
 def _build(bundle: ModelBundle, device: torch.device) -> Any:
     kind, config = configured(bundle)
+    _check_fit(bundle, kind, config)
     method = kind(config)
+    method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
+    return placed_well(method.to(device)).eval().requires_grad_(False)
+
+
+def _check_fit(bundle: ModelBundle, kind: Any, config: Any) -> None:
+    """Compare names and shapes of the weights with the network's before any memory is taken."""
     try:
-        method.load_state_dict({name: tensor.float() for name, tensor in bundle.weights.items()})
-    except RuntimeError as error:
-        _, *misfits = str(error).splitlines()
+        with torch.device("meta"):  # a network without memory
+            wanted = {name: tuple(each.shape) for name, each in kind(config).state_dict().items()}
+    except (
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AssertionError,
+    ) as error:  # sizes that no tensor, or no network of this method, can have
+        raise ValueError(
+            f"model {bundle.name!r}: no network has its configuration "
+            f"({_shortened(str(error), 120)}); fetch it again"
+        ) from error
+    given = {name: tuple(each.shape) for name, each in bundle.weights.items()}
+    misfits = [
+        f"{name} is {given.get(name, 'missing')}, the configuration asks for "
+        f"{wanted.get(name, 'none')}"
+        for name in [*wanted, *(given.keys() - wanted.keys())]
+        if given.get(name) != wanted.get(name)
+    ]
+    if misfits:
         raise ValueError(
             f"model {bundle.name!r}: its weights do not fit its configuration"
-            f"{''.join(f'; {_shortened(line.strip(), 120)}' for line in misfits[:3])}; fetch it "
-            "again, or train it again with this version"
-        ) from error
-    return placed_well(method.to(device)).eval().requires_grad_(False)
+            f"{''.join(f'; {_shortened(each, 120)}' for each in misfits[:3])}; fetch it again, or "
+            "train it again with this version"
+        )

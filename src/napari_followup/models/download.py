@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 __all__ = ["OnBytes", "checked_hash", "fetch", "file_hash"]
 
@@ -13,6 +15,9 @@ OnBytes = Callable[[int, int], object]
 """Called with the bytes that have come and those to come."""
 
 DIGITS = 64  # of a SHA-256 hash, hexadecimal
+LARGEST = 2**30  # bytes of a model
+PART_SECONDS = 30  # without a byte
+WHOLE_SECONDS = 3600
 PIECE = 2**18  # bytes that are written at once
 
 
@@ -82,39 +87,50 @@ def fetch(address: str, sha256: str, path: Path, on_bytes: OnBytes | None = None
 
 
 def _download(address: str, path: Path, on_bytes: OnBytes | None) -> None:
-    import pooch
+    """Write what an address gives; it has a size limit and a deadline, and keeps its scheme."""
+    import requests
 
     if not address.startswith(("http://", "https://")):
         raise ValueError(f"{address}: give an address that begins with https:// or http://")
-    meter = _Meter(on_bytes) if on_bytes else False
+    end = time.monotonic() + WHOLE_SECONDS
     try:
-        pooch.HTTPDownloader(progressbar=meter, chunk_size=PIECE)(address, str(path), None)
-    except OSError as error:  # those of the network among them
+        with requests.get(
+            address, stream=True, timeout=PART_SECONDS, hooks={"response": _keep_scheme}
+        ) as answer:
+            answer.raise_for_status()
+            total, done = int(answer.headers.get("content-length", 0)), 0
+            _check_size(total)
+            with path.open("wb") as file:
+                for piece in answer.iter_content(PIECE):
+                    done += len(piece)
+                    _check_size(done)
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"not whole after {WHOLE_SECONDS} s")
+                    file.write(piece)
+                    if on_bytes is not None:
+                        on_bytes(done, max(done, total))
+            if done < total:
+                raise ConnectionError(f"{done} of {total} bytes came")
+    except (OSError, ValueError) as error:  # those of the network among them
         raise ConnectionError(
             f"{address}: could not be fetched ({_reason(error)}); check the address, the network "
             "and its proxy, or fetch the file on another machine and give the file instead"
         ) from error
 
 
-def _reason(error: OSError) -> object:
+def _check_size(size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"more than {LARGEST // 2**20} MiB, which no model has")
+
+
+def _keep_scheme(answer: Any, **_: Any) -> None:
+    """Refuse a redirect to another scheme: from https to http, or to what is no web address."""
+    if answer.is_redirect:
+        there = urljoin(answer.url, answer.headers["location"])
+        if urlsplit(there).scheme != urlsplit(answer.url).scheme:
+            raise ValueError(f"it redirects to {there}, another kind of address")
+
+
+def _reason(error: Exception) -> object:
     """Leave out how often the same was tried."""
     return getattr(error.args[0], "reason", error) if error.args else type(error).__name__
-
-
-class _Meter:
-    """What pooch takes for a progress bar."""
-
-    def __init__(self, on_bytes: OnBytes) -> None:
-        self.on_bytes, self.done, self.total = on_bytes, 0, 0
-
-    def update(self, count: int) -> None:
-        """Count bytes that have come; pooch counts the last piece as a whole one."""
-        self.done = min(self.done + count, self.total) if self.total else self.done + count
-        self.on_bytes(self.done, max(self.done, self.total))
-
-    def reset(self) -> None:
-        """Begin again; pooch then counts all of it at once."""
-        self.done = 0
-
-    def close(self) -> Any:
-        """Nothing is left to do."""

@@ -21,11 +21,14 @@ from torch import Tensor
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.models.catalogue import find
 from napari_followup.models.download import checked_hash, fetch
-from napari_followup.models.header import FIELDS, FORMAT, KEY, SUFFIX, read_about
+from napari_followup.models.header import DIGEST, FIELDS, FORMAT, KEY, SUFFIX, digest_of, read_about
 from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]
+
+
+_CHECKED: set[tuple[Path, int, int, int]] = set()  # files whose weights were compared
 
 
 def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool = True) -> Path:
@@ -53,6 +56,8 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
         weights |= {f"{part.method}/{name}": tensor for name, tensor in part.weights.items()}
     about = _said(stored) | {"format": FORMAT if bundle.parts else 1}
     about["parts"] = {method: _said(part) for method, part in stored.parts.items()}
+    about = json.loads(json.dumps(about))  # as it will be read
+    about[DIGEST] = digest_of(about)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     os.close(handle)
     try:
@@ -106,7 +111,8 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     ConnectionError
         If an address cannot be reached.
     ValueError
-        If the file is truncated, not a model of ours, or written by a newer version.
+        If the file is truncated, not a model of ours, written by a newer version, or if its
+        weights are not those that were saved, or its description is damaged.
     """
     path = _fetched(str(source)) if "://" in str(source) else find(source)
     about = read_about(path)
@@ -117,12 +123,41 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
         raise ValueError(
             f"{path.name}: not a readable model file ({error}); fetch or export it again"
         ) from error
-    parts = {
-        method: ModelBundle(weights=_of_part(weights, method), **_fields(said))
-        for method, said in about["parts"].items()
-    }
-    own = {name: tensor for name, tensor in weights.items() if "/" not in name}
-    return ModelBundle(weights=own, parts=parts, **_fields(about))
+    try:
+        parts = {
+            method: ModelBundle(weights=_of_part(weights, method), **_fields(said))
+            for method, said in about["parts"].items()
+        }
+        own = {name: tensor for name, tensor in weights.items() if "/" not in name}
+        bundle = ModelBundle(weights=own, parts=parts, **_fields(about))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+    _check_weights(path, bundle, about)
+    return bundle
+
+
+def _check_weights(path: Path, bundle: ModelBundle, about: Mapping[str, Any]) -> None:
+    """Refuse weights that are not those that were saved, once a file and process."""
+    state = path.stat()
+    key = (path.resolve(), state.st_mtime_ns, state.st_size, state.st_ino)
+    if key in _CHECKED:
+        return
+    parts = [(part, about["parts"][method]) for method, part in bundle.parts.items()]
+    for each, said in [(bundle, about), *parts]:
+        stored = said.get("fingerprint")
+        if stored not in (None, each.fingerprint):
+            raise ValueError(
+                f"{path.name} ({each.method}): the fingerprint of its weights is "
+                f"{each.fingerprint}, the file says {stored}; the weights were changed or damaged: "
+                "fetch or export it again"
+            )
+        for name, tensor in each.weights.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise ValueError(
+                    f"{path.name} ({each.method}): weights that are not finite in {name}; train or "
+                    "fetch it again"
+                )
+    _CHECKED.add(key)
 
 
 def _of_part(weights: Mapping[str, Tensor], method: str) -> dict[str, Tensor]:

@@ -75,9 +75,17 @@ def install_model(
             fetch(str(source), str(wanted), draft, on_bytes)
         else:
             shutil.copyfile(source, draft)
-        read_about(draft)
+        _check_sound(draft)
         draft.replace(target)
     return target
+
+
+def _check_sound(path: Path) -> None:
+    """Load a model as it will be loaded: weights and description must belong together."""
+    from napari_followup.models.files import load_bundle
+
+    for each in (bundle := load_bundle(path), *bundle.parts.values()):
+        each.build()
 
 
 def export_model(

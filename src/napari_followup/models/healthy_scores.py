@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 __all__ = ["HealthyScores"]
 
+LARGEST = 1e9  # of a score: beyond it the numbers are damaged
 TAIL = tuple(np.logspace(0, -6, 121).tolist())  # shares of pixels above
 
 
@@ -21,6 +22,25 @@ class HealthyScores:
     shares: tuple[float, ...]  # share of pixels above, falling
     heights: tuple[float, ...]  # score that this share of pixels exceeds
     maxima: tuple[float, ...]  # highest score of each subject, rising
+
+    def __post_init__(self) -> None:
+        values = {name: np.asarray(value, float) for name, value in vars(self).items()}
+        for name, numbers in values.items():
+            if not numbers.size:
+                raise ValueError(f"healthy scores: no {name}; calibrate the model again")
+            if not (np.abs(numbers) <= LARGEST).all():
+                raise ValueError(
+                    f"healthy scores: {name} hold what is no score (NaN, infinite or beyond "
+                    f"{LARGEST:.0e}); calibrate the model again"
+                )
+        shares, heights, maxima = values.values()
+        rising = (np.diff(heights) >= 0).all() and (np.diff(maxima) >= 0).all()
+        falling = (np.diff(shares) < 0).all() and shares[-1] > 0 and shares[0] <= 1
+        if len(shares) != len(heights) or not (rising and falling):
+            raise ValueError(
+                "healthy scores: they must rise as the share of pixels above them falls from 1 "
+                "towards 0, one score a share; calibrate the model again"
+            )
 
     @classmethod
     def of(cls, scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
