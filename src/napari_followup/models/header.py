@@ -112,9 +112,9 @@ def _check(path: Path, about: Any, tensors: int) -> None:
 def _config_problems(config: dict[str, Any], tensors: int) -> Iterator[str]:
     """Say what no network of so many tensors can be configured as."""
     yield from _value_problems("config", config)
-    size, span, modalities = (
-        config.get(name) for name in ("image_size", "value_range", "modalities")
-    )
+    size: Any = config.get("image_size")
+    span: Any = config.get("value_range")
+    modalities: Any = config.get("modalities")
     if not (_are(size, int, 2) and all(1 <= side <= LARGEST_PLANE for side in size)):
         yield f"image_size is {size!r}, not two sides of 1 to {LARGEST_PLANE} pixels"
     if not (_are(span, int | float, 2) and span[0] < span[1]):
