@@ -164,7 +164,9 @@ def test_only_files_with_parts_need_a_version_that_knows_parts(saved: Path, join
 def test_a_file_written_before_there_were_parts_is_read(
     tiny_bundle: ModelBundle, saved: Path
 ) -> None:
-    save_file(load_file(saved), saved, metadata=about_of(saved, parts=None, description_digest=None))
+    save_file(
+        load_file(saved), saved, metadata=about_of(saved, parts=None, description_digest=None)
+    )
 
     loaded = load_bundle(saved)
 
