@@ -14,8 +14,7 @@ from napari_followup.plugin.compare.compare_actions import (
     full_scale,
     is_of_change,
 )
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import source_of
+from napari_followup.plugin.layers.layers import GivenMask, source_of
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 

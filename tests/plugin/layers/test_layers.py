@@ -5,12 +5,17 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.plugin.layers.layers import (
+    GivenMask,
+    Source,
     axes_choices,
+    on_voxels,
     parse_ages,
     result_layer,
     series_of,
     source_of,
     to_layer_axes,
+    with_visits,
+    without_axis,
 )
 
 
@@ -240,3 +245,100 @@ def test_a_plane_is_as_thick_as_its_file_says_and_its_results_know_the_file() ->
     assert stack.spacing == (4.0, 2.0, 2.0)
     _, attributes, _ = result_layer(source, layer.data, "score", "image", {})
     assert attributes["metadata"]["followup"]["affine"] == affine.tolist()
+
+
+def layer(ndim: int = 3) -> Image:
+    """An image that is scaled, shifted, turned and sheared."""
+    angle = np.radians(30)
+    rotate = np.eye(ndim)
+    rotate[-2:, -2:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine = np.eye(ndim + 1)
+    affine[-2, -1] = 7.0
+    shear = np.zeros(ndim * (ndim - 1) // 2)
+    shear[-1] = 0.2
+    return Image(
+        np.zeros((4,) * ndim),
+        scale=np.arange(1.0, ndim + 1),
+        translate=np.arange(2.0, ndim + 2),
+        rotate=rotate,
+        shear=shear,
+        affine=affine,
+    )
+
+
+def placed(geometry: dict[str, object], ndim: int) -> Image:
+    return Image(np.zeros((4,) * ndim), **geometry)
+
+
+def test_a_layer_with_an_axis_of_visits_lies_where_it_lay() -> None:
+    bare = layer()
+
+    with_them = placed(with_visits(source_of(bare, axes="zyx").geometry), 4)
+
+    assert with_them.axis_labels[0] == "visit"
+    for point in ((0, 0, 0), (1, 2, 3)):
+        np.testing.assert_allclose(
+            with_them.data_to_world((5, *point)), (5, *bare.data_to_world(point))
+        )
+
+
+def test_the_axis_of_visits_can_be_taken_away_again() -> None:
+    geometry = source_of(layer(), axes="zyx").geometry
+
+    back = placed(without_axis(with_visits(geometry), 0), 3)
+
+    np.testing.assert_allclose(back.data_to_world((1, 2, 3)), layer().data_to_world((1, 2, 3)))
+
+
+@pytest.mark.parametrize("axes", ["vyx", "vzyx"])
+def test_other_voxels_lie_in_the_same_place(axes: str) -> None:
+    old = layer(len(axes))
+    voxels = np.diag([0.5, 2.0, 0.25, 1.0])
+    voxels[:3, 3] = 3.0, 1.0, -2.0
+    point = np.array([1.0, 2.0, 3.0])
+    before = voxels[:3, :3] @ point + voxels[:3, 3]
+    count = len(axes) - 1
+
+    new = placed(on_voxels(source_of(old, axes=axes).geometry, axes, voxels), len(axes))
+
+    np.testing.assert_allclose(
+        new.data_to_world((1, *point[-count:])), old.data_to_world((1, *before[-count:]))
+    )
+
+
+VOLUMES = Source(name="scan", data=np.zeros((2, 3, 4, 5)), axes="vzyx")
+PLANES = Source(name="scan", data=np.zeros((2, 4, 5)), axes="vyx")
+
+
+def marks(*shape: int) -> GivenMask:
+    data = np.zeros(shape, np.uint8)
+    data[..., 1, 2] = 3
+    return GivenMask(name="labels", data=data)
+
+
+def test_labels_on_the_voxels_of_a_visit_are_taken_as_they_are() -> None:
+    found = marks(3, 4, 5).on(VOLUMES)
+
+    assert found.dtype == bool
+    np.testing.assert_array_equal(np.argwhere(found)[:, 1:], [[1, 2]] * 3)
+    assert marks(4, 5).on(PLANES).shape == (1, 4, 5)
+
+
+def test_labels_of_every_visit_count_together_or_one_by_one() -> None:
+    mask = marks(2, 3, 4, 5)
+    mask.data[0] = 0
+    mask.data[0, 0, 0, 0] = 1
+
+    assert mask.on(VOLUMES)[0, 0, 0]
+    assert mask.on(VOLUMES)[2, 1, 2]
+    assert not mask.on(VOLUMES, 1)[0, 0, 0]
+
+
+def test_labels_on_another_grid_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'labels' has the shape \(3, 4, 6\).* has \(3, 4, 5\)"):
+        marks(3, 4, 6).on(VOLUMES)
+
+
+def test_empty_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="mask: 'labels' marks nothing"):
+        GivenMask(name="labels", data=np.zeros((3, 4, 5))).on(VOLUMES)

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import Source
+from napari_followup.plugin.layers.layers import GivenMask, Source
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train.train_subjects import Reader, Subjects, examined, layer_subjects
 from napari_followup.series.results import Cancelled

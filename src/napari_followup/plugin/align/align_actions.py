@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.plugin.align.aligned_layers import aligned_layers
-from napari_followup.plugin.layers.gathered import Gathered
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import LayerTuple
+from napari_followup.plugin.align.gathered import Gathered
+from napari_followup.plugin.layers.layers import GivenMask, LayerTuple
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.grid import resampled
 from napari_followup.series.provenance import add_step

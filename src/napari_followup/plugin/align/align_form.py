@@ -10,9 +10,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QSpinBox, 
 from superqt import QCollapsible
 
 from napari_followup.plugin.align.align_actions import AlignPlan
+from napari_followup.plugin.align.gathered import Gathered
 from napari_followup.plugin.forms.forms import ElidingCombo, NumberBox, add_row, column_of, new_form
 from napari_followup.plugin.forms.mask_combo import MaskCombo
-from napari_followup.plugin.layers.gathered import Gathered
 from napari_followup.plugin.run.run_form import MODES
 from napari_followup.series.grid import ORDERS
 

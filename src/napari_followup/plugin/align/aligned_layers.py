@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers.gathered import Gathered
-from napari_followup.plugin.layers.geometry import on_voxels
+from napari_followup.plugin.align.gathered import Gathered
 from napari_followup.plugin.layers.layers import (
     LayerTuple,
     Series,
     Source,
+    on_voxels,
     result_layer,
     to_layer_axes,
 )

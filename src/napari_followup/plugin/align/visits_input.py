@@ -17,16 +17,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.forms.layer_list import LayerList
-from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted, unwrapped
-from napari_followup.plugin.layers.gathered import (
+from napari_followup.plugin.align.gathered import (
     Gathered,
     gathered,
     holds_one_visit,
     visit_source,
     with_ages,
 )
+from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.layer_list import LayerList
+from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted, unwrapped
 from napari_followup.plugin.layers.layers import about, parse_ages, source_of
 
 __all__ = ["VisitsInput"]

@@ -11,8 +11,8 @@ import numpy as np
 from napari.utils import Colormap
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers.given_mask import GivenMask
 from napari_followup.plugin.layers.layers import (
+    GivenMask,
     LayerTuple,
     Series,
     Source,

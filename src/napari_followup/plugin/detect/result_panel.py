@@ -15,9 +15,9 @@ from napari_followup.io.file_sets import Parts
 from napari_followup.io.save_results import usual_format
 from napari_followup.plugin.detect.threshold_bar import ThresholdBar
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
-from napari_followup.plugin.layers.cursor import go_to_visit, position
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
+from napari_followup.plugin.layers.visits import go_to_visit, position
 from napari_followup.plugin.results.save_panel import SavePanel
 from napari_followup.plugin.results.timeline_plot import TimelinePlot
 from napari_followup.series.results import Detection

@@ -10,7 +10,7 @@ from napari.layers import Labels
 
 from napari_followup.plugin.forms.forms import ElidingCombo
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
-from napari_followup.plugin.layers.given_mask import GivenMask
+from napari_followup.plugin.layers.layers import GivenMask
 
 __all__ = ["MaskCombo"]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_followup.series.stack import VisitStack
@@ -20,18 +21,22 @@ from napari_followup.series.stack import VisitStack
 __all__ = [
     "KEY",
     "NAMES",
+    "GivenMask",
     "LayerTuple",
     "Series",
     "Source",
     "about",
     "axes_choices",
     "check_ages",
+    "on_voxels",
     "parse_ages",
     "result_layer",
     "series_of",
     "source_of",
     "to_layer_axes",
     "voxel_of",
+    "with_visits",
+    "without_axis",
 ]
 
 LayerTuple = tuple[Any, dict[str, Any], str]
@@ -359,3 +364,125 @@ def _row(values: Any, subject: int, count: int, name: str) -> Any:
             f"{name}: got {len(values)} rows for {count} subjects; give each one, or one for all"
         )
     return np.asarray(values)[subject]
+
+
+Geometry = Mapping[str, Any]
+
+
+def without_axis(geometry: Geometry, axis: int) -> dict[str, Any]:
+    """Leave one axis out."""
+    return {name: _without(name, value, axis) for name, value in geometry.items()}
+
+
+def with_visits(geometry: Geometry) -> dict[str, Any]:
+    """Put an axis of visits in front: scale 1, unit pixel, nothing turned."""
+    size = len(geometry["scale"])
+    shear = np.eye(size + 1)
+    shear[1:, 1:] = _shear_matrix(np.asarray(geometry["shear"]), size)
+    return {
+        "scale": (1.0, *geometry["scale"]),
+        "translate": (0.0, *geometry["translate"]),
+        "rotate": _framed(np.asarray(geometry["rotate"])),
+        "shear": shear,
+        "affine": _framed(np.asarray(geometry["affine"])),
+        "units": ("pixel", *geometry["units"]),
+        "axis_labels": ("visit", *geometry["axis_labels"]),
+    }
+
+
+def on_voxels(geometry: Geometry, axes: str, voxels: NDArray[np.float64]) -> dict[str, Any]:
+    """Keep the place in the world on a grid of other voxels.
+
+    Parameters
+    ----------
+    geometry
+        Of the layer.
+    axes
+        One letter an axis of it.
+    voxels
+        ``(4, 4)``, voxel (z, y, x) of the new grid to that of the old one, axis along axis.
+    """
+    ratio, start = np.ones(len(axes)), np.zeros(len(axes))
+    for row, letter in enumerate("zyx"):
+        if letter in axes:
+            ratio[axes.index(letter)] = voxels[row, row]
+            start[axes.index(letter)] = voxels[row, 3]
+    parts = {name: geometry[name] for name in ("scale", "rotate", "shear")}
+    linear = Affine(**parts, ndim=len(axes)).linear_matrix
+    return {
+        **geometry,
+        "scale": tuple((np.asarray(geometry["scale"]) * ratio).tolist()),
+        "translate": tuple((np.asarray(geometry["translate"]) + linear @ start).tolist()),
+    }
+
+
+def _without(name: str, value: Any, axis: int) -> Any:
+    if name in ("units", "axis_labels"):
+        return value[:axis] + value[axis + 1 :]
+    value = np.asarray(value)
+    if name == "shear" and value.ndim == 1:
+        size = round((1 + np.sqrt(1 + 8 * len(value))) / 2)
+        kept = np.delete(np.delete(_shear_matrix(value, size), axis, 0), axis, 1)
+        return kept[np.triu_indices(size - 1, 1)]
+    kept = np.delete(value, axis, 0)
+    return np.delete(kept, axis, 1) if value.ndim == 2 else kept
+
+
+def _shear_matrix(shear: NDArray[Any], size: int) -> NDArray[np.float64]:
+    """Whole matrix: napari lists what stands above the diagonal."""
+    if shear.ndim == 2:
+        return shear
+    whole = np.eye(size)
+    whole[np.triu_indices(size, 1)] = shear
+    return whole
+
+
+def _framed(matrix: NDArray[Any]) -> NDArray[np.float64]:
+    whole = np.eye(len(matrix) + 1)
+    whole[1:, 1:] = matrix
+    return whole
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GivenMask:
+    """What a run needs of a Labels layer."""
+
+    name: str
+    data: Any
+
+    def on(self, source: Source, visit: int | None = None) -> NDArray[np.bool_]:
+        """Take the mask on the grid of a source.
+
+        Parameters
+        ----------
+        source
+            Whose grid it must lie on.
+        visit
+            Position in the layer, whose mask to take where there is one a visit; without it, all
+            of them together.
+
+        Returns
+        -------
+        NDArray
+            ``(z, y, x)`` bool.
+
+        Raises
+        ------
+        ValueError
+            If it has another shape, or nothing is in it.
+        """
+        sizes = dict(zip(source.axes, source.data.shape, strict=True))
+        space = tuple(sizes[letter] for letter in source.axes if letter in "zyx")
+        marks: Any = np.asarray(self.data) > 0
+        if marks.shape == (sizes["v"], *space):
+            marks = marks.any(axis=0) if visit is None else marks[visit]
+        if marks.shape == (1, *space):
+            marks = marks[0]
+        if marks.shape != space:
+            raise ValueError(
+                f"mask: {self.name!r} has the shape {np.shape(self.data)}, a visit of "
+                f"{source.name!r} has {space}; choose labels that lie on its voxels"
+            )
+        if not marks.any():
+            raise ValueError(f"mask: {self.name!r} marks nothing; paint where to look, or clear it")
+        return np.asarray(marks if len(space) == 3 else marks[None])

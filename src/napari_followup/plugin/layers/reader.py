@@ -55,7 +55,7 @@ def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
         If the file is damaged; the message says what is wrong.
     """
     from napari_followup.io import ReadError
-    from napari_followup.plugin.layers.visit_layers import apart_layers
+    from napari_followup.plugin.layers.stack_layers import apart_layers
 
     try:
         return _stacked(path)

@@ -12,9 +12,8 @@ from psygnal import EmitLoopError
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.forms.series_input import unwrapped
-from napari_followup.plugin.layers.cursor import covers, position
 from napari_followup.plugin.layers.layers import about
-from napari_followup.plugin.layers.visits import OBSERVED, entry, visit_kind
+from napari_followup.plugin.layers.visits import OBSERVED, covers, entry, position, visit_kind
 
 __all__ = ["VisitText", "visit_line"]
 

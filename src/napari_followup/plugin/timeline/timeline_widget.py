@@ -10,10 +10,17 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
-from napari_followup.plugin.layers.cursor import covers, go_to_visit, position
 from napari_followup.plugin.layers.layers import about, axes_choices
 from napari_followup.plugin.layers.visit_text import visit_line
-from napari_followup.plugin.layers.visits import IMPUTED, OBSERVED, entry, visit_kinds
+from napari_followup.plugin.layers.visits import (
+    IMPUTED,
+    OBSERVED,
+    covers,
+    entry,
+    go_to_visit,
+    position,
+    visit_kinds,
+)
 from napari_followup.plugin.results.timeline_plot import Points, TimelinePlot
 
 __all__ = ["TimelineWidget"]

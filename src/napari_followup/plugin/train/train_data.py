@@ -29,8 +29,7 @@ from napari_followup.methods.given import LABELS
 from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.forms.layer_list import LayerList
 from napari_followup.plugin.forms.series_input import MEANINGS, unwrapped
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import about, axes_choices, source_of
+from napari_followup.plugin.layers.layers import GivenMask, about, axes_choices, source_of
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train.train_labels import LayerLabels, PathLabels, has_truth, truth_of

@@ -32,8 +32,7 @@ from superqt import QElidingLabel
 
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import axes_choices
+from napari_followup.plugin.layers.layers import GivenMask, axes_choices
 
 __all__ = ["HEALTHY", "MASKS", "TRUTH", "LayerLabels", "PathLabels", "has_truth", "truth_of"]
 

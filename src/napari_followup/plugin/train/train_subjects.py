@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_followup.methods.given import LABELS
-from napari_followup.plugin.layers.given_mask import GivenMask
-from napari_followup.plugin.layers.layers import Series, Source, series_of
+from napari_followup.plugin.layers.layers import GivenMask, Series, Source, series_of
 from napari_followup.plugin.models.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.stack import VisitStack

@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.layers.geometry import with_visits
-from napari_followup.plugin.layers.layers import NAMES, Source, about, series_of, source_of
+from napari_followup.plugin.layers.layers import (
+    NAMES,
+    Source,
+    about,
+    series_of,
+    source_of,
+    with_visits,
+)
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Gathered", "gathered", "holds_one_visit", "visit_source", "with_ages"]

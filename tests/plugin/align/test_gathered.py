@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.layers.gathered import (
+from napari_followup.plugin.align.gathered import (
     gathered,
     holds_one_visit,
     visit_source,
