@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
-from napari_followup.plugin.align import align_form, align_widget
+from napari_followup.plugin.align import align_widget
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 
@@ -50,8 +50,7 @@ def registration(monkeypatch: pytest.MonkeyPatch) -> Registration:
 
     fake = Registration()
     monkeypatch.setattr("napari_followup.alignment.align.align", fake)
-    for module in (align_form, align_widget):
-        monkeypatch.setattr(module, "has_simpleitk", lambda: True)
+    monkeypatch.setattr(align_widget, "has_simpleitk", lambda: True)
     return fake
 
 

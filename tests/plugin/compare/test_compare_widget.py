@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels
 
+from napari_followup.plugin.compare.compare_widget import ChangeLegend
+
 pytestmark = pytest.mark.viewer
 
 Open = Callable[..., Any]
@@ -154,3 +156,22 @@ def test_its_own_results_are_neither_image_nor_mask(open_widget: Open, qtbot: An
     assert [masks.itemText(n) for n in range(2, masks.count())] == ["marks"]
     viewer.layers.remove("scan")
     assert widget.series.layers.layer is None
+
+
+def test_the_bar_runs_from_darker_over_nothing_to_brighter(qtbot: Any) -> None:
+    legend = ChangeLegend()
+    qtbot.addWidget(legend)
+    legend.resize(200, 60)
+    legend.show_threshold(4.0)
+
+    image = legend.bar.grab().toImage()
+    left, middle, right = (
+        image.pixelColor(int(part * (image.width() - 1)), image.height() // 2)
+        for part in (0.02, 0.5, 0.98)
+    )
+
+    assert left.blue() > left.red() + 100
+    assert right.red() > right.blue() + 100
+    assert max(middle.red(), middle.green(), middle.blue()) < 10
+    assert "−8" in legend.numbers.text()
+    assert "+8" in legend.numbers.text()

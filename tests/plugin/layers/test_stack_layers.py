@@ -17,7 +17,7 @@ from napari_followup.plugin.layers.stack_layers import (
     truth_layer,
     visit_layers,
 )
-from napari_followup.plugin.stack.stack_layer_sources import LayerOrigin
+from napari_followup.plugin.stack.stack_sources import LayerOrigin
 from napari_followup.series.stack import VisitStack
 
 

@@ -10,10 +10,12 @@ import pytest
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QFileDialog
 
 from napari_followup.io import write_stack
 from napari_followup.plugin.stack import stack_sources
-from napari_followup.plugin.stack.visits_panel import VisitsPanel
+from napari_followup.plugin.stack.stack_rows import Listed
+from napari_followup.plugin.stack.visits_panel import ColumnsForm, RowBar, SourceBar, VisitsPanel
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer
@@ -171,3 +173,81 @@ def test_a_layer_can_be_added_anew_after_it_was_removed(
     settle(qtbot, panel)
 
     assert [bool(row.error) for row in panel.model.rows] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("button", "door", "answer"),
+    [
+        ("files_button", "getOpenFileNames", (["a.nii", "b.nii"], "")),
+        ("folder_button", "getExistingDirectory", "folder"),
+        ("table_button", "getOpenFileName", ("v.csv", "")),
+    ],
+)
+def test_what_is_chosen_is_told(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch, button: str, door: str, answer: Any
+) -> None:
+    bar = SourceBar()
+    qtbot.addWidget(bar)
+    monkeypatch.setattr(QFileDialog, door, lambda *_: answer)
+    with qtbot.waitSignal(bar.chosen) as told:
+        getattr(bar, button).click()
+
+    assert [Path(path).suffix for path in told.args[0]] in ([".nii", ".nii"], [""], [".csv"])
+
+
+def test_a_dialog_that_is_left_tells_nothing(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = SourceBar()
+    qtbot.addWidget(bar)
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    with qtbot.assertNotEmitted(bar.chosen):
+        bar.folder_button.click()
+
+
+def test_the_menu_tells_which_layers(qtbot: Any) -> None:
+    bar = SourceBar()
+    qtbot.addWidget(bar)
+    for action, alone in zip(bar.layers_button.menu().actions(), (False, True), strict=True):
+        with qtbot.waitSignal(bar.layers_wanted) as told:
+            action.trigger()
+        assert told.args == [alone]
+
+
+def test_buttons_are_offered_where_they_do_something(qtbot: Any) -> None:
+    bar = RowBar()
+    qtbot.addWidget(bar)
+    bar.know(0, 0)
+    assert not bar.sort_button.isEnabled()
+    assert bar.missing_button.isEnabled()
+    bar.know(2, 0)
+    assert bar.sort_button.isEnabled()
+    assert not bar.up_button.isEnabled()
+    bar.know(2, 1)
+
+    assert bar.remove_button.isEnabled()
+
+
+def test_the_columns_that_are_chosen_are_told(qtbot: Any) -> None:
+    form = ColumnsForm()
+    qtbot.addWidget(form)
+    assert form.isHidden()
+    form.ask(Listed(path=Path("v.csv"), names=("wo", "wann"), columns={"date": "wann"}))
+
+    assert not form.isHidden()
+    assert "'v.csv'" in form.title.text()
+    assert form.columns == {"date": "wann"}
+    assert not form.use_button.isEnabled()
+    form.boxes["path"].setCurrentText("wo")
+    with qtbot.waitSignal(form.chosen) as told:
+        form.use_button.click()
+    assert told.args == [Path("v.csv"), {"path": "wo", "date": "wann"}]
+    assert form.isHidden()
+
+
+def test_a_table_can_be_left_as_it_is(qtbot: Any) -> None:
+    form = ColumnsForm()
+    qtbot.addWidget(form)
+    form.ask(Listed(path=Path("v.csv"), names=("wo",), columns={}))
+    with qtbot.assertNotEmitted(form.chosen):
+        form.leave_button.click()
+
+    assert form.isHidden()

@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 
-from napari_followup.plugin.stack.stack_checks import Verdict
+from napari_followup.plugin.stack.stack_making import Verdict
 from napari_followup.plugin.stack.stack_rows import Row, facts_of
 from napari_followup.plugin.stack.stack_sources import FileOrigin
 from napari_followup.plugin.stack.visits_table import NAMES, VisitsTable

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from napari_followup.plugin.models.train_methods import METHODS
-from napari_followup.plugin.train.train_form import TrainForm
+from napari_followup.plugin.train.train_form import AugmentForm, TrainForm
 from napari_followup.training.plan import Augmentation, TrainingPlan
 
 pytestmark = pytest.mark.viewer
@@ -90,3 +90,43 @@ def test_changes_are_told(form: TrainForm, qtbot: Any) -> None:
     ):
         with qtbot.waitSignal(form.changed, timeout=1000):
             change()
+
+
+@pytest.fixture
+def varied(qtbot: Any) -> Any:
+    made = AugmentForm()
+    qtbot.addWidget(made)
+    return made
+
+
+def test_one_choice_sets_all_numbers(varied: Any) -> None:
+    assert varied.value == Augmentation()
+
+    varied.images.setCurrentText("varied a little")
+    assert varied.value == Augmentation.usual()
+
+    varied.images.setCurrentText("as they are")
+    assert varied.value == Augmentation()
+
+
+def test_a_number_of_ones_own_shows_in_the_choice(varied: Any) -> None:
+    varied.images.setCurrentText("varied a little")
+    varied.flips["x"].setChecked(True)
+
+    assert varied.images.currentText() == "varied as set below"
+    assert varied.value.flip == ("x",)
+    assert varied.value.rotation == Augmentation.usual().rotation
+
+    varied.images.setCurrentText("as they are")
+    assert not varied.flips["x"].isChecked()
+
+
+def test_settings_of_an_earlier_training_are_shown(varied: Any) -> None:
+    told: list[None] = []
+    varied.changed.connect(lambda: told.append(None))
+
+    varied.take(asdict(Augmentation(flip=("y",), shift=0.1)))
+
+    assert varied.value == Augmentation(flip=("y",), shift=0.1)
+    assert varied.images.currentText() == "varied as set below"
+    assert told

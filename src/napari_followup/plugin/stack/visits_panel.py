@@ -12,21 +12,40 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.run.progress import JobPanel
-from napari_followup.plugin.stack.columns_form import ColumnsForm
-from napari_followup.plugin.stack.stack_bars import RowBar, SourceBar
-from napari_followup.plugin.stack.stack_checks import Checked
-from napari_followup.plugin.stack.stack_layer_sources import LayerOrigin, layer_rows, series_layers
-from napari_followup.plugin.stack.stack_model import Found, StackModel
-from napari_followup.plugin.stack.stack_reading import list_source, open_all, read_origins
-from napari_followup.plugin.stack.stack_rows import Listed, Origin, Row
-from napari_followup.plugin.stack.stack_sources import file_rows, is_file
+from napari_followup.plugin.stack.stack_making import Checked
+from napari_followup.plugin.stack.stack_rows import Found, Listed, Origin, Row, StackModel
+from napari_followup.plugin.stack.stack_sources import (
+    LayerOrigin,
+    file_rows,
+    is_file,
+    layer_rows,
+    list_source,
+    open_all,
+    read_origins,
+    series_layers,
+)
 from napari_followup.plugin.stack.visits_table import VisitsTable
 
-__all__ = ["VisitsPanel"]
+__all__ = [
+    "ColumnsForm",
+    "RowBar",
+    "SourceBar",
+    "VisitsPanel",
+]
 
 NOT_READ = "not read, because reading was stopped; press 'Check again'"
 REMOVED = "the layer was removed; take the row out, or add the layer again"
@@ -205,3 +224,155 @@ class VisitsPanel(QWidget):
                 row.origin.drop()
                 row.error = REMOVED
         self.changed.emit()
+
+
+FILES = "Images (*.nii *.nii.gz *.tif *.tiff *.npz *.png *.jpg *.jpeg *.bmp);;All files (*)"
+TABLES = "Tables (*.csv *.tsv)"
+
+
+class SourceBar(QWidget):
+    """Ask for files, a folder, a table of visits, or layers."""
+
+    chosen = Signal(object)  # list of paths
+    layers_wanted = Signal(bool)  # whether those that are selected alone
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files_button = QPushButton("Add files…")
+        self.folder_button = QPushButton("Add folder…")
+        self.table_button = QPushButton("Add table…")
+        self.layers_button = QPushButton("Add layers")
+        self.files_button.setToolTip("Images, one visit a file or several in one")
+        self.folder_button.setToolTip("BIDS, DICOM or OME-Zarr, or a folder with an image a visit")
+        self.table_button.setToolTip("CSV or TSV with a row an image: path, age or date, …")
+        self.layers_button.setToolTip("Layers that are open: one a visit, or one with several")
+        menu = QMenu(self.layers_button)
+        for text, is_selected in (("all image layers", False), ("selected layers", True)):
+            action = menu.addAction(text)
+            assert action is not None  # a text always makes one
+            action.triggered.connect(
+                lambda _=False, alone=is_selected: self.layers_wanted.emit(alone)
+            )
+        self.layers_button.setMenu(menu)
+        self.files_button.clicked.connect(self._ask_files)
+        self.folder_button.clicked.connect(self._ask_folder)
+        self.table_button.clicked.connect(self._ask_table)
+        _in_a_row(
+            self, self.files_button, self.folder_button, self.table_button, self.layers_button
+        )
+
+    def _ask_files(self) -> None:
+        paths, _ = QFileDialog.getOpenFileNames(self, "Add files", "", FILES)
+        self._tell(paths)
+
+    def _ask_folder(self) -> None:
+        self._tell([QFileDialog.getExistingDirectory(self, "Add folder")])
+
+    def _ask_table(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Add table of visits", "", TABLES)
+        self._tell([path])
+
+    def _tell(self, paths: list[str]) -> None:
+        if given := [path for path in paths if path]:
+            self.chosen.emit(given)
+
+
+class RowBar(QWidget):
+    """Order, add and take out rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up_button, self.down_button = QPushButton("Up"), QPushButton("Down")
+        self.sort_button = QPushButton("Sort by age")
+        self.missing_button = QPushButton("Add missing visit")
+        self.remove_button = QPushButton("Remove")
+        self.again_button = QPushButton("Check again")
+        self.missing_button.setToolTip("A visit that took place, or was planned, without an image")
+        self.again_button.setToolTip("Read again what could not be read")
+        _in_a_row(
+            self,
+            self.up_button,
+            self.down_button,
+            self.sort_button,
+            self.missing_button,
+            self.remove_button,
+            self.again_button,
+        )
+
+    def know(self, rows: int, chosen: int) -> None:
+        """Offer what can be done to so many rows, of which so many are chosen."""
+        for button in (self.up_button, self.down_button, self.remove_button):
+            button.setEnabled(chosen > 0)
+        for button in (self.sort_button, self.again_button):
+            button.setEnabled(rows > 0)
+
+
+def _in_a_row(widget: QWidget, *buttons: QPushButton) -> None:
+    row = QHBoxLayout(widget)
+    row.setContentsMargins(0, 0, 0, 0)
+    for button in buttons:
+        row.addWidget(button)
+
+
+ASKED = {
+    "path": ("image file", "Path of each image, from the table's own folder"),
+    "subject": ("subject", "Name of the subject; without it, the table is about one"),
+    "visit": ("visit", "Name of the visit; rows of one visit share it"),
+    "age": ("age", "Age at the visit, in years"),
+    "date": ("date", "Date of the visit"),
+    "birth": ("date of birth", "Ages at dates count from it"),
+    "modality": ("modality", "Kind of image, such as FLAIR"),
+}
+
+
+class ColumnsForm(QWidget):
+    """One box a meaning, with the table's columns; hidden until a table is unclear."""
+
+    chosen = Signal(object, object)  # path, columns by what they hold
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._path: Path | None = None
+        self.title = QLabel()
+        self.title.setWordWrap(True)
+        self.boxes = {what: QComboBox() for what in ASKED}
+        self.use_button, self.leave_button = QPushButton("use these columns"), QPushButton("leave")
+        form = new_form(self)
+        form.addRow(self.title)
+        for what, (label, about) in ASKED.items():
+            self.boxes[what].setToolTip(about)
+            add_row(form, label, self.boxes[what])
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.use_button)
+        buttons.addWidget(self.leave_button)
+        add_row(form, "", buttons)
+        self.boxes["path"].currentIndexChanged.connect(self._on_path)
+        self.use_button.clicked.connect(self._on_use)
+        self.leave_button.clicked.connect(self.hide)
+        self.hide()
+
+    def ask(self, found: Listed) -> None:
+        """Show the columns of a table, those that are known chosen."""
+        self._path = found.path
+        self.title.setText(f"Which column of {found.path.name!r} holds what?")
+        for what, box in self.boxes.items():
+            box.clear()
+            box.addItem("—", None)
+            for name in found.names:
+                box.addItem(name, name)
+            box.setCurrentIndex(max(box.findData(found.columns.get(what)), 0))
+        self._on_path()
+        self.show()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Columns that were chosen, by what they hold."""
+        return {what: box.currentData() for what, box in self.boxes.items() if box.currentData()}
+
+    def _on_path(self, _: int = 0) -> None:
+        self.use_button.setEnabled(self.boxes["path"].currentData() is not None)
+        self.use_button.setToolTip("" if self.use_button.isEnabled() else "Choose the image file")
+
+    def _on_use(self) -> None:
+        self.hide()
+        self.chosen.emit(self._path, self.columns)

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor, QDropEvent, QIcon, QImage, QPainter, QPaintEvent,
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
 from napari_followup.io.kinds import IMAGES, suffix_of
-from napari_followup.plugin.stack.stack_checks import Verdict
+from napari_followup.plugin.stack.stack_making import Verdict
 from napari_followup.plugin.stack.stack_rows import Facts, Row
 
 __all__ = ["VisitsTable"]

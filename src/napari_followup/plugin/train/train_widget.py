@@ -20,13 +20,17 @@ from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.models.train_methods import makes_anomalies
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.train.example_layer import ExampleLayer
-from napari_followup.plugin.train.loss_panel import LossPanel
-from napari_followup.plugin.train.train_actions import MISSING, Trained, has_lightning, train_model
+from napari_followup.plugin.train.train_actions import (
+    MISSING,
+    Snapshot,
+    Trained,
+    has_lightning,
+    train_model,
+)
 from napari_followup.plugin.train.train_data import TrainData
+from napari_followup.plugin.train.train_folder import TrainOut
 from napari_followup.plugin.train.train_form import TrainForm
-from napari_followup.plugin.train.train_live import Snapshot
-from napari_followup.plugin.train.train_out import TrainOut
+from napari_followup.plugin.train.train_view import ExampleLayer, LossPanel
 from napari_followup.plugin.train.trained_panel import TrainedPanel
 
 __all__ = ["TrainWidget"]

@@ -8,7 +8,7 @@ import pytest
 from napari.layers import Image, Layer
 
 from napari_followup.comparison.regions import THRESHOLD
-from napari_followup.plugin.compare.compare_actions import (
+from napari_followup.plugin.compare.compare_visits import (
     ComparePlan,
     compare_layers,
     full_scale,

@@ -27,7 +27,13 @@ from napari_followup.series.stack import VisitStack
 if TYPE_CHECKING:
     from napari_followup.comparison.regions import ChangeRegions
 
-__all__ = ["COLORS", "ComparePlan", "compare_layers", "full_scale", "is_of_change"]
+__all__ = [
+    "COLORS",
+    "ComparePlan",
+    "compare_layers",
+    "full_scale",
+    "is_of_change",
+]
 
 # From darker to brighter at the later visit: transparent up to half the threshold, the sheer
 # colour at the threshold, the lightest at twice the threshold.

@@ -11,7 +11,7 @@ import pytest
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_followup.plugin.align.align_actions import AlignPlan, align_layers
+from napari_followup.plugin.align.align_visits import AlignPlan, align_layers
 from napari_followup.plugin.align.gathered import Gathered, gathered, visit_source
 from napari_followup.plugin.layers.layers import GivenMask, source_of
 from napari_followup.plugin.run.report import Report
