@@ -26,7 +26,7 @@ from napari_followup.recipe.recipe import (
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
-from napari_followup.training.calibrate import healthy_scores
+from napari_followup.training.measuring import healthy_scores
 
 
 def gapped(series: VisitStack) -> VisitStack:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.diffusion.labelled import half_spoilt
+from napari_followup.diffusion.corruption import half_spoilt
 from napari_followup.methods.anofpdm import (
     COMPACT,
     PUBLISHED,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.diffusion.masking import random_tiles
+from napari_followup.diffusion.erasing import random_tiles
 from napari_followup.diffusion.noise import simplex
 from napari_followup.diffusion.schedule import linear_schedule
 from napari_followup.methods.cddpm import (
@@ -21,7 +21,7 @@ from napari_followup.methods.cddpm import (
     CDDPMOptions,
 )
 from napari_followup.methods.method import main_stage
-from napari_followup.networks.embedding import sinusoids
+from napari_followup.networks.blocks import sinusoids
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.plan import TrainingPlan
 from napari_followup.training.train import train

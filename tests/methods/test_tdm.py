@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.diffusion.motion import moved
 from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import decode
-from napari_followup.diffusion.visits import draw_visits
+from napari_followup.diffusion.visits import draw_visits, moved
 from napari_followup.methods.method import Visits
 from napari_followup.methods.tdm import COMPACT, TDM, THESIS, TDMConfig, TDMOptions
 from napari_followup.models.files import ModelBundle

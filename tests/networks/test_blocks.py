@@ -1,15 +1,45 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 from torch.nn import functional as F
 
 from napari_followup.networks.blocks import (
     AdaGroupNorm,
     JoinedCondition,
+    NumberEmbedding,
     ResidualBlock,
     SelfAttention,
+    check_sides,
+    sinusoids,
     zeroed,
 )
+
+
+def test_sinusoids_worked_by_hand() -> None:
+    found = sinusoids(torch.tensor([0, 2]), 4, longest_period=100.0)
+
+    rates = [1.0, 0.1]  # 100 ** (-0 / 2), 100 ** (-1 / 2)
+    second = [math.cos(2 * r) for r in rates] + [math.sin(2 * r) for r in rates]
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1.0, 0.0, 0.0], second]))
+
+
+def test_embedding_tells_neighbouring_steps_apart() -> None:
+    embedded = NumberEmbedding(16)(torch.arange(1, 1001))
+
+    assert embedded.shape == (1000, 16)
+    assert (embedded.diff(dim=0).abs().amax(dim=1) > 1e-4).all()
+
+
+def test_multiples_pass() -> None:
+    check_sides((16, 32), 8)
+
+
+def test_other_sides_are_refused_with_the_multiple_there_is() -> None:
+    with pytest.raises(ValueError, match=r"got \(16, 20\); this network takes multiples of 8"):
+        check_sides((16, 20), 8)
 
 
 def test_adaptive_norm_follows_equation_3_1_in_its_order() -> None:

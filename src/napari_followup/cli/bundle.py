@@ -112,7 +112,7 @@ def _calibrate(args: argparse.Namespace) -> None:
     from napari_followup.detection.score import examiner
     from napari_followup.device import choose_device
     from napari_followup.models.files import load_bundle, save_bundle
-    from napari_followup.training.calibrate import healthy_scores
+    from napari_followup.training.measuring import healthy_scores
 
     _check_name(args.out)
     bundle = load_bundle(args.model)
@@ -141,7 +141,7 @@ def _refined(
 ) -> ModelBundle:
     """Measure what the configuration leaves to trained weights, if it is missing, and print it."""
     from napari_followup.methods import method_class
-    from napari_followup.training.refining import refined
+    from napari_followup.training.choosing import refined
 
     fields = method_class(bundle.method).refined_fields
     if any(bundle.config[name] is not None for name in fields):  # measured on the user's labels?
@@ -174,7 +174,7 @@ def _with_figures(
     bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
 ) -> ModelBundle:
     """Measure anew what the model sees, for its card, and print it."""
-    from napari_followup.training.sanity import what_it_sees
+    from napari_followup.training.measuring import what_it_sees
 
     seen = what_it_sees(bundle, stacks, recipe, **how)
     print(figures_line(seen))

@@ -171,7 +171,7 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
 def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
     """Subjects to measure on and to learn from: as the files are split, or drawn by chance."""
     from napari_followup.io.npz import holds
-    from napari_followup.training.subjects import split_subjects
+    from napari_followup.training.cohort import split_subjects
 
     names = ", ".join(Path(path).name for path in args.data)
     if args.split or args.training_split or any(holds(Path(path), "split") for path in args.data):

@@ -16,8 +16,7 @@ from torch import Tensor
 from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.process import add_noise, clean_from_noise
-from napari_followup.diffusion.schedule import abar_at, check_betas
-from napari_followup.diffusion.steps import draw_steps
+from napari_followup.diffusion.schedule import abar_at, check_betas, draw_steps
 
 __all__ = [
     "DenoisingConfig",

@@ -6,12 +6,14 @@ functions, any device, planes and volumes alike.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["box_masks", "erase"]
+__all__ = ["box_masks", "erase", "random_tiles"]
 
 
 def erase(
@@ -108,3 +110,30 @@ def _shuffled(images: Tensor, generator: torch.Generator) -> Tensor:
     shape = (len(images), 1, flat.shape[2])
     source = torch.randint(shape[2], shape, generator=generator, device=generator.device)
     return flat.gather(2, source.to(images.device).expand_as(flat)).view_as(images)
+
+
+def random_tiles(images: Tensor, tile: int, share: float, generator: torch.Generator) -> Tensor:
+    """Mask that covers the same share of every image, tile by tile.
+
+    Parameters
+    ----------
+    images
+        ``(b, c, y, x)``.
+    tile
+        Side of a tile in pixels; those at the lower and right edge may be cut off.
+    share
+        Of the tiles, rounded to a whole number of them, one at least.
+    generator
+        Source of the choice.
+
+    Returns
+    -------
+    Tensor
+        ``(b, 1, y, x)``, 1 where the image is covered and 0 elsewhere.
+    """
+    count, (height, width) = len(images), images.shape[-2:]
+    rows, columns = ceil(height / tile), ceil(width / tile)
+    order = torch.rand(count, rows * columns, generator=generator, device=generator.device)
+    taken = order.argsort(dim=1).argsort(dim=1) < max(1, round(share * rows * columns))
+    tiles = taken.view(count, 1, rows, columns).to(images)
+    return F.interpolate(tiles, scale_factor=tile, mode="nearest")[..., :height, :width]

@@ -9,7 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["add_noise", "clean_from_noise", "ddim_step", "noise_from_clean"]
+__all__ = [
+    "add_noise",
+    "clean_from_noise",
+    "ddim_step",
+    "noise_from_clean",
+    "posterior_weights",
+    "transition_deviation",
+]
 
 
 def add_noise(clean: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
@@ -89,3 +96,54 @@ def ddim_step(noised: Tensor, clean: Tensor, abar: Tensor, next_abar: Tensor) ->
     Dang (2025), eq. 2.13; inversion is eq. 2.14 with its lost braces restored, ``sqrt(1/ᾱ - 1)``.
     """
     return add_noise(clean, noise_from_clean(noised, clean, abar), next_abar)
+
+
+def posterior_weights(abars: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights of the noised and of the clean image in the mean of ``q(x_{t-1} | x_t, x_0)``.
+
+    Parameters
+    ----------
+    abars
+        Signal share of every step, see `linear_schedule`.
+    steps
+        ``(b,)``, from 1 up.
+
+    Returns
+    -------
+    tuple of Tensor
+        Each ``(b,)`` in the dtype of `abars`.
+
+    References
+    ----------
+    ANDi, eq. 2.
+    """
+    abar, before = abars[steps], abars[steps - 1]
+    alpha = abar / before
+    spread = 1 - abar
+    return alpha.sqrt() * (1 - before) / spread, before.sqrt() * (1 - alpha) / spread
+
+
+def transition_deviation(clean: Tensor, predicted: Tensor, abars: Tensor, steps: Tensor) -> Tensor:
+    """Squared distance between the true and the predicted mean of one step backward.
+
+    Parameters
+    ----------
+    clean, predicted
+        ``(b, c, y, x)``: the image, and the network's idea of it from the same noised image.
+    abars
+        Signal share of every step, see `linear_schedule`.
+    steps
+        ``(b,)``, from 1 up.
+
+    Returns
+    -------
+    Tensor
+        ``(b, c, y, x)``, non-negative.
+
+    References
+    ----------
+    ANDi, eq. 6. Both means hold the same share of the noised image, which therefore drops out:
+    taking it away here and not after the sums keeps small deviations exact.
+    """
+    _, weight = posterior_weights(abars, steps)
+    return (weight.to(clean)[:, None, None, None] * (clean - predicted)).square()

@@ -12,10 +12,20 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from napari_followup.diffusion.noise import Noise
 from napari_followup.diffusion.process import add_noise, ddim_step
 from napari_followup.diffusion.schedule import step_grid
 
-__all__ = ["Denoise", "decode", "draw_noise", "encode", "noised_to"]
+__all__ = [
+    "Denoise",
+    "decode",
+    "decode_ancestral",
+    "encode",
+    "lerp",
+    "noised_to",
+    "posterior",
+    "slerp",
+]
 
 Denoise = Callable[[Tensor, int], Tensor]
 """Maps images noised to a step, and that step, to the network's clean images (value range kept)."""
@@ -100,7 +110,110 @@ def encode(
     return noised
 
 
-def draw_noise(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
-    """Gaussian noise of unit variance, drawn on the generator's device and moved beside `like`."""
-    noise = torch.randn(shape, generator=generator, device=generator.device)
-    return noise.to(like)
+def posterior(
+    noised: Tensor, clean: Tensor, abar: Tensor, next_abar: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of an earlier step, given a later one and the clean image.
+
+    Parameters
+    ----------
+    noised
+        Images at the step whose signal share is `abar`.
+    clean
+        The network's clean images for them.
+    abar, next_abar
+        Signal shares of this step and of the one to go to, broadcastable.
+
+    Returns
+    -------
+    tuple of Tensor
+        Mean, shape of `noised`, and variance, shape of `abar`; both are those of the clean image at
+        ``next_abar = 1``.
+
+    References
+    ----------
+    Ho et al. (2020), eqs. 6-7, with ``abar / next_abar`` for the α of one step.
+    """
+    kept = abar / next_abar
+    share = (1 - next_abar) / (1 - abar)
+    mean = next_abar.sqrt() * (1 - kept) / (1 - abar) * clean + kept.sqrt() * share * noised
+    return mean, share * (1 - kept)
+
+
+def decode_ancestral(
+    noised: Tensor,
+    level: int,
+    sampling_steps: int,
+    abars: Tensor,
+    denoise: Denoise,
+    *,
+    noise: Noise,
+    generator: torch.Generator,
+) -> Tensor:
+    """Stochastic decoding from `level` down to the clean image.
+
+    Parameters
+    ----------
+    noised, level, sampling_steps, abars, denoise
+        As for `sampling.decode`; `level` sampling steps are the published walk.
+    noise, generator
+        What is added at every step but the last, and its source.
+
+    Returns
+    -------
+    Tensor
+        ``(b, c, y, x)`` clean images.
+    """
+    for step, following in pairwise(step_grid(level, sampling_steps).tolist()):
+        clean = denoise(noised, step)
+        mean, variance = posterior(
+            noised, clean, abars[step].to(noised), abars[following].to(noised)
+        )
+        fresh = noise(tuple(noised.shape), generator, noised) if following else 0.0
+        noised = mean + variance.sqrt() * fresh
+    return noised
+
+
+def lerp(start: Tensor, end: Tensor, part: Tensor) -> Tensor:
+    """Straight from `start` (b, ...) to `end` (b, ...); `part` (b,) goes from 0 to 1.
+
+    References
+    ----------
+    Dang (2025), appendix C.
+    """
+    return torch.lerp(start, end, _beside(part, start))
+
+
+def slerp(start: Tensor, end: Tensor, part: Tensor) -> Tensor:
+    """Along the arc from `start` to `end`, as far apart as the angle between them.
+
+    Parameters
+    ----------
+    start, end
+        ``(b, ...)``; each sample is one vector.
+    part
+        ``(b,)`` from 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        Shape of `start`. Vectors that point the same way are joined by a straight line, which the
+        arc then is.
+
+    References
+    ----------
+    Dang (2025), appendix C; Shoemake (1985).
+    """
+    cosine = torch.cosine_similarity(start.flatten(1).double(), end.flatten(1).double(), dim=1)
+    angle = cosine.clamp(-1, 1).acos()
+    sine = angle.sin()
+    arc = sine > 1e-6
+    part = part.to(angle)
+    to_start = torch.where(arc, ((1 - part) * angle).sin() / sine.where(arc, 1.0), 1 - part)
+    to_end = torch.where(arc, (part * angle).sin() / sine.where(arc, 1.0), part)
+    return _beside(to_start, start) * start + _beside(to_end, end) * end
+
+
+def _beside(part: Tensor, values: Tensor) -> Tensor:
+    """One number a sample, ready to be multiplied with samples."""
+    return part.to(values).reshape(-1, *[1] * (values.ndim - 1))

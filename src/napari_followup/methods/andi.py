@@ -17,12 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.diffusion.posterior import transition_deviation
-from napari_followup.diffusion.process import add_noise, clean_from_noise
-from napari_followup.diffusion.pyramid import pyramid_noise
-from napari_followup.diffusion.sampling import draw_noise
-from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
-from napari_followup.diffusion.steps import check_steps, draw_steps
+from napari_followup.diffusion.noise import draw_noise, pyramid_noise
+from napari_followup.diffusion.process import add_noise, clean_from_noise, transition_deviation
+from napari_followup.diffusion.schedule import (
+    abar_at,
+    check_betas,
+    check_steps,
+    draw_steps,
+    linear_schedule,
+)
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import ANDiOptions

@@ -16,11 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.diffusion.labelled import HEALTHY, half_spoilt
+from napari_followup.diffusion.corruption import HEALTHY, half_spoilt
+from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_step
-from napari_followup.diffusion.sampling import draw_noise, noised_to
-from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
-from napari_followup.diffusion.steps import check_steps, draw_steps
+from napari_followup.diffusion.sampling import noised_to
+from napari_followup.diffusion.schedule import (
+    abar_at,
+    check_betas,
+    check_steps,
+    draw_steps,
+    linear_schedule,
+)
 from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import AnoFPDMOptions

@@ -17,16 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
+from napari_followup.diffusion.erasing import random_tiles
 from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
-from napari_followup.diffusion.masking import random_tiles
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import CDDPMOptions
-from napari_followup.networks.encoders import SemanticEncoder
-from napari_followup.networks.inpainting import FeatureDecoder
+from napari_followup.networks.encoders import FeatureDecoder, SemanticEncoder
 from napari_followup.networks.unet import UNet
 
 __all__ = [

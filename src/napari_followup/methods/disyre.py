@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import random_filling, random_shapes
 from napari_followup.diffusion.foreign import amounts, blend, foreign_patches
-from napari_followup.diffusion.schedule import check_betas, linear_schedule
-from napari_followup.diffusion.steps import draw_steps
+from napari_followup.diffusion.schedule import check_betas, draw_steps, linear_schedule
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import DISYREOptions

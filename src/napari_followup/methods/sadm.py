@@ -31,8 +31,8 @@ from napari_followup.methods.method import (
     main_stage,
 )
 from napari_followup.methods.options import SADMOptions
+from napari_followup.networks.blocks import check_sides
 from napari_followup.networks.segmentation import ResidualSegmenter
-from napari_followup.networks.sizes import check_sides
 from napari_followup.scores.smooth import median_filter
 from napari_followup.scores.ssim import structural_distance
 

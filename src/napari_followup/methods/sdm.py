@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import corrupt
 from napari_followup.diffusion.denoising import check_target
-from napari_followup.diffusion.interpolation import lerp, slerp
 from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
+from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise
-from napari_followup.diffusion.sampling import Denoise, decode, draw_noise, encode, noised_to
+from napari_followup.diffusion.sampling import Denoise, decode, encode, lerp, noised_to, slerp
 from napari_followup.diffusion.schedule import abar_at, linear_schedule
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.diffusion.motion import moved, smoothed
+from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise, clean_from_noise
-from napari_followup.diffusion.sampling import decode, draw_noise
+from napari_followup.diffusion.sampling import decode
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
-from napari_followup.diffusion.visits import draw_visits, leave_one_out
+from napari_followup.diffusion.visits import draw_visits, leave_one_out, moved, smoothed
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import TDMOptions

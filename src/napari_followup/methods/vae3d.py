@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.diffusion.erasing import erase
-from napari_followup.diffusion.sampling import draw_noise
+from napari_followup.diffusion.noise import draw_noise
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import VAE3DOptions

@@ -6,6 +6,7 @@ come in as ready scales and shifts, so that they are computed once and not at ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,11 +17,65 @@ from torch.nn import functional as F
 __all__ = [
     "AdaGroupNorm",
     "JoinedCondition",
+    "NumberEmbedding",
     "ResidualBlock",
     "SelfAttention",
     "SummedCondition",
+    "check_sides",
+    "sinusoids",
     "zeroed",
 ]
+
+
+def sinusoids(numbers: Tensor, features: int, longest_period: float = 10_000.0) -> Tensor:
+    """Sines and cosines of `numbers` at geometrically spaced frequencies.
+
+    Parameters
+    ----------
+    numbers
+        ``(b,)``, in the unit in which a difference of one should matter.
+    features
+        Even number of outputs, half of them cosines.
+    longest_period
+        The slowest wave's period over 2π.
+
+    Returns
+    -------
+    Tensor
+        ``(b, features)`` float32.
+    """
+    half = features // 2
+    rates = torch.exp(
+        -math.log(longest_period)
+        * torch.arange(half, dtype=torch.float32, device=numbers.device)
+        / half
+    )
+    angles = numbers.float()[:, None] * rates
+    return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+class NumberEmbedding(nn.Module):
+    """Sinusoids through two linear layers (Dang 2025, Sec. 4.2.1)."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.layers = nn.Sequential(
+            nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features)
+        )
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(b,) -> (b, features)."""
+        embedded: Tensor = self.layers(sinusoids(numbers, self.features))
+        return embedded
+
+
+def check_sides(sides: tuple[int, ...], multiple: int) -> None:
+    """Raise a ValueError if one of the sides is no multiple of what the network takes."""
+    if any(side % multiple for side in sides):
+        raise ValueError(
+            f"image_size: got {sides}; this network takes multiples of {multiple} pixels"
+        )
 
 
 def zeroed(layer: nn.Module) -> nn.Module:

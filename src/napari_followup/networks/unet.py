@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from napari_followup.networks.blocks import (
     AdaGroupNorm,
     JoinedCondition,
+    NumberEmbedding,
     ResidualBlock,
     SelfAttention,
     SummedCondition,
+    check_sides,
     zeroed,
 )
-from napari_followup.networks.embedding import NumberEmbedding
-from napari_followup.networks.sizes import check_sides
 
 __all__ = ["UNet"]
 

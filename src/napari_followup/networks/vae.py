@@ -11,7 +11,7 @@ from math import prod
 from monai.networks.nets import AutoEncoder
 from torch import Tensor, nn
 
-from napari_followup.networks.sizes import check_sides
+from napari_followup.networks.blocks import check_sides
 
 __all__ = ["VAENetwork", "divergence"]
 

@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.training.coverage import sharp
 from napari_followup.training.plan import Augmentation
 
-__all__ = ["augmented", "augmented_with_masks"]
+__all__ = [
+    "augmented",
+    "augmented_with_masks",
+    "resize_masks",
+    "sharp",
+]
 
 KNOTS = 3  # of the smooth field, each way
 
@@ -129,3 +133,42 @@ def _field(images: Tensor, generator: torch.Generator) -> Tensor:
     """(b, 1, y, x): smooth, between about -1 and 1."""
     knots = _draw(len(images) * KNOTS**2, generator).reshape(-1, 1, KNOTS, KNOTS).to(images)
     return F.interpolate(knots, size=images.shape[-2:], mode="bicubic", align_corners=True)
+
+
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample masks of planes; a part that stands alone never vanishes, however small.
+
+    Parameters
+    ----------
+    masks
+        ``(b, channel, y, x)`` of 0 and 1, floating.
+    size
+        ``(y, x)`` in pixels.
+
+    Returns
+    -------
+    Tensor
+        ``(b, channel, *size)`` of 0 and 1, dtype and device of `masks`.
+    """
+    if tuple(masks.shape[-2:]) == tuple(size):
+        return masks
+    return sharp(F.interpolate(masks, size=size, mode="area"))
+
+
+def sharp(covered: Tensor) -> Tensor:
+    """Make a mask of the share of every pixel that one covers.
+
+    Half is measured by the most covered pixel beside: at the edge of a large part that is a half,
+    and of a part smaller than a pixel one pixel at least is kept.
+
+    Parameters
+    ----------
+    covered
+        ``(b, channel, y, x)`` in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        Same shape, dtype and device, of 0 and 1.
+    """
+    return (covered > F.max_pool2d(covered, 3, stride=1, padding=1) / 2).to(covered)

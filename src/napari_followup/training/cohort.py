@@ -3,17 +3,286 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from napari_followup.methods.given import TakenLabels
+from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.labels import Entry, Marks, checked_marks
 from napari_followup.training.plan import TrainingPlan
-from napari_followup.training.subjects import fingerprint, seen_twice, split_subjects
 
-__all__ = ["Cohort", "Learner", "cohort_of", "short_hash"]
+__all__ = [
+    "FEW",
+    "Cohort",
+    "Given",
+    "Learner",
+    "check_series",
+    "cohort_of",
+    "fingerprint",
+    "given_series",
+    "listed",
+    "seen_twice",
+    "short_hash",
+    "split_subjects",
+]
+
+Given = VisitStack | str | os.PathLike[str] | Sequence[VisitStack | str | os.PathLike[str]]
+"""Series, or tables, folders and files to read them from."""
+
+UNNAMED = "subject"  # what a series is called whose subject has no name
+
+
+def given_series(given: Given, *, are_healthy: bool = True) -> list[VisitStack]:
+    """Series of what was given, files read.
+
+    Parameters
+    ----------
+    given
+        Series, or a table of visits, a folder, a file, or several of these.
+    are_healthy
+        Whether files that are marked as sick are refused; not where labels go with them.
+
+    Returns
+    -------
+    list of VisitStack
+        In the order given.
+
+    Raises
+    ------
+    TypeError
+        If something is neither a series nor a path.
+    FileNotFoundError, ValueError
+        As `reading.read_healthy`.
+    """
+    from napari_followup.io import read_healthy, read_stacks
+
+    each = [given] if isinstance(given, VisitStack | str | os.PathLike) else list(given)
+    found: list[VisitStack] = []
+    for item in each:
+        if isinstance(item, VisitStack):
+            found.append(item)
+        elif isinstance(item, str | os.PathLike):
+            found += read_healthy(item) if are_healthy else read_stacks(item)
+        else:
+            raise TypeError(
+                f"stacks: got {type(item).__name__}; give VisitStacks, one a subject, or the path "
+                "of a table or folder (arrays: VisitStack.from_cohort)"
+            )
+    return found
+
+
+def seen_twice(stacks: Sequence[VisitStack]) -> list[VisitStack]:
+    """Series with two observed visits or more: those that show a change.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    found = [stack for stack in stacks if stack.is_observed.sum() > 1]
+    if not found:
+        raise ValueError(
+            f"none of {len(stacks)} series has two observed visits: change over time is learned "
+            "from subjects seen at least twice"
+        )
+    return found
+
+
+def split_subjects(
+    stacks: Sequence[VisitStack],
+    held_out: float,
+    seed: int,
+    *,
+    sick: Sequence[bool] | None = None,
+) -> tuple[list[VisitStack], list[VisitStack]]:
+    """Subjects to train on, and those kept aside for validation and the healthy score quantiles.
+
+    Parameters
+    ----------
+    stacks
+        Series; those with one name are of one subject and stay together.
+    held_out
+        Share of the subjects to keep aside; at least one is, and at least one is not.
+    seed
+        Source of the random choice.
+    sick
+        Whether a series shows anything abnormal, one a series. Where it is given, this share of the
+        healthy subjects is kept aside, at least one, and of the others, of whom one is not.
+
+    Returns
+    -------
+    tuple of list
+        Training and held-out series, each in the order given.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two subjects are given, or none of them is healthy.
+    """
+    names = [
+        f"{stack.subject} {number}" if stack.subject == UNNAMED else stack.subject
+        for number, stack in enumerate(stacks)
+    ]
+    subjects = list(dict.fromkeys(names))
+    if len(subjects) < 2:
+        alike = f": all {len(stacks)} series name the subject {names[0]!r}" if names[1:] else ""
+        raise ValueError(
+            "training needs at least 2 subjects, one of them to validate on; got "
+            f"{len(subjects)}{alike}"
+        )
+    order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+    if sick is None:
+        aside = set(order[: _share(len(order), held_out)])
+    else:
+        ill = {name for name, is_sick in zip(names, sick, strict=True) if is_sick}
+        if len(ill) == len(order):
+            raise ValueError(_none_healthy(len(order), len(stacks)))
+        aside = _of_both_kinds(order, ill, held_out)
+    named = list(zip(names, stacks, strict=True))
+    return [s for n, s in named if n not in aside], [s for n, s in named if n in aside]
+
+
+def _of_both_kinds(order: Sequence[str], ill: set[str], held_out: float) -> set[str]:
+    """Subjects kept aside, healthy ones first of all: they tell how high healthy ones score."""
+    healthy, others = ([n for n in order if (n in ill) == is_ill] for is_ill in (False, True))
+    few = max(1, _share(len(healthy), held_out))
+    return {*healthy[:few], *others[: _share(len(others), held_out)]}
+
+
+def _none_healthy(subjects: int, series: int) -> str:
+    alike = ", series of one name being one subject's" if series > subjects else ""
+    return (
+        f"labels: none of the {subjects} subjects is healthy at all visits{alike}; nothing tells "
+        "how high healthy ones score: give healthy subjects, too"
+    )
+
+
+def _share(count: int, held_out: float) -> int:
+    """How many of so many are kept aside: at least one, and not all."""
+    return min(max(1, round(held_out * count)), max(0, count - 1))
+
+
+def fingerprint(stacks: Sequence[VisitStack]) -> str:
+    """Short hash of who was seen when, and of the middle plane of every observed visit."""
+    digest = hashlib.sha256()
+    for stack in stacks:
+        digest.update(repr((stack.subject, stack.shape, stack.modalities)).encode())
+        digest.update(stack.ages.tobytes() + stack.is_observed.tobytes())
+        for visit in np.flatnonzero(stack.is_observed):
+            plane = np.asarray(stack.images[visit, :, stack.shape[2] // 2])
+            digest.update(np.ascontiguousarray(plane).tobytes())
+    return digest.hexdigest()[:16]
+
+
+FEW = 20  # subjects
+FAR = 10.0  # times the median range, or a tenth of it
+
+
+def check_series(stacks: Sequence[VisitStack]) -> list[str]:
+    """Look for what makes series unfit to be learned from together.
+
+    Parameters
+    ----------
+    stacks
+        Healthy series.
+
+    Returns
+    -------
+    list of str
+        What the user should know; nothing if all is well.
+
+    Raises
+    ------
+    ValueError
+        If a series holds colour images.
+    """
+    for stack in stacks:
+        _check_colour(stack)
+    return [
+        note
+        for look in (_too_few, _mixed_sizes, _mixed_spacings, _mixed_ranges, _channels)
+        if (note := look(stacks))
+    ]
+
+
+def _check_colour(stack: VisitStack) -> None:
+    if stack.shape[-1] in (3, 4) and np.dtype(stack.images.dtype) == np.uint8:
+        raise ValueError(
+            f"images of {stack.subject!r}: shape {stack.shape} looks like colour, with red, green "
+            "and blue as the last axis; convert them to one grey channel first"
+        )
+
+
+def _too_few(stacks: Sequence[VisitStack]) -> str:
+    count = len({stack.subject for stack in stacks})
+    if count >= FEW or len(stacks) >= FEW:
+        return ""
+    return (
+        f"{len(stacks)} series are few: below about {FEW} subjects a model learns these "
+        "very subjects rather than what is healthy"
+    )
+
+
+def _mixed_sizes(stacks: Sequence[VisitStack]) -> str:
+    sizes = Counter(stack.shape[-2:] for stack in stacks)
+    if len(sizes) == 1:
+        return ""
+    listed = ", ".join(f"{y} x {x} ({count})" for (y, x), count in sizes.most_common(4))
+    return (
+        f"planes differ in size: {listed}; all are brought to one size, which stretches those of "
+        "other proportions (nf.regridded brings series onto one grid)"
+    )
+
+
+def _mixed_spacings(stacks: Sequence[VisitStack]) -> str:
+    sizes = np.array([stack.spacing for stack in stacks if stack.unit == "mm"])
+    if not len(sizes) or (sizes.max(axis=0) <= 1.1 * sizes.min(axis=0)).all():
+        return ""
+    low, high = sizes.min(axis=0).round(3).tolist(), sizes.max(axis=0).round(3).tolist()
+    return (
+        f"voxels differ in size, from {low} to {high} mm (z, y, x): the same organ comes in "
+        "different sizes (nf.regridded brings series onto one grid)"
+    )
+
+
+def _mixed_ranges(stacks: Sequence[VisitStack]) -> str:
+    widths = []
+    for stack in stacks:
+        scaling = fit_scaling(np.asarray(stack.images[np.flatnonzero(stack.is_observed)[0], 0]))
+        widths.append(scaling.high - scaling.low)
+    usual = float(np.median(widths))
+    far = [
+        stack.subject
+        for stack, width in zip(stacks, widths, strict=True)
+        if not usual / FAR <= width <= usual * FAR
+    ]
+    if not far:
+        return ""
+    return (
+        f"{listed(far)}: the intensities span {FAR:g} times more or less than the others', "
+        f"{usual:.4g}; each series is scaled by itself, but see whether they are of one kind"
+    )
+
+
+def _channels(stacks: Sequence[VisitStack]) -> str:
+    stack = stacks[0]
+    if stack.shape[1] != 3 or np.dtype(stack.images.dtype) != np.uint8:
+        return ""
+    return (
+        f"the three modalities of {stack.subject!r} are bytes: if they are red, green and blue, "
+        "convert them to one grey channel"
+    )
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Join names, and count those beyond the first few."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from napari_followup.series.stack import VisitStack
-from napari_followup.training.batches import Masked, Samples
-from napari_followup.training.cache import mapped
+from napari_followup.training.batches import Masked, Samples, mapped
 from napari_followup.training.cohort import Cohort, short_hash
 from napari_followup.training.labels import Marks
-from napari_followup.training.masked import masked_samples, masks_beside
-from napari_followup.training.samples import Form, healthy_samples
+from napari_followup.training.samples import Form, healthy_samples, masked_samples, masks_beside
 
 __all__ = ["drop_files", "read_samples", "samples_of"]
 

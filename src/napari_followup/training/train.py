@@ -19,21 +19,24 @@ from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
 from napari_followup.series.results import Cancelled
 from napari_followup.training.batches import Samples, healthy_of, samples_for
 from napari_followup.training.card import About, data_summary, loss_curves, model_card
-from napari_followup.training.checkpoint import read_checkpoint, refresh_norms
-from napari_followup.training.checks import check_series
-from napari_followup.training.cohort import Cohort, Learner, cohort_of
+from napari_followup.training.checkpoint import check_out, go_on, read_checkpoint, refresh_norms
+from napari_followup.training.cohort import (
+    Cohort,
+    Given,
+    Learner,
+    check_series,
+    cohort_of,
+    given_series,
+)
 from napari_followup.training.data import drop_files, samples_of
 from napari_followup.training.devices import check_devices, companions
-from napari_followup.training.examples import example_maker
-from napari_followup.training.fit import fit_stage
+from napari_followup.training.examining import example_maker
+from napari_followup.training.fit import duration_note, fit_stage, seconds_a_batch
 from napari_followup.training.labels import Entry
 from napari_followup.training.measuring import measured
 from napari_followup.training.plan import FREE, TrainingPlan
-from napari_followup.training.resume import check_out, go_on
 from napari_followup.training.settings import chosen_config, form_of
 from napari_followup.training.state import OnState, TrainingState
-from napari_followup.training.subjects import Given, given_series
-from napari_followup.training.timing import duration_note, seconds_a_batch
 
 __all__ = ["train"]
 

@@ -109,8 +109,7 @@ def examined(
     Facts
         With `problem` where the series cannot be learned from.
     """
-    from napari_followup.training.checks import check_series
-    from napari_followup.training.cohort import Learner, cohort_of
+    from napari_followup.training.cohort import Learner, check_series, cohort_of
     from napari_followup.training.plan import TrainingPlan
 
     report = report or Report()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from napari_followup.training.ema import Averages
+from napari_followup.training.watch import Averages
 
 
 def test_weights_are_averaged_closely_at_first() -> None:
