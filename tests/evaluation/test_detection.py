@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from napari_followup.detection.prepare import Prepared
-from napari_followup.evaluation.baselines import fit_components
 from napari_followup.evaluation.cases import KINDS, Case, make_cases
 from napari_followup.evaluation.detection import evaluate_detection, measure_rows
-from napari_followup.evaluation.rows import Row, baseline_rows
+from napari_followup.evaluation.rows import Row, baseline_rows, fit_components
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.stack import VisitStack

@@ -5,10 +5,105 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from napari_followup.evaluation.imputation import evaluate_anomalies, evaluate_next
+from napari_followup.evaluation.imputation import (
+    BINS,
+    DIRECTIONS,
+    evaluate_anomalies,
+    evaluate_gaps,
+    evaluate_next,
+    gap_bin,
+)
+from napari_followup.evaluation.prediction import Series
 from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
+
+AGES = (60.0, 61.0, 62.5, 64.0)
+SERIES = Series(images=torch.zeros(4, 1, 16, 16), ages=torch.tensor(AGES), subject=0)
+
+
+def known_of(direction: str, wanted: int) -> dict[int, tuple[int, ...]]:
+    """All known visits by base, for one wanted visit."""
+    pairs = [pair for pair in DIRECTIONS[direction](SERIES) if pair.wanted == wanted]
+    return {pair.known[0]: pair.known for pair in pairs}
+
+
+@pytest.mark.parametrize(
+    ("gap", "name"), [(0.4, "0-1"), (1.0, "0-1"), (1.01, "1-2"), (12.0, "11-12"), (12.1, None)]
+)
+def test_the_upper_end_belongs_to_the_bin(gap: float, name: str | None) -> None:
+    assert gap_bin(gap) == name
+
+
+def test_forward_nothing_after_the_base_is_known() -> None:
+    assert known_of("forward", 3) == {0: (0,), 1: (1, 0), 2: (2, 1, 0)}
+    assert known_of("forward", 0) == {}
+
+
+def test_backward_is_the_mirror_of_forward() -> None:
+    assert known_of("backward", 0) == {1: (1, 2, 3), 2: (2, 3), 3: (3,)}
+    assert known_of("backward", 3) == {}
+
+
+def test_between_the_nearer_one_is_the_base_and_its_distance_the_gap() -> None:
+    pairs = [pair for pair in DIRECTIONS["two-sided"](SERIES) if pair.wanted == 1]
+
+    assert [(pair.gap, pair.known) for pair in pairs] == [(1.0, (0, 2, 3)), (1.0, (0, 3))]
+    nearer_above = [p for p in DIRECTIONS["two-sided"](SERIES) if p.wanted == 2]
+    assert [p.known for p in nearer_above] == [(3, 0), (1, 3, 0)]
+
+
+def test_too_few_known_visits_count_for_one_alone() -> None:
+    (alone,) = [p for p in DIRECTIONS["forward"](SERIES) if p.wanted == 1]
+
+    assert alone.task("one") is not None
+    assert alone.task("two") is None
+    assert alone.task("all") is None
+
+
+def test_figures_stand_by_direction_known_visits_and_gap(
+    tiny_tdm: ModelBundle, tiny_series: VisitStack
+) -> None:
+    rows = evaluate_gaps([tiny_series], tiny_tdm, pairs=None, device="cpu")
+
+    groups = list(dict.fromkeys(row.group for row in rows))
+    wanted = ("one known", "two known", "all known", "copy")
+    assert groups == [f"{way}, {what}" for way in DIRECTIONS for what in wanted]
+    for way in ("forward", "backward"):
+        assert sum(row.images for row in rows if row.group == f"{way}, one known") == 6
+    assert sum(row.images for row in rows if row.group == "forward, two known") == 3
+    for group in groups:
+        names = [BINS.index(row.name) for row in rows if row.group == group]
+        assert names == sorted(set(names))
+
+
+def test_pairs_are_drawn_by_the_seed(tiny_tdm: ModelBundle, tiny_series: VisitStack) -> None:
+    stacks = [tiny_series, tiny_series.with_images(np.asarray(tiny_series.images) ** 2)] * 3
+
+    first, again, other = (
+        evaluate_gaps(stacks, tiny_tdm, pairs=2, seed=seed) for seed in (0, 0, 1)
+    )
+
+    assert first == again
+    assert first != other
+    assert max(row.images for row in first) == 2
+
+
+def test_a_model_that_goes_forward_only_is_measured_forward_only(
+    tiny_tdm: ModelBundle, tiny_series: VisitStack
+) -> None:
+    forward = replace(tiny_tdm, config={**tiny_tdm.config, "backward": False})
+
+    rows = evaluate_gaps([tiny_series], forward, pairs=1)
+
+    assert {row.group.split(",")[0] for row in rows} == {"forward"}
+
+
+def test_it_can_be_ended(tiny_tdm: ModelBundle, tiny_series: VisitStack) -> None:
+    rows = evaluate_gaps([tiny_series], tiny_tdm, on_step=lambda done, total: False)
+
+    assert {row.name for row in rows} == {"0-1"}
 
 
 def test_next_visits_are_measured_beside_copying_and_the_line(

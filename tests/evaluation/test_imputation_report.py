@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from napari_followup.evaluation.imputation_gaps import BINS
+from napari_followup.evaluation.imputation import BINS
 from napari_followup.evaluation.imputation_report import (
     THESIS_GAPS,
     THESIS_NEXT,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from napari_followup.evaluation.speed import evaluate_speed
+import pytest
+import torch
+
+from napari_followup.evaluation.speed import evaluate_speed, wait
 from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
@@ -18,3 +21,13 @@ def test_the_published_scheme_is_timed_beside_ours(
     assert published.seconds > ours.seconds
     assert published.ratio == published.seconds / ours.seconds
     assert min(door.seconds, prepared_once.seconds, another.seconds) > 0
+
+
+def test_only_a_gpu_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+
+    wait(torch.device("cpu"))
+    wait(torch.device("cuda", 0))
+
+    assert asked == [torch.device("cuda", 0)]

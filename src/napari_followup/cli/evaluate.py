@@ -24,8 +24,7 @@ from napari_followup.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_followup.evaluation.baselines import Components
-    from napari_followup.evaluation.rows import Row
+    from napari_followup.evaluation.rows import Components, Row
     from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
@@ -224,7 +223,7 @@ def components_of(training: list[VisitStack], bundle: ModelBundle) -> Components
     import torch
 
     from napari_followup.detection.prepare import prepare
-    from napari_followup.evaluation.baselines import fit_components
+    from napari_followup.evaluation.rows import fit_components
 
     device = torch.device("cpu")
     planes = [prepare(stack, bundle, device).visits.planes for stack in training]

@@ -118,13 +118,13 @@ def _ahead(args: argparse.Namespace, bundle: ModelBundle, stacks: list[VisitStac
 
 
 def _pairs(args: argparse.Namespace, bundle: ModelBundle, stacks: list[VisitStack]) -> Report:
-    from napari_followup.evaluation import imputation_gaps
+    from napari_followup.evaluation import imputation
     from napari_followup.evaluation.imputation_report import gap_tables, plot_gaps
 
-    figures = imputation_gaps.evaluate_gaps(
+    figures = imputation.evaluate_gaps(
         stacks, bundle, pairs=args.pairs or None, **_how(args, "gap")
     )
-    _, _, meaning = (imputation_gaps.__doc__ or "").partition("\n\n")
+    _, _, meaning = (imputation.__doc__ or "").partition("\n\n")
     return Report(
         name="imputation_pairs",
         title="Imputation by the size of the gap",

@@ -198,7 +198,7 @@ def _entries(
     models: dict[str, ModelBundle], training: Sequence[VisitStack], *, published: bool
 ) -> tuple[list[Entry], list[str]]:
     from napari_followup.cli.evaluate import components_of
-    from napari_followup.evaluation.study_entries import baseline_entry, model_entry
+    from napari_followup.evaluation.study import baseline_entry, model_entry
 
     made = [model_entry(name, bundle, published=published) for name, bundle in models.items()]
     carrier = next(iter(models.values()))

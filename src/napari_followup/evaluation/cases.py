@@ -6,25 +6,173 @@ No subject plays two parts, and the same subjects always play the same ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-from napari_followup.evaluation.case import HEALTHY, Case
-from napari_followup.evaluation.extra_anomalies import EXTRA_ANOMALIES, add_extra_anomaly
+from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import add_anomaly, generic
+from napari_followup.synthetic.anomalies import VISIBLE
 
 __all__ = [
+    "EXTRA_ANOMALIES",
     "EXTRA_KINDS",
     "GENERIC_KINDS",
     "HEALTHY",
     "KINDS",
     "Case",
+    "add_extra_anomaly",
     "healthy_cases",
     "make_cases",
     "unused",
 ]
+
+HEALTHY = "healthy"  # the part of those who get no anomaly
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Case:
+    """One subject in its part.
+
+    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
+    is the subject's position in the data, which its noise is seeded with.
+    """
+
+    kind: str
+    stack: VisitStack
+    healthy: VisitStack
+    truth: NDArray[np.bool_]
+    number: int
+
+
+Frames = NDArray[np.floating[Any]]
+Drawing = Callable[[Frames, np.random.Generator], Frames]
+"""Takes planes ``(visit, y, x)`` in [0, 1], returns them with the anomaly."""
+
+EXTRA_ANOMALIES = (
+    "transient_circle",
+    "faint_disc",
+    "erased_limb",
+    "background_square",
+    "local_blur",
+)
+
+
+def add_extra_anomaly(
+    stack: VisitStack, kind: str, *, seed: int = 0
+) -> tuple[VisitStack, NDArray[np.bool_]]:
+    """Draw one of the unnamed anomalies.
+
+    Parameters
+    ----------
+    stack
+        A healthy series of bright bodies on a dark ground. Volumes get the anomaly in their middle
+        plane, and every modality alike.
+    kind
+        "transient_circle": a bright disc at the hand, at one visit only.
+        "faint_disc": a disc of radius 3 somewhere inside the body, 25 % darker, at every visit.
+        "erased_limb": the body's lowest rows are gone, one row more every visit from the third on.
+        "background_square": a bright square of 5 × 5 pixels away from the body, at every visit.
+        "local_blur": a disc of radius 5 on the body's outline, blurred by 2 pixels.
+    seed
+        Chooses the place, or the visit of the transient circle.
+
+    Returns
+    -------
+    stack, truth
+        A copy with the anomaly, and ``(visit, z, y, x)`` booleans: every pixel that changed by more
+        than 1/255 of the series' range. Missing visits stay as they are.
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind.
+    """
+    if kind == "transient_circle":
+        return add_anomaly(stack, kind, seed=seed)
+    if kind not in DRAWINGS:
+        raise ValueError(f"kind: got {kind!r}; choose one of {', '.join(EXTRA_ANOMALIES)}")
+    observed, plane = np.flatnonzero(stack.is_observed), stack.shape[2] // 2
+    images = np.array(stack.images)
+    truth = np.zeros((stack.n_visits, *stack.shape[2:]), dtype=bool)
+    for modality in range(stack.shape[1]):
+        scaling = fit_scaling(stack, percentiles=(0, 100), modality=modality)
+        before = scaling.apply(images[observed, modality, plane])
+        after = DRAWINGS[kind](before, np.random.default_rng(seed))
+        changed = np.abs(after - before) > VISIBLE
+        truth[observed, plane] |= changed
+        drawn = scaling.invert(after)
+        if images.dtype.kind in "bui":
+            drawn = np.rint(drawn)
+        frames = images[observed, modality, plane]
+        frames[changed] = drawn[changed].astype(images.dtype)
+        images[observed, modality, plane] = frames
+    return stack.with_images(images), truth
+
+
+def _faint_disc(frames: Frames, rng: np.random.Generator) -> Frames:
+    always_body = np.all(frames > 0.9, axis=0)
+    inside = always_body & (gaussian_filter(always_body.astype(float), 2) > 0.85)
+    disc = _disc(_somewhere(inside, always_body, rng), 3, frames.shape[1:])
+    return np.where(disc & (frames > 0.5), 0.75 * frames, frames)
+
+
+def _erased_limb(frames: Frames, rng: np.random.Generator) -> Frames:
+    erased = frames.copy()
+    for visit, frame in enumerate(erased):
+        rows = np.flatnonzero((frame > 0.5).any(axis=1))
+        if rows.size and visit >= 2:
+            frame[rows[-1] - visit + 1 :] = frame.min()
+    return erased
+
+
+def _background_square(frames: Frames, rng: np.random.Generator) -> Frames:
+    body = gaussian_filter(frames.max(axis=0), 3)
+    height, width = body.shape
+    free = body < 0.02
+    free[: min(5, height // 3)] = free[:, : min(5, width // 3)] = False
+    y, x = _somewhere(free, body < np.median(body), rng)
+    drawn = frames.copy()
+    drawn[:, max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = 0.8
+    return drawn
+
+
+def _local_blur(frames: Frames, rng: np.random.Generator) -> Frames:
+    edge = np.ptp(
+        np.stack([np.roll(frames[0], s, axis=a) for s in (-1, 1) for a in (0, 1)]), axis=0
+    )
+    disc = _disc(_somewhere(edge > 0.5, edge > 0, rng), 5, frames.shape[1:])
+    return np.where(disc, gaussian_filter(frames, (0, 2, 2)), frames)
+
+
+DRAWINGS: dict[str, Drawing] = {
+    "faint_disc": _faint_disc,
+    "erased_limb": _erased_limb,
+    "background_square": _background_square,
+    "local_blur": _local_blur,
+}
+
+
+def _somewhere(
+    wished: NDArray[np.bool_], else_from: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[int, int]:
+    """One pixel ``(y, x)`` of the first mask that has any, the middle of the plane if none has."""
+    for mask in (wished, else_from):
+        places = np.argwhere(mask)
+        if len(places):
+            y, x = places[rng.integers(len(places))].tolist()
+            return y, x
+    return wished.shape[0] // 2, wished.shape[1] // 2
+
+
+def _disc(centre: tuple[int, int], radius: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    return np.asarray((y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2)
+
 
 KINDS = ("growing_circle", "darker_circle", "darker_line")  # Dang (2025), Sec. 4.1
 EXTRA_KINDS = EXTRA_ANOMALIES

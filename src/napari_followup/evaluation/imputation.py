@@ -7,8 +7,11 @@ Dang (2025), Table 6.2. Its data lack an individual pace, and its test split is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +19,7 @@ from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,
     OnStep,
+    Series,
     Tally,
     Task,
     copies,
@@ -26,7 +30,149 @@ from napari_followup.evaluation.prediction import (
 from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["evaluate_anomalies", "evaluate_next"]
+__all__ = [
+    "BINS",
+    "DIRECTIONS",
+    "KNOWN",
+    "evaluate_anomalies",
+    "evaluate_gaps",
+    "evaluate_next",
+    "gap_bin",
+]
+
+BINS = tuple(f"{k}-{k + 1}" for k in range(12))  # years; the upper end belongs to the bin
+KNOWN = ("one", "two", "all")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Pair:
+    """A wanted visit and the known ones, the base first and then the second."""
+
+    gap: float  # years between wanted visit and base
+    series: Series
+    wanted: int
+    known: tuple[int, ...]
+
+    def task(self, count: str) -> Task | None:
+        """Task with "one", "two" or "all" of the known visits; none where there are too few."""
+        if count != "one" and len(self.known) < 2:
+            return None
+        kept = {"one": self.known[:1], "two": self.known[:2], "all": self.known}[count]
+        return Task(series=self.series, known=kept, wanted=self.wanted)
+
+
+def gap_bin(gap: float) -> str | None:
+    """Bin of a gap in years, or none for a longer one: 1 lies in 0-1, 1.01 in 1-2."""
+    place = math.ceil(gap - 1e-9) - 1
+    return BINS[place] if 0 <= place < len(BINS) else None
+
+
+def evaluate_gaps(
+    stacks: Sequence[VisitStack],
+    bundle: ModelBundle,
+    *,
+    pairs: int | None = 200,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: OnStep | None = None,
+) -> list[ImputationFigures]:
+    """Figures by direction, known visits and gap.
+
+    Parameters
+    ----------
+    stacks
+        Healthy series the model was not trained on.
+    bundle
+        A model with a TDM; one that goes forward only is measured forward only.
+    pairs
+        Of each bin and direction, drawn at random; all when none is given.
+    device, seed
+        As for `imputation`.
+    on_step
+        Called with the bins done and to do.
+
+    Returns
+    -------
+    list of ImputationFigures
+        Named by bin, in groups such as "forward, two known"; "forward, copy" is the base itself.
+    """
+    where = choose_device(device)
+    model = bundle.part("tdm")
+    network, series = model.build(where), series_of(stacks, model, where)
+    tally, rng = Tally(model.value_range), np.random.default_rng(seed)
+    directions = DIRECTIONS if network.config.backward else {"forward": DIRECTIONS["forward"]}
+    chosen = {
+        (direction, name): part
+        for direction, pairs_of in directions.items()
+        for name, part in _drawn([p for each in series for p in pairs_of(each)], pairs, rng).items()
+    }
+    for done, ((direction, name), part) in enumerate(chosen.items(), start=1):
+        for count in KNOWN:
+            tasks = [task for pair in part if (task := pair.task(count))]
+            if tasks:
+                images = predict_tasks(network, tasks, seed=seed)
+                tally.add_tasks(f"{direction}, {count} known", name, tasks, images)
+        bases = [task for pair in part if (task := pair.task("one"))]
+        tally.add_tasks(f"{direction}, copy", name, bases, copies(bases))
+        if on_step is not None and on_step(done, len(chosen)) is False:
+            break
+    return sorted(tally.figures(), key=_order)
+
+
+def _order(row: ImputationFigures) -> tuple[int, int, int]:
+    direction, known = row.group.split(", ")
+    places = [*KNOWN, "copy"]
+    return list(DIRECTIONS).index(direction), places.index(known.split()[0]), BINS.index(row.name)
+
+
+def _drawn(
+    found: Sequence[_Pair], most: int | None, rng: np.random.Generator
+) -> dict[str, list[_Pair]]:
+    """Pairs by bin, `most` of each at random."""
+    bins: dict[str, list[_Pair]] = {name: [] for name in BINS}
+    for pair in found:
+        if name := gap_bin(pair.gap):
+            bins[name].append(pair)
+    return {
+        name: [part[i] for i in sorted(rng.permutation(len(part))[:most])]
+        for name, part in bins.items()
+        if part
+    }
+
+
+def _forward(series: Series) -> Iterator[_Pair]:
+    ages = series.ages.tolist()
+    for wanted in range(len(ages)):
+        for base in range(wanted):
+            known = tuple(range(base, -1, -1))
+            yield _Pair(gap=ages[wanted] - ages[base], series=series, wanted=wanted, known=known)
+
+
+def _backward(series: Series) -> Iterator[_Pair]:
+    ages = series.ages.tolist()
+    for wanted in range(len(ages)):
+        for base in range(wanted + 1, len(ages)):
+            known = tuple(range(base, len(ages)))
+            yield _Pair(gap=ages[base] - ages[wanted], series=series, wanted=wanted, known=known)
+
+
+def _between(series: Series) -> Iterator[_Pair]:
+    ages = series.ages.tolist()
+    for wanted in range(1, len(ages) - 1):
+        for low in range(wanted):
+            for high in range(wanted + 1, len(ages)):
+                gaps = ages[wanted] - ages[low], ages[high] - ages[wanted]
+                ends = (low, high) if gaps[0] <= gaps[1] else (high, low)
+                known = (*ends, *range(low - 1, -1, -1), *range(high + 1, len(ages)))
+                yield _Pair(gap=min(gaps), series=series, wanted=wanted, known=known)
+
+
+DIRECTIONS: dict[str, Callable[[Series], Iterator[_Pair]]] = {
+    "forward": _forward,
+    "backward": _backward,
+    "two-sided": _between,
+}
+
 
 MODEL = "model, from the previous visit"
 COPY = "copy of the previous visit"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.io.replacing import replacing
 
 if TYPE_CHECKING:
-    from napari_followup.evaluation.detection_figures import DetectionFigures
+    from napari_followup.evaluation.detection import DetectionFigures
     from napari_followup.evaluation.reconstruction import ReconstructionFigures
 
 __all__ = [

@@ -17,13 +17,17 @@ import torch
 
 from napari_followup.device import choose_device, fast_networks, inference
 from napari_followup.evaluation.prediction import Series, series_of
-from napari_followup.evaluation.timing import wait
 from napari_followup.models.files import ModelBundle
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.prediction.impute import imputation
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["PUBLISHED_CALLS", "SpeedFigures", "evaluate_speed"]
+__all__ = [
+    "PUBLISHED_CALLS",
+    "SpeedFigures",
+    "evaluate_speed",
+    "wait",
+]
 
 PUBLISHED_CALLS = 100
 MEASURED_CALLS = 3  # of a network too slow to be measured in full
@@ -126,3 +130,9 @@ def _seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> floa
         wait(device)
         found.append(time.perf_counter() - start)
     return median(found[1:] if repeats > 1 else found)
+
+
+def wait(device: torch.device) -> None:
+    """Let a device finish what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

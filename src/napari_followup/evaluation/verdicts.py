@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.evaluation.case import HEALTHY
-from napari_followup.evaluation.resampling import drawn, interval, kind_means
+from napari_followup.evaluation.cases import HEALTHY
+from napari_followup.evaluation.statistics import drawn, interval, kind_means
 from napari_followup.evaluation.study import StudyRow
 
 __all__ = ["FEWEST", "ClaimFigures", "Difference", "difference", "figures_of_claim", "verdict"]
