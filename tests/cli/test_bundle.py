@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from napari_followup.cli.options import recipe_named
+from napari_followup.models.catalogue import embedded
+from napari_followup.models.download import file_hash
 from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.healthy_scores import HealthyScores
 
 Run = Callable[..., int]
 
@@ -193,3 +198,154 @@ def test_calibrate_measures_what_only_trained_weights_can_tell(
     found = load_bundle(out).config["largest_difference"]
     assert found > 0
     assert f"measured: largest_difference {found}, healthy_similarity" in capsys.readouterr().out
+
+
+Capture = pytest.CaptureFixture[str]
+
+CARD: dict[str, Any] = {
+    "about": "twelve heads of " + "a long description " * 8,
+    "licence": "CC-BY-4.0",
+    "plan": {"steps": None, "ema_decay": 0.9990000001, "stages": ["a", "b"]},
+    "legs": [{"steps": 3}, {"steps": 4}],
+    "augmented": True,
+    "an_unknown_key": {"deeper": {"deepest": 1}},
+    "nothing": [],
+}
+
+
+@pytest.fixture
+def known(tiny_both: ModelBundle, tmp_path: Path) -> Path:
+    """A model with a card, healthy scores and a part."""
+    scores = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 9e-05), maxima=(9e-05, 9.5e-05))
+    bundle = replace(tiny_both.with_healthy("its recipe", scores), card=CARD)
+    return save_bundle(bundle, tmp_path / "known.safetensors")
+
+
+def test_list_names_embedded_and_installed_models_with_what_they_are(
+    run: Run, known: Path, model_folder: Path, capsys: Capture
+) -> None:
+    model_folder.mkdir()
+    shutil.copyfile(known, model_folder / "mine.safetensors")
+    (model_folder / "broken.safetensors").write_bytes(b"12345678")
+    shutil.copyfile(known, model_folder / f"{embedded()[0]}.safetensors")  # nobody can load it
+
+    assert run("bundle", "list") == 0
+
+    head, *rows, folder, offline = capsys.readouterr().out.splitlines()
+    found = {row.split()[0]: row for row in rows}
+    assert head.split()[:3] == ["name", "where", "method"]
+    assert list(found) == [*embedded(), "broken", "mine"]
+    assert "embedded  sdm+tdm" in found["starmen"]
+    assert "64 x 64" in found["starmen"]
+    assert "folder" in found["mine"]
+    assert "16 x 16  CC-BY-4.0" in found["mine"]
+    assert found["mine"].endswith(" …")
+    assert "cannot be read: broken.safetensors: not a readable" in found["broken"]
+    assert folder == f"model folder: {model_folder}"
+    assert "offline" in offline
+
+
+def test_list_of_an_installation_without_models_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("napari_followup.models.catalogue.FOLDER", tmp_path / "none")
+
+    assert run("bundle", "list") == 0
+    assert capsys.readouterr().out.startswith("no models in this installation")
+
+
+def test_show_prints_the_card_whatever_it_holds(run: Run, known: Path, capsys: Capture) -> None:
+    assert run("bundle", "show", known) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert f"fingerprint: {load_bundle(known).fingerprint}" in lines
+    assert "image size: 16 x 16" in lines
+    assert "licence: CC-BY-4.0" in lines
+    place = lines.index("plan:")
+    assert lines[place + 1 : place + 4] == ["  steps: none", "  ema decay: 0.999", "  stages: a, b"]
+    assert lines[place + 4 : place + 6] == ["legs 1:", "  steps: 3"]
+    assert "augmented: yes" in lines
+    assert lines[lines.index("an unknown key:") + 1 :][:2] == ["  deeper:", "    deepest: 1"]
+    assert "nothing: none" in lines
+    place = lines.index("healthy scores for 1 recipe:")
+    assert "1 pixel in 10 000 above 9e-05, 1 subject in 10 above 9.45e-05" in lines[place + 1]
+    assert "with a part, tdm:" in lines
+    assert "  name: tiny-tdm" in lines
+    assert max(map(len, lines)) < 130
+
+
+def test_a_long_text_is_wrapped_and_stays_whole(run: Run, known: Path, capsys: Capture) -> None:
+    assert run("bundle", "show", known) == 0
+
+    text = capsys.readouterr().out
+    assert f"about: {CARD['about'].strip()}" in " ".join(text.split())
+
+
+def test_export_and_install_go_together(
+    run: Run, known: Path, model_folder: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "out.safetensors"
+
+    assert run("bundle", "export", known, out) == 0
+    path, said = capsys.readouterr().out.splitlines()
+    assert path == str(out)
+    sha256 = said.removeprefix("sha256: ")
+    assert run("bundle", "install", out, "--sha256", sha256, "--name", "mine") == 0
+
+    assert (
+        capsys.readouterr().out
+        == f"{model_folder / 'mine.safetensors'}: load it as 'mine', offline too\n"
+    )
+    assert run("bundle", "export", "mine", out) == 2
+    assert "is there already; give --replace" in capsys.readouterr().err
+    assert run("bundle", "export", "mine", out, "--replace") == 0
+
+
+def test_install_downloads_and_says_what_is_wrong(
+    run: Run, known: Path, model_folder: Path, web: Any, capsys: Capture
+) -> None:
+    shutil.copyfile(known, web.folder / "far.safetensors")
+    address, right = f"{web.address}/far.safetensors", file_hash(known)
+
+    assert run("bundle", "install", address) == 2
+    assert "give its hash too (--sha256)" in capsys.readouterr().err
+    assert run("bundle", "install", address, "--sha256", "0" * 64) == 2
+    assert f"its SHA-256 is {right}, not 0000" in capsys.readouterr().err
+    assert run("bundle", "install", f"{address}.old", "--sha256", right) == 2
+    assert "could not be fetched (404" in capsys.readouterr().err
+    assert run("bundle", "install", address, "--sha256", right) == 0
+    assert "load it as 'far'" in capsys.readouterr().out
+    assert load_bundle("far").fingerprint == load_bundle(known).fingerprint
+
+
+def test_a_long_download_says_how_far_it_is(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_followup.cli import bundle, options
+
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(options.time, "monotonic", lambda: float(next(clock)))
+    tell = bundle._meter()
+    for done in (10_000, 5_000_000, 10_000_000):
+        tell(done, 10_000_000)
+
+    assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "MB 1 of 11",
+        "MB 5 of 11",
+        "MB 10 of 11",
+    ]
+
+
+def test_verify_runs_the_model_and_its_part(run: Run, known: Path, capsys: Capture) -> None:
+    assert run("bundle", "verify", known) == 0
+
+    own, part = capsys.readouterr().out.splitlines()
+    assert own.startswith(f"tiny (sdm): fingerprint {load_bundle(known).fingerprint}, as stored; ")
+    assert part.startswith("tiny-tdm (tdm): fingerprint ")
+
+
+def test_verify_says_what_is_wrong(run: Run, known: Path, capsys: Capture) -> None:
+    known.write_bytes(known.read_bytes()[:-1])
+
+    assert run("bundle", "verify", known) == 2
+    assert "known.safetensors: not a readable model file (it is cut off" in capsys.readouterr().err

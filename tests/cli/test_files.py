@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import re
@@ -10,14 +11,20 @@ import numpy as np
 import pytest
 
 from napari_followup.cli.files import (
+    add_series,
+    check_file,
     detection_rows,
     file_stem,
     files_there,
     is_nifti,
+    read_series,
     replaced_line,
+    subject_of,
+    tell_failure,
     write_csv,
     write_detection,
     write_maps,
+    write_series,
     write_tiff,
 )
 from napari_followup.detection.detect import detect
@@ -195,3 +202,71 @@ def test_what_was_there_before_and_was_written_anew_is_named(tmp_path: Path) -> 
     assert replaced_line(tmp_path, before) == "Replaced 1 file of an earlier run: b.csv"
     assert replaced_line(tmp_path, files_there(tmp_path)) == ""
     assert files_there(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.nii", "a.nii.gz"])
+def test_the_name_says_the_format(name: str, tmp_path: Path) -> None:
+    stack = VisitStack.from_array(np.random.default_rng(0).random((2, 3, 4, 5)), spacing=(3, 1, 1))
+
+    check_file(tmp_path / "new" / name)
+    write_series(tmp_path / "new" / name, stack, "napari-followup align")
+
+    back = read_stack(tmp_path / "new" / name)
+    np.testing.assert_array_equal(back.images, stack.images)
+    assert back.spacing == stack.spacing
+
+
+def test_files_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "a.npz"
+    folder.mkdir()
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ValueError, match=r"end the name in \.npz, \.nii, \.nii\.gz"):
+        check_file(tmp_path / "a.tif")
+    with pytest.raises(IsADirectoryError, match="is a folder; give a file"):
+        check_file(folder)
+    with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
+        check_file(tmp_path / "file" / "a.npz")
+
+
+def test_one_subject_is_kept() -> None:
+    a, b = (VisitStack.from_array(np.ones((1, 2, 2)), subject=name) for name in "ab")
+
+    assert subject_of([a, a], None) == [a, a]
+    assert subject_of([a, b], "b") == [b]
+    with pytest.raises(ValueError, match="several; give --subject, one of a, b"):
+        subject_of([a, b], None)
+
+
+def given(*words: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_series(parser)
+    return parser.parse_args([*map(str, words), "--out", "out"])
+
+
+def test_series_come_with_their_files_and_failures_in_their_place(
+    series: Path, tmp_path: Path
+) -> None:
+    bad, empty = tmp_path / "bad.npz", tmp_path / "empty"
+    bad.write_text("no archive")
+    empty.mkdir()
+
+    found = list(read_series(given(bad, empty, series)))
+
+    assert [source for source, _ in found] == [bad, empty, series]
+    assert [isinstance(each, ValueError) for _, each in found] == [True, True, False]
+
+
+def test_a_cohort_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "two.npz"
+    np.savez(path, images=np.ones((2, 3, 8, 8)), split=np.array(["a", "b"]))
+
+    assert len(list(read_series(given(path)))) == 2
+    assert "taken as a cohort of 2 subjects" in capsys.readouterr().out
+    assert len(list(read_series(given(path, "--split", "b")))) == 1
+
+
+def test_a_file_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_failure(Path("data/a.npz"), ValueError("'a.npz': is an empty file"))
+
+    assert capsys.readouterr().err == ("napari-followup: error: data/a.npz: is an empty file\n")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.onefile import check_file, modality_of, subject_of, write_series
+from napari_followup.cli.files import check_file, modality_of, subject_of, write_series
 from napari_followup.cli.options import Subcommands, add_seed, countdown, stop_at_interrupt
 
 if TYPE_CHECKING:

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.library import MODEL, add_actions
 from napari_followup.cli.options import (
     FORMATS,
     Subcommands,
     add_device,
     add_recipe,
     add_seed,
+    countdown,
     counted,
     read_data,
     recipe_named,
 )
-from napari_followup.cli.training_progress import figures_line
+from napari_followup.cli.train import figures_line
 
 if TYPE_CHECKING:
+    from napari_followup.models.catalogue import Entry
     from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
-__all__ = ["add_parser", "run"]
+__all__ = [
+    "MODEL",
+    "add_actions",
+    "add_parser",
+    "run",
+]
 
 FEW = 5  # healthy subjects below which their highest scores say little of the next one's
 
@@ -184,3 +191,176 @@ def _with_figures(
 def _check_name(out: Path) -> None:
     if out.suffix != ".safetensors":
         raise ValueError(f"out: got {out.name!r}; end the name in .safetensors")
+
+
+MODEL = "name of a model that `bundle list` shows, or .safetensors file"
+WIDTH = 100  # columns
+MEGABYTE = 1_000_000
+SHORT = 44  # letters of a text in the table
+COLUMNS = ("name", "where", "method", "size", "image", "licence", "trained on")
+
+
+def add_actions(actions: Any, shared: argparse.ArgumentParser, run: Callable[..., int]) -> None:
+    """Describe the five actions."""
+
+    def add(name: str, action: Callable[..., None], **words: Any) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = actions.add_parser(name, parents=[shared], **words)
+        parser.set_defaults(run=run, action=action)
+        return parser
+
+    add("list", _list, help="embedded models and those of the model folder")
+    showing = add("show", _show, help="what a model says of itself")
+    showing.add_argument("model", help=MODEL)
+    exporting = add("export", _export, help="copy a model to a file for others")
+    exporting.add_argument("model", help=MODEL)
+    exporting.add_argument("out", type=Path, metavar="FILE", help=".safetensors file to write")
+    verifying = add("verify", _verify, help="check a model's weights and run it once")
+    verifying.add_argument("model", help=MODEL)
+    installing = add(
+        "install",
+        _install,
+        help="put a model into the model folder",
+        description="It then loads by its name, offline. The folder is named by the environment "
+        "variable NAPARI_FOLLOWUP_MODELS, or is that of the user's data.",
+    )
+    installing.add_argument("source", metavar="FILE_OR_URL", help=".safetensors file or address")
+    installing.add_argument("--sha256", metavar="HASH", help="of the file; an address needs it")
+    installing.add_argument("--name", help="what to call it (default: as the file)")
+    for parser in (exporting, installing):
+        parser.add_argument("--replace", action="store_true", help="even if there is one already")
+
+
+def _list(args: argparse.Namespace) -> None:
+    from napari_followup.models.catalogue import embedded, entries, model_folder
+
+    found = [e for e in entries() if e.is_embedded or e.name not in embedded()]
+    if not found:
+        print("no models in this installation")
+    else:
+        print("\n".join(_table([_row(entry) for entry in found])))
+    print(f"model folder: {model_folder()}")
+    print("all of these work offline; bundle show NAME tells more, bundle install adds one")
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    where = "embedded" if entry.is_embedded else "folder"
+    size = f"{entry.path.stat().st_size / 1e6:.1f} MB"
+    if entry.problem:
+        return entry.name, where, "?", size, "?", "", f"cannot be read: {entry.problem}"
+    said = [
+        textwrap.shorten(str(entry.about["card"].get(key, "")), SHORT, placeholder=" …")
+        for key in ("licence", "about")
+    ]
+    return entry.name, where, "+".join(entry.methods), size, entry.image_size, *said
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
+    for row in (COLUMNS, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+
+
+def _show(args: argparse.Namespace) -> None:
+    from napari_followup.models.files import load_bundle
+
+    bundle = load_bundle(args.model)
+    print("\n".join(_facts(bundle)))
+    for part in bundle.parts.values():
+        print(f"with a part, {part.method}:")
+        print(textwrap.indent("\n".join(_facts(part)), "  "))
+
+
+def _facts(bundle: ModelBundle) -> list[str]:
+    """Lines on one model."""
+    parameters = sum(tensor.numel() for tensor in bundle.weights.values())
+    facts: dict[str, Any] = {
+        "name": bundle.name,
+        "method": bundle.method,
+        "version": bundle.version,
+        "fingerprint": bundle.fingerprint,
+        "parameters": f"{parameters / 1e6:.2f} million",
+        "image size": " x ".join(map(str, bundle.image_size)),
+        "value range": " to ".join(map(str, bundle.value_range)),
+        "modalities": bundle.modalities,
+        "recipe": bundle.recipe.as_dict() if bundle.own_recipe else f"the best of {bundle.method}",
+        **bundle.card,
+    }
+    return [
+        *(line for name, value in facts.items() for line in _said(name, value)),
+        f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:",
+        *(
+            f"  {counted(len(scores.maxima), 'subject')}; "
+            f"1 pixel in 10 000 above {scores.height(0.9999):.3g}, "
+            f"1 subject in 10 above {scores.patient_height(0.9):.3g}: {key}"
+            for key, scores in bundle.healthy.items()
+        ),
+    ]
+
+
+def _said(name: str, value: Any, depth: int = 0) -> Iterator[str]:
+    """Lines on one entry of a card, whatever it holds."""
+    indent, name = "  " * depth, str(name).replace("_", " ")
+    if isinstance(value, Mapping) and value:
+        yield f"{indent}{name}:"
+        for key, each in value.items():
+            yield from _said(key, each, depth + 1)
+    elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+        for number, each in enumerate(value, start=1):
+            yield from _said(f"{name} {number}", each, depth)
+    else:
+        yield from textwrap.wrap(
+            f"{name}: {_plain(value)}",
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    return "none" if value is None or value == {} else str(value)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from napari_followup.models.folder import export_model
+
+    path, sha256 = export_model(args.model, args.out, replace=args.replace)
+    print(f"{path}\nsha256: {sha256}")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from napari_followup.models.verify import verify_model
+
+    for found in verify_model(args.model):
+        said = "as stored" if found.is_as_stored else "none was stored to compare it with"
+        print(
+            f"{found.name} ({found.method}): fingerprint {found.fingerprint}, {said}; the weights "
+            f"fit, and the network ran in {found.seconds:.1f} s"
+        )
+
+
+def _install(args: argparse.Namespace) -> None:
+    from napari_followup.models.folder import install_model
+
+    path = install_model(
+        args.source,
+        sha256=args.sha256,
+        name=args.name,
+        replace=args.replace,
+        on_bytes=_meter(),
+    )
+    print(f"{path}: load it as {path.stem!r}, offline too")
+
+
+def _meter() -> Callable[[int, int], None]:
+    """Say every few seconds how many megabytes have come."""
+    tell = countdown("MB")
+    return lambda done, total: tell(max(1, done // MEGABYTE), total // MEGABYTE + 1)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.onefile import check_file, modality_of, subject_of, write_series
+from napari_followup.cli.files import check_file, modality_of, subject_of, write_series
 from napari_followup.cli.options import Subcommands
 
 if TYPE_CHECKING:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_followup.cli.files import (
+    FAILURES,
+    add_series,
     detection_rows,
     file_stem,
     files_there,
     is_nifti,
+    read_series,
     replaced_line,
+    tell_failure,
     write_csv,
     write_detection,
 )
@@ -31,7 +35,6 @@ from napari_followup.cli.options import (
     planes_chosen,
     recipe_named,
 )
-from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
     from napari_followup.models.bundle import ModelBundle

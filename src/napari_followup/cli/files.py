@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_followup.cli.options import FORMATS, Subcommands, check_out
 
 if TYPE_CHECKING:
     from napari_followup.series.results import Detection
     from napari_followup.series.stack import VisitStack
 
 __all__ = [
+    "FAILURES",
+    "add_series",
+    "check_file",
     "detection_rows",
     "file_stem",
     "files_there",
     "is_nifti",
+    "modality_of",
+    "read_series",
     "replaced_line",
+    "subject_of",
+    "tell_failure",
     "write_csv",
     "write_detection",
     "write_maps",
+    "write_series",
     "write_tiff",
 ]
 
@@ -213,3 +225,107 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
 
 def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
+
+
+SUFFIXES = (".npz", ".nii", ".nii.gz")
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written, before any computing.
+
+    Raises
+    ------
+    ValueError
+        If its name ends in none of the formats.
+    OSError
+        If it is a folder, or its folder cannot be made or written into.
+    """
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ValueError(f"out: got {path.name!r}; end the name in {', '.join(SUFFIXES)}")
+    if path.is_dir():
+        raise IsADirectoryError(f"out: {str(path)!r} is a folder; give a file")
+    check_out(path.parent)
+
+
+def subject_of(stacks: Sequence[VisitStack], subject: str | None) -> list[VisitStack]:
+    """Keep the stacks of one subject.
+
+    Raises
+    ------
+    ValueError
+        If there are several subjects and none is named, or the named one is not there.
+    """
+    names = list(dict.fromkeys(stack.subject for stack in stacks))
+    if subject is None and len(names) > 1:
+        raise ValueError(f"subject: there are several; give --subject, one of {', '.join(names)}")
+    if subject is not None and subject not in names:
+        raise ValueError(f"subject: got {subject!r}; there is {', '.join(names)}")
+    return [stack for stack in stacks if subject in (None, stack.subject)]
+
+
+def modality_of(stack: VisitStack, name: str | None) -> int:
+    """Position of a modality by its name; the first one without a name.
+
+    Raises
+    ------
+    ValueError
+        If the stack has no such modality.
+    """
+    if name is None:
+        return 0
+    if name not in stack.modalities:
+        known = ", ".join(stack.modalities)
+        raise ValueError(f"modality: got {name!r}; the visits have {known}")
+    return stack.modalities.index(name)
+
+
+def write_series(path: Path, stack: VisitStack, command: str) -> None:
+    """Write a series in the format that `path` names, with the command that made it."""
+    from napari_followup.io.nifti import write_nifti
+    from napari_followup.io.npz import write_npz
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = {**stack.provenance, "command": command}
+    stack = stack.with_images(stack.images, provenance=said)
+    (write_npz if path.suffix.lower() == ".npz" else write_nifti)(path, stack)
+
+
+# What one bad file or one series too large may raise without ending the others' run.
+FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
+
+
+def add_series(parser: Subcommands) -> None:
+    """SERIES, --out, --split and --axes."""
+    parser.add_argument("series", nargs="+", metavar="SERIES", help=f"series: {FORMATS}")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    parser.add_argument(
+        "--axes", help="one letter an axis, s(ubject) v(isit) m(odality) z y x, such as svyx"
+    )
+
+
+def read_series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
+    """Every series with the file it comes from, or what went wrong when the file was read."""
+    from napari_followup.io import files_in, read_stacks
+
+    for given in map(Path, args.series):
+        try:
+            files = files_in(given) if given.is_dir() else [given]
+        except FAILURES as error:
+            yield given, error
+            continue
+        for file in files:
+            try:
+                stacks = read_stacks(file, split=args.split, axes=args.axes)
+                if len(stacks) > 1:
+                    print(f"{file}: taken as a cohort of {len(stacks)} subjects", flush=True)
+                for stack in stacks:
+                    yield file, stack
+            except FAILURES as error:
+                yield file, error
+
+
+def tell_failure(source: Path, error: Exception) -> None:
+    """Name on stderr the series that failed."""
+    text = str(error).removeprefix(f"{source.name!r}: ")  # as reading names it
+    print(f"napari-followup: error: {source}: {text}", file=sys.stderr)

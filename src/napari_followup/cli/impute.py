@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_followup.cli.files import (
+    FAILURES,
+    add_series,
     file_stem,
     files_there,
     is_nifti,
+    read_series,
     replaced_line,
+    tell_failure,
     write_csv,
     write_tiff,
 )
@@ -30,7 +34,6 @@ from napari_followup.cli.options import (
     planes_chosen,
     stop_at_interrupt,
 )
-from napari_followup.cli.series import FAILURES, add_series, read_series, tell_failure
 
 if TYPE_CHECKING:
     from napari_followup.models.files import ModelBundle
