@@ -15,6 +15,7 @@ __all__ = [
     "inference",
     "placed_well",
     "planes_at_once",
+    "wait",
 ]
 
 T = TypeVar("T")
@@ -162,3 +163,9 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """Tell memory that ran out from other errors: on the CPU torch raises a plain RuntimeError."""
     is_known = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return is_known or "can't allocate memory" in str(error)
+
+
+def wait(device: torch.device) -> None:
+    """Let a device finish what it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -75,7 +75,7 @@ def test_debug_shows_where_an_error_arose(run: Run) -> None:
 def test_what_nobody_foresaw_is_named_and_is_code_one(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli.library, "_list", lambda args: 1 / 0)
+    monkeypatch.setattr(cli.bundle, "_list", lambda args: 1 / 0)
 
     assert run("bundle", "list") == 1
     assert "ZeroDivisionError: division by zero; --debug" in capsys.readouterr().err
@@ -87,7 +87,7 @@ def test_ctrl_c_ends_without_traceback(
     def interrupted(args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.library, "_list", interrupted)
+    monkeypatch.setattr(cli.bundle, "_list", interrupted)
 
     assert run("bundle", "list") == 130
     assert capsys.readouterr().err == "napari-followup: interrupted\n"

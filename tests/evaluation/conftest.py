@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_followup.evaluation.cases import HEALTHY, KINDS, healthy_cases, make_cases
-from napari_followup.evaluation.detection import DetectionFigures
-from napari_followup.evaluation.patients import Patient
-from napari_followup.evaluation.rows import Row
+from napari_followup.evaluation.cases import KINDS, healthy_cases, make_cases
+from napari_followup.evaluation.patients import HEALTHY, Patient
+from napari_followup.evaluation.rows import DetectionFigures, Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, Subjects
 from napari_followup.evaluation.verdicts import FEWEST
 from napari_followup.methods import method_class

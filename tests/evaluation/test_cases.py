@@ -7,13 +7,13 @@ from napari_followup.evaluation.cases import (
     EXTRA_ANOMALIES,
     EXTRA_KINDS,
     GENERIC_KINDS,
-    HEALTHY,
     KINDS,
     add_extra_anomaly,
     healthy_cases,
     make_cases,
     unused,
 )
+from napari_followup.evaluation.patients import HEALTHY
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen
 

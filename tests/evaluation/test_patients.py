@@ -9,8 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from napari_followup.detection.prepare import Prepared
-from napari_followup.evaluation.cases import Case
-from napari_followup.evaluation.patients import Pixels, curves, summary
+from napari_followup.evaluation.patients import Case, Pixels, curves, summary
 from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.statistics import dice

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.evaluation.cases import Case
+from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.references import evaluate_references, fusion_recipes, hidden
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Lafm, Recipe, Yen

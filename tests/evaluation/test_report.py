@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from napari_followup.evaluation.detection import THESIS, DetectionFigures
 from napari_followup.evaluation.reconstruction import ReconstructionFigures
 from napari_followup.evaluation.report import (
     detection_table,
@@ -15,6 +14,7 @@ from napari_followup.evaluation.report import (
     table,
     write_report,
 )
+from napari_followup.evaluation.rows import THESIS, DetectionFigures
 
 ROW = DetectionFigures(
     name="row",

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from napari_followup.detection.prepare import Prepared
-from napari_followup.evaluation.cases import Case
 from napari_followup.evaluation.detection import evaluate_detection
+from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.row_judging import (
     asks_healthy,
     ceiling_rows,

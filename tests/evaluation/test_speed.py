@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_followup.evaluation.speed import evaluate_speed, wait
+from napari_followup.device import wait
+from napari_followup.evaluation.speed import evaluate_speed
 from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_followup.evaluation.cases import HEALTHY, KINDS
-from napari_followup.evaluation.detection import DetectionFigures
-from napari_followup.evaluation.patients import Patient
+from napari_followup.evaluation.cases import KINDS
+from napari_followup.evaluation.patients import HEALTHY, Patient
+from napari_followup.evaluation.rows import DetectionFigures
 from napari_followup.evaluation.study import StudyRow
 from napari_followup.evaluation.verdicts import difference, figures_of_claim, verdict
 

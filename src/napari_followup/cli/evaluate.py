@@ -157,8 +157,9 @@ def _provenance(args: argparse.Namespace, bundle: ModelBundle) -> dict[str, Any]
 
 def _detection(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:
     from napari_followup.evaluation.cases import EXTRA_KINDS, GENERIC_KINDS, KINDS, make_cases
-    from napari_followup.evaluation.detection import THESIS, evaluate_detection
+    from napari_followup.evaluation.detection import evaluate_detection
     from napari_followup.evaluation.report import detection_table
+    from napari_followup.evaluation.rows import THESIS
 
     kinds = EXTRA_KINDS if args.extra else GENERIC_KINDS if args.generic else KINDS
     stacks = read_data(args.data, args.split)
@@ -402,8 +403,9 @@ def _anomalies(args: argparse.Namespace, bundle: ModelBundle, stacks: list[Visit
 
 
 def _references(args: argparse.Namespace, bundle: ModelBundle, stacks: list[VisitStack]) -> Report:
-    from napari_followup.evaluation.cases import HEALTHY, KINDS, make_cases
+    from napari_followup.evaluation.cases import KINDS, make_cases
     from napari_followup.evaluation.imputation_report import plot_references, reference_table
+    from napari_followup.evaluation.patients import HEALTHY
     from napari_followup.evaluation.references import evaluate_references, fusion_recipes
 
     cases = make_cases(stacks, KINDS, patients=args.patients, healthy=0, seed=args.seed)

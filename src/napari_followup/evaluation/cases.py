@@ -6,13 +6,13 @@ No subject plays two parts, and the same subjects always play the same ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from napari_followup.evaluation.patients import HEALTHY, Case
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import add_anomaly, generic
@@ -22,31 +22,12 @@ __all__ = [
     "EXTRA_ANOMALIES",
     "EXTRA_KINDS",
     "GENERIC_KINDS",
-    "HEALTHY",
     "KINDS",
-    "Case",
     "add_extra_anomaly",
     "healthy_cases",
     "make_cases",
     "unused",
 ]
-
-HEALTHY = "healthy"  # the part of those who get no anomaly
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Case:
-    """One subject in its part.
-
-    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
-    is the subject's position in the data, which its noise is seeded with.
-    """
-
-    kind: str
-    stack: VisitStack
-    healthy: VisitStack
-    truth: NDArray[np.bool_]
-    number: int
 
 
 Frames = NDArray[np.floating[Any]]

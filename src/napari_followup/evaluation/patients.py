@@ -9,17 +9,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.evaluation.cases import HEALTHY, Case
 from napari_followup.evaluation.statistics import areas, average_precision, dice_by_visit
 from napari_followup.series.results import Detection
+from napari_followup.series.stack import VisitStack
 
 __all__ = [
+    "HEALTHY",
+    "Case",
     "Curves",
     "Patient",
     "Pixels",
     "curves",
     "summary",
 ]
+
+HEALTHY = "healthy"  # the part of those who get no anomaly
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Case:
+    """One subject in its part.
+
+    `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
+    is the subject's position in the data, which its noise is seeded with.
+    """
+
+    kind: str
+    stack: VisitStack
+    healthy: VisitStack
+    truth: NDArray[np.bool_]
+    number: int
+
 
 Floats = NDArray[np.floating[Any]]
 Pixels = Sequence[tuple[Floats, Floats]]

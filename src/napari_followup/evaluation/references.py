@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.detection.detect import detect
-from napari_followup.evaluation.cases import Case
+from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.prediction import OnStep
 from napari_followup.evaluation.statistics import bootstrap_interval, dice_by_visit, mean_of_kinds
 from napari_followup.models.files import ModelBundle

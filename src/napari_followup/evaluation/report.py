@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.io.replacing import replacing
 
 if TYPE_CHECKING:
-    from napari_followup.evaluation.detection import DetectionFigures
     from napari_followup.evaluation.reconstruction import ReconstructionFigures
+    from napari_followup.evaluation.rows import DetectionFigures
 
 __all__ = [
     "detection_table",

@@ -14,10 +14,9 @@ from napari_followup.detection.prepare import Prepared, prepare
 from napari_followup.detection.recipe_checks import check_recipe
 from napari_followup.detection.rim import in_region
 from napari_followup.detection.score import examiner
-from napari_followup.device import choose_device, inference
-from napari_followup.evaluation.cases import Case
+from napari_followup.device import choose_device, inference, wait
+from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.rows import Row, ceilings, check_names
-from napari_followup.evaluation.speed import wait
 from napari_followup.methods.method import Evidence
 from napari_followup.models.bundle import configured
 from napari_followup.models.files import HealthyScores, ModelBundle

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from napari_followup.detection.prepare import Prepared, visits_of
-from napari_followup.evaluation.cases import Case
+from napari_followup.evaluation.patients import Case
 from napari_followup.methods.method import Evidence
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.models.healthy_scores import HealthyScores
@@ -19,7 +19,9 @@ from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal, Yen
 
 __all__ = [
     "CEILING_NOISE",
+    "THESIS",
     "Components",
+    "DetectionFigures",
     "Healer",
     "Row",
     "baseline_rows",
@@ -35,6 +37,9 @@ CEILING_NOISE = 0.02  # standard deviation, of the model's value range
 Healer = Callable[[Case, Prepared, torch.Generator], torch.Tensor | Evidence]
 """Healthy images ``(visit, modality, z, y, x)`` of a case, in the model's range and size; or all
 that there is to find in it."""
+
+
+NAN = float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +199,45 @@ def fit_components(planes: Tensor, count: int = 200, *, seed: int = 0) -> Compon
         torch.manual_seed(seed)
         _, _, axes = torch.svd_lowrank(flat - mean, q=min(rank + 20, *flat.shape), niter=4)
     return Components(mean=mean, axes=axes[:, :rank].T.contiguous())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionFigures:
+    """What one row reaches; shares in [0, 1].
+
+    `mdice` is the mean Dice over visits whose truth is not empty, by kind; `mean_mdice` their mean
+    over kinds with its 95 % `interval` for other patients. `false_positives` is the flagged share
+    of healthy patients' pixels. `auroc` and `auprc` tell visits with an anomaly from healthy
+    patients' visits by the image score, `pixel_auprc` the anomaly's pixels from all others of the
+    sick patients; `l1_ratio` is the residual inside the truth over that outside it, in the visits
+    that show it (Dang 2025, eq. 4.1). `best_dice` is what `mean_mdice` would be with the one
+    threshold that labels show to be best: [Dice], no way to segment. `intervals` are the 95 % ones
+    of the figures by name.
+    """
+
+    name: str
+    mdice: Mapping[str, float]
+    mean_mdice: float
+    interval: tuple[float, float]
+    false_positives: float
+    auroc: float
+    auprc: float
+    pixel_auprc: float
+    l1_ratio: float
+    best_dice: float = NAN
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    patients: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+THESIS = DetectionFigures(
+    name="thesis, FAM + LAFM (other variant of the data, test split)",
+    mdice={"growing_circle": 0.861, "darker_circle": 0.820, "darker_line": 0.874},
+    mean_mdice=0.852,
+    interval=(NAN, NAN),
+    false_positives=0.00183,
+    auroc=0.975,
+    auprc=0.929,
+    pixel_auprc=NAN,
+    l1_ratio=49.9,
+)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from napari_followup.device import choose_device, fast_networks, inference
+from napari_followup.device import choose_device, fast_networks, inference, wait
 from napari_followup.evaluation.prediction import Series, series_of
 from napari_followup.models.files import ModelBundle
 from napari_followup.prediction.gaps import DRAWS
@@ -26,7 +26,6 @@ __all__ = [
     "PUBLISHED_CALLS",
     "SpeedFigures",
     "evaluate_speed",
-    "wait",
 ]
 
 PUBLISHED_CALLS = 100
@@ -130,9 +129,3 @@ def _seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> floa
         wait(device)
         found.append(time.perf_counter() - start)
     return median(found[1:] if repeats > 1 else found)
-
-
-def wait(device: torch.device) -> None:
-    """Let a device finish what it was given, so that a clock can be read."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

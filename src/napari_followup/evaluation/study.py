@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from napari_followup.detection.score import examiner
-from napari_followup.evaluation.detection import DetectionFigures
 from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.rows import (
     Components,
+    DetectionFigures,
     Row,
     baseline_rows,
     check_names,
@@ -35,7 +35,7 @@ from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Lafm, Recipe
 
 if TYPE_CHECKING:
-    from napari_followup.evaluation.cases import Case
+    from napari_followup.evaluation.patients import Case
     from napari_followup.models.bundle import ModelBundle
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_followup.detection.segment import NEARLY, NO_FLOOR, UNKNOWN
-from napari_followup.evaluation.cases import HEALTHY
+from napari_followup.evaluation.patients import HEALTHY
 from napari_followup.evaluation.report import number, table
 from napari_followup.evaluation.study import BASELINE, DEFAULT, StudyRow
 from napari_followup.evaluation.verdicts import FEWEST, ClaimFigures, Difference, difference

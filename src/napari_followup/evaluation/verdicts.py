@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.evaluation.cases import HEALTHY
+from napari_followup.evaluation.patients import HEALTHY
 from napari_followup.evaluation.statistics import drawn, interval, kind_means
-from napari_followup.evaluation.study import StudyRow
+
+if TYPE_CHECKING:
+    from napari_followup.evaluation.study import StudyRow
+
 
 __all__ = ["FEWEST", "ClaimFigures", "Difference", "difference", "figures_of_claim", "verdict"]
 

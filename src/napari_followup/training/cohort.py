@@ -7,15 +7,18 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_followup.methods.given import TakenLabels
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.labels import Entry, Marks, checked_marks
 from napari_followup.training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from napari_followup.methods.given import TakenLabels
+
 
 __all__ = [
     "FEW",

@@ -9,13 +9,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_followup.methods.given import TakenLabels
 from napari_followup.series.stack import VisitStack
+
+if TYPE_CHECKING:
+    from napari_followup.methods.given import TakenLabels
+
 
 __all__ = ["Entry", "Marks", "checked_marks", "marks_of"]
 
