@@ -11,13 +11,12 @@ import pytest
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_followup.plugin.align.align_visits import AlignPlan, align_layers
-from napari_followup.plugin.align.gathered import Gathered, gathered, visit_source
-from napari_followup.plugin.layers.layers import GivenMask, source_of
+from napari_followup.plugin.align.align_visits import align_visits
+from napari_followup.plugin.layers.layers import GivenMask
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
-RESTING = {"register": False}
+RESTING: Any = {"register": False}
 
 
 @pytest.fixture
@@ -60,17 +59,9 @@ def visit(
     )
 
 
-def of(*layers: Image) -> Gathered:
-    return gathered([visit_source(layer) for layer in layers], one_stack=False)
-
-
 def series(*images: NDArray[np.float32], ages: list[float] | None = None) -> Image:
     about = {"axes": "vyx", "ages": ages or [60.0 + number for number in range(len(images))]}
     return Image(np.stack(images), name="scan", metadata={"followup": about})
-
-
-def one(layer: Image) -> Gathered:
-    return gathered([source_of(layer)], one_stack=True)
 
 
 def said(layer: Any) -> dict[str, Any]:
@@ -86,7 +77,7 @@ def test_layers_on_different_grids_become_one_series_on_the_first_visit_s() -> N
     layers = visit(section((40, 48), 1.2, 5.0), 62.0, 1.2), visit(section(), 60.0)
     before = [layer.data.copy() for layer in layers]
 
-    [layer] = align_layers(of(*layers))
+    [layer] = align_visits(layers)
 
     data, attributes, kind = layer
     assert (kind, attributes["name"], data.shape) == ("image", "p aligned", (2, 48, 56))
@@ -107,7 +98,7 @@ def test_a_reference_that_lay_further_on_the_visit_slider_gives_a_series_from_it
     layers = visit(section(), 60.0), visit(section(), 61.0)
     layers[1].translate = (1.0, 0.0, 0.0)
 
-    [(_, attributes, _)] = align_layers(of(*layers), AlignPlan(reference=1, **RESTING))
+    [(_, attributes, _)] = align_visits(layers, reference=1, **RESTING)
 
     assert attributes["translate"] == (0.0, 0.0, 0.0)
 
@@ -116,7 +107,7 @@ def test_a_reference_that_lay_further_on_the_visit_slider_gives_a_series_from_it
 def test_one_layer_keeps_the_order_of_its_visits() -> None:
     layer = series(section(shift=4.0), section(), ages=[63.0, 60.0])
 
-    [found] = align_layers(one(layer), AlignPlan(reference=1))
+    [found] = align_visits([layer], reference=1)
 
     np.testing.assert_array_equal(found[0][0], layer.data[0])  # the second by age stays
     assert found[1]["name"] == "scan aligned"
@@ -128,9 +119,9 @@ def test_one_layer_keeps_the_order_of_its_visits() -> None:
 def test_a_missing_visit_stays_missing_and_is_said() -> None:
     gap = np.full((48, 56), np.nan, np.float32)
     layer = series(section(), section(shift=4.0), gap)
-    plan = AlignPlan(mask="brain", percentile=99.0, margin=1.0, spacing=2.0)
+    settings: Any = {"mask": "brain", "percentile": 99.0, "margin": 1.0, "spacing": 2.0}
 
-    for found in (align_layers(one(layer))[0], align_layers(one(layer), plan)[0]):
+    for found in (align_visits([layer])[0], align_visits([layer], **settings)[0]):
         assert np.isnan(found[0][2]).all()
         assert np.isfinite(found[0][:2]).all()
         assert said(found)["is_observed"] == [True, True, False]
@@ -147,7 +138,7 @@ def test_the_modalities_of_a_visit_move_together() -> None:
         for name, power in (("FLAIR", 1.0), ("T1", 0.7))
     ]
 
-    found = align_layers(of(*layers))
+    found = align_visits(layers)
 
     assert [layer[1]["name"] for layer in found] == ["p FLAIR aligned", "p T1 aligned"]
     assert min(likeness(data) for data, *_ in found) > 0.97
@@ -158,7 +149,7 @@ def test_a_cut_lies_on_its_source() -> None:
     layer.scale, layer.translate = (1.0, 2.0, 2.0), (0.0, 10.0, 20.0)
     bright = np.unravel_index(layer.data[0].argmax(), layer.data[0].shape)
 
-    [found] = align_layers(one(layer), AlignPlan(**RESTING, margin=2.0))
+    [found] = align_visits([layer], **RESTING, margin=2.0)
 
     cut = Layer.create(*found)
     there = np.unravel_index(cut.data[0].argmax(), cut.data[0].shape)
@@ -171,10 +162,14 @@ def test_every_step_leaves_its_mark() -> None:
     image = section()
     mask = np.zeros((48, 56), np.uint8)
     mask[14:34, 18:38] = 1
-    plan = AlignPlan(**RESTING, spacing=0.5, mask="given", percentile=90.0, margin=1.0)
 
-    image_layer, labels = align_layers(
-        one(series(image, 2 * image)), plan, GivenMask(name="m", data=mask)
+    image_layer, labels = align_visits(
+        [series(image, 2 * image)],
+        **RESTING,
+        spacing=0.5,
+        mask=GivenMask(name="m", data=mask),
+        percentile=90.0,
+        margin=1.0,
     )
 
     steps = [step["step"] for step in said(image_layer)["provenance"]["steps"]]
@@ -193,7 +188,7 @@ def test_shading_is_evened_out() -> None:
     shade = np.linspace(0.6, 1.4, 56, dtype=np.float32)
     image = section()
 
-    [found] = align_layers(one(series(image * shade)), AlignPlan(**RESTING, even_shading=True))
+    [found] = align_visits([series(image * shade)], **RESTING, even_shading=True)
 
     inside = image > 90
     spread = [np.std(each[inside] / image[inside]) for each in (image * shade, found[0][0])]
@@ -201,8 +196,8 @@ def test_shading_is_evened_out() -> None:
 
 
 def test_without_registration_visits_are_resampled_where_they_lie() -> None:
-    found = align_layers(
-        of(visit(section(), 60.0), visit(section((20, 20), 2.0), 61.0, 2.0)), AlignPlan(**RESTING)
+    found = align_visits(
+        [visit(section(), 60.0), visit(section((20, 20), 2.0), 61.0, 2.0)], **RESTING
     )
 
     assert found[0][0].shape == (2, 48, 56)
@@ -211,18 +206,18 @@ def test_without_registration_visits_are_resampled_where_they_lie() -> None:
 
 def test_one_visit_cannot_be_registered() -> None:
     with pytest.raises(ValueError, match="there is one visit only; check the layers of two"):
-        align_layers(of(visit(section(), 60.0)))
+        align_visits([visit(section(), 60.0)])
 
 
 @pytest.mark.usefixtures("itk")
 def test_visits_of_different_modalities_are_refused() -> None:
     with pytest.raises(ValueError, match=r"modalities: the visits have .*FLAIR.* and .*T1"):
-        align_layers(of(visit(section(), 60.0), visit(section(), 61.0, modality="T1")))
+        align_visits([visit(section(), 60.0), visit(section(), 61.0, modality="T1")])
 
 
 def test_a_mask_whose_layer_has_gone_is_missed() -> None:
     with pytest.raises(ValueError, match="mask: the labels layer was removed"):
-        align_layers(one(series(section())), AlignPlan(**RESTING, mask="given"))
+        align_visits([series(section())], **RESTING, mask=None)
 
 
 @pytest.mark.usefixtures("itk")
@@ -230,7 +225,7 @@ def test_layers_of_two_subjects_are_taken_for_one_and_said_so() -> None:
     first, second = visit(section(), 60.0), visit(section(), 61.0)
     second.metadata["followup"]["subject"] = "q"
 
-    [found] = align_layers(of(first, second))
+    [found] = align_visits([first, second])
 
     assert said(found)["provenance"]["notes"][0] == "taken as one subject: p and q"
 
@@ -245,7 +240,7 @@ def test_progress_tells_the_visit_and_a_stop_acts_at_once() -> None:
     )
 
     with pytest.raises(Cancelled):
-        align_layers(one(series(section(), section(shift=4.0))), report=report)
+        align_visits([series(section(), section(shift=4.0))], report=report)
 
     assert told[-1] == "Registering, visit 1 of 1 that are moved"
     assert told.count(told[-1]) == 1
@@ -257,4 +252,4 @@ def test_without_simpleitk_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
 
     with pytest.raises(ImportError, match=r"pip install 'napari-followup\[mri\]'"):
-        align_layers(one(series(section(), section())))
+        align_visits([series(section(), section())])

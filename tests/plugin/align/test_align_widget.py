@@ -79,7 +79,8 @@ def test_layers_of_one_visit_are_taken_together_by_themselves(
 
     assert not widget.visits.in_one_layer
     assert widget.visits.found.text() == "2 visits, ages 60.0 to 61.2 years"
-    choices = [widget.form.reference.itemText(n) for n in range(widget.form.reference.count())]
+    combo = widget.form.controls["reference"].native
+    choices = [combo.itemText(number) for number in range(combo.count())]
     assert choices == ["the first visit", "visit 1, age 60", "visit 2, age 61.2"]
     finish(qtbot, widget, widget.step.button.click)
 
@@ -104,27 +105,34 @@ def test_one_layer_can_hold_all_visits(
     np.testing.assert_array_equal(viewer.layers[0].data, before)
 
 
-def test_the_controls_reach_the_plan(open_widget: Open, registration: Registration) -> None:
+def test_the_controls_give_the_arguments_of_the_function(
+    open_widget: Open, registration: Registration
+) -> None:
     _, widget = open_widget(NAME, series())
-    form = widget.form
-    form.reference.setCurrentIndex(2)
-    form.isotropic.setChecked(True)
-    form.spacing.setValue(0.5)
-    form.shading.setChecked(True)
-    form.mask_combo.setCurrentText("brain (simple)")
-    form.blank.setChecked(False)
-    form.scale.setChecked(True)
-    form.percentile.setValue(95)
-    form.crop.setChecked(True)
-    form.margin.setValue(3)
-    form.interpolation.setCurrentText("cubic")
-    form.seed.setValue(4)
+    controls = widget.form.controls
+    controls["reference"].value = 1
+    controls["spacing"].value = 0.5
+    controls["even_shading"].value = True
+    widget.form.mask_combo.setCurrentText("brain (simple)")
+    controls["blank_outside"].value = False
+    controls["percentile"].value = 95
+    controls["margin"].value = 3
+    controls["interpolation"].value = "cubic"
+    controls["seed"].value = 4
 
-    plan = form.plan
-
-    assert (plan.reference, plan.spacing, plan.even_shading) == (1, 0.5, True)
-    assert (plan.mask, plan.blank_outside, plan.percentile) == ("brain", False, 95)
-    assert (plan.margin, plan.interpolation, plan.seed) == (3, "cubic", 4)
+    assert widget.form.settings == {
+        "register": True,
+        "reference": 1,
+        "modality": 0,
+        "spacing": 0.5,
+        "even_shading": True,
+        "mask": "brain",
+        "blank_outside": False,
+        "percentile": 95,
+        "margin": 3,
+        "interpolation": "cubic",
+        "seed": 4,
+    }
 
 
 def test_a_second_run_fills_the_same_layers_on_another_grid(
@@ -132,8 +140,7 @@ def test_a_second_run_fills_the_same_layers_on_another_grid(
 ) -> None:
     viewer, widget = open_widget(NAME, series())
     finish(qtbot, widget)
-    widget.form.crop.setChecked(True)
-    widget.form.margin.setValue(0)
+    widget.form.controls["margin"].value = 0.0
     finish(qtbot, widget)
 
     assert [layer.name for layer in viewer.layers] == ["scan", "scan aligned"]
@@ -218,12 +225,12 @@ def test_without_simpleitk_the_widget_says_so_before_the_click(
 
     assert 'pip install "napari-followup[mri]"' in widget.form.missing.text()
     assert not widget.form.missing.isHidden()
-    assert not widget.form.register.isEnabled()
-    assert not widget.form.plan.needs_simpleitk
-    widget.form.crop.setChecked(True)
+    assert not widget.form.controls["register"].enabled
+    assert not widget.form.settings["register"]
+    widget.form.controls["margin"].value = 5.0
     finish(qtbot, widget)
     assert [layer.name for layer in widget.step.layers] == ["scan aligned"]
-    widget.form.shading.setChecked(True)
+    widget.form.controls["even_shading"].value = True
     finish(qtbot, widget)
     assert 'pip install "napari-followup[mri]"' in widget.step.error
 

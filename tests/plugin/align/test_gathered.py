@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.plugin.align.gathered import (
-    gathered,
-    holds_one_visit,
-    visit_source,
-    with_ages,
-)
-from napari_followup.plugin.layers.layers import source_of
+from napari_followup.plugin.align.gathered import gather, holds_one_visit, may_be_visit
 
 
 def visit(age: float | None = 60.0, **said: Any) -> Image:
@@ -24,7 +18,7 @@ def visit(age: float | None = 60.0, **said: Any) -> Image:
 
 
 def of(*layers: Image) -> Any:
-    return gathered([visit_source(layer) for layer in layers], one_stack=False)
+    return gather(layers)
 
 
 def test_layers_of_one_visit_come_by_age() -> None:
@@ -55,12 +49,13 @@ def test_visits_without_ages_keep_the_order_of_the_layers() -> None:
 def test_a_bare_image_can_be_a_visit() -> None:
     bare = Image(np.ones((3, 4, 5)), scale=(3, 1, 1), name="bare")
 
-    source = visit_source(bare)
+    [[source], _] = of(bare, visit()).groups
 
     assert (source.axes, source.data.shape) == ("vzyx", (1, 3, 4, 5))
     assert source.geometry["axis_labels"] == ("visit", "z", "y", "x")
     assert not holds_one_visit(bare)
     assert holds_one_visit(visit())
+    assert may_be_visit(bare)
 
 
 def test_a_layer_of_several_visits_is_no_visit() -> None:
@@ -69,17 +64,17 @@ def test_a_layer_of_several_visits_is_no_visit() -> None:
     )
 
     with pytest.raises(ValueError, match="'series' is not one visit"):
-        visit_source(series)
+        gather([series], one_stack=False)
 
 
 def test_typed_ages_are_given_to_the_layers_in_their_order() -> None:
-    sources = [visit_source(visit(None)), visit_source(visit(None))]
+    layers = [visit(None), visit(None)]
 
-    found = gathered(with_ages(sources, np.array([71.0, 70.0])), one_stack=False)
+    found = gather(layers, ages=np.array([71.0, 70.0]))
 
     assert found.places == [(1, 0, 70.0), (0, 0, 71.0)]
     with pytest.raises(ValueError, match="ages: got 1 for 2 checked layers"):
-        with_ages(sources, np.array([71.0]))
+        gather(layers, ages=np.array([71.0]))
 
 
 def test_the_modalities_of_one_stack_go_together_in_the_order_of_the_layer() -> None:
@@ -89,7 +84,7 @@ def test_the_modalities_of_one_stack_go_together_in_the_order_of_the_layer() -> 
         for n, name in ((1.0, "T1"), (2.0, "T2"))
     ]
 
-    found = gathered([source_of(layer) for layer in layers], one_stack=True)
+    found = gather(layers)
 
     [stack] = found.stacks()
     assert stack.shape == (2, 2, 1, 4, 5)
@@ -103,10 +98,10 @@ def test_what_does_not_fit_together_is_refused() -> None:
     cohort = Image(np.ones((2, 3, 4, 5)), name="all", metadata={"followup": {"axes": "svyx"}})
 
     with pytest.raises(ValueError, match="no layer is chosen"):
-        gathered([], one_stack=False)
+        gather([])
     with pytest.raises(ValueError, match="modalities of one visit must lie on one grid"):
         of(visit(60.0), other)
     with pytest.raises(ValueError, match="are of the same age and modality"):
         of(visit(60.0), visit(60.0))
     with pytest.raises(ValueError, match="'all' holds 2 subjects; align one at a time"):
-        gathered([source_of(cohort)], one_stack=True)
+        gather([cohort])

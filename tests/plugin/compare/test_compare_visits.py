@@ -1,20 +1,20 @@
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
 import numpy as np
 import pytest
-from napari.layers import Image, Layer
+from napari.layers import Image, Labels, Layer
 
 from napari_followup.comparison.regions import THRESHOLD
 from napari_followup.plugin.compare.compare_visits import (
-    ComparePlan,
-    compare_layers,
+    compare_visits,
     full_scale,
     is_of_change,
 )
-from napari_followup.plugin.layers.layers import GivenMask, source_of
+from napari_followup.plugin.layers.layers import GivenMask
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
@@ -51,11 +51,8 @@ def scan(images: np.ndarray | None = None, **said: Any) -> Image:
     )
 
 
-PLAN = ComparePlan(visits=(0, 2), smoothing=0.8)
-
-
-def run(layer: Image, plan: ComparePlan = PLAN, given: GivenMask | None = None) -> Any:
-    return compare_layers(source_of(layer), plan, given)
+def run(layer: Image, first: int = 0, second: int = 2, **settings: Any) -> Any:
+    return compare_visits(layer, first, second, **{"smoothing": 0.8, **settings})
 
 
 def notes(layers: Any) -> list[str]:
@@ -85,8 +82,7 @@ def test_the_summary_counts_a_change_made_by_hand(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("napari_followup.comparison.change_map.change", lambda *_, **__: made)
     mask = np.ones(SHAPE, np.uint8)
 
-    plan = ComparePlan(visits=(0, 2), mask="given")
-    layers = run(scan(), plan, GivenMask(name="all", data=mask))
+    layers = run(scan(), mask=GivenMask(name="all", data=mask))
 
     assert notes(layers)[0] == (
         "visit 1 to 3, beyond 4 units of noise, 10 mm³ or more: "
@@ -136,7 +132,7 @@ def test_provenance_says_what_was_compared() -> None:
 
 
 def test_the_later_visit_is_the_older_one_in_whatever_order_they_are_chosen() -> None:
-    there, back = (run(scan(), ComparePlan(visits=v, smoothing=0.8)) for v in ((0, 2), (2, 0)))
+    there, back = (run(scan(), *visits) for visits in ((0, 2), (2, 0)))
 
     np.testing.assert_array_equal(there[0][0], back[0][0])
     backwards = scan(volumes()[::-1], ages=[62.5, 61.0, 60.0])
@@ -146,21 +142,17 @@ def test_the_later_visit_is_the_older_one_in_whatever_order_they_are_chosen() ->
 
 
 def test_visits_that_are_not_aligned_are_said_to_be() -> None:
-    moved = run(scan(volumes(shift=4)), ComparePlan(visits=(0, 1)))
+    moved = run(scan(volumes(shift=4)), 0, 1, smoothing=1.5)
 
     assert any(note.startswith("not aligned: shifted by 4.0 mm") for note in notes(moved))
-    assert notes(run(scan(), ComparePlan(visits=(0, 1))))[-1].startswith("aligned: the visits")
+    assert notes(run(scan(), 0, 1, smoothing=1.5))[-1].startswith("aligned: the visits")
 
 
 def test_a_given_mask_says_where_to_look() -> None:
     mask = np.zeros(SHAPE, np.uint8)
     mask[2:8, 20:34, 20:34] = 1
 
-    layers = run(
-        scan(),
-        ComparePlan(visits=(0, 2), smoothing=0.8, mask="given"),
-        GivenMask(name="m", data=mask),
-    )
+    layers = run(scan(), mask=Labels(mask, name="m"))
 
     assert not layers[0][0][mask == 0].any()
     assert set(np.unique(layers[1][0])) == {0, 1}
@@ -168,7 +160,7 @@ def test_a_given_mask_says_where_to_look() -> None:
 
 
 def test_the_brain_can_be_the_mask() -> None:
-    layers = run(scan(), ComparePlan(visits=(0, 1), mask="brain", regions=False))
+    layers = run(scan(), 0, 1, mask="brain", regions=False, smoothing=1.5)
 
     assert len(layers) == 1
     assert layers[0][0][5, 20, 20] != 0
@@ -193,24 +185,24 @@ def test_what_cannot_be_compared_is_refused() -> None:
     cohort.data = np.ones((2, 3, 8, 8))
 
     with pytest.raises(ValueError, match="visit 1 was chosen twice"):
-        run(scan(), ComparePlan(visits=(0, 0)))
+        run(scan(), 0, 0)
     with pytest.raises(ValueError, match="visit 3 is missing; choose another one"):
         run(scan(gap))
     with pytest.raises(ValueError, match="visit 4: 'scan' has 3 visits only"):
-        run(scan(), ComparePlan(visits=(0, 3)))
+        run(scan(), 0, 3)
     with pytest.raises(ValueError, match="'all' holds 2 subjects"):
         run(cohort)
     with pytest.raises(ValueError, match="mask: the labels layer was removed"):
-        run(scan(), ComparePlan(visits=(0, 2), mask="given"))
+        run(scan(), mask=None)
 
 
 def test_a_stop_ends_it() -> None:
     with pytest.raises(Cancelled):
-        compare_layers(source_of(scan()), PLAN, report=Report(is_stopped=lambda: True))
+        compare_visits(scan(), report=Report(is_stopped=lambda: True))
 
 
 def test_the_threshold_is_that_of_the_command_line() -> None:
-    assert ComparePlan().threshold == THRESHOLD
+    assert inspect.signature(compare_visits).parameters["threshold"].default == THRESHOLD
 
 
 def test_results_of_change_are_told_from_other_layers() -> None:

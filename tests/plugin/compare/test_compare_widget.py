@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,8 @@ def finish(qtbot: Any, widget: Any, start: Callable[[], Any] | None = None) -> N
 
 def test_a_click_maps_the_change_and_sums_it_up(open_widget: Open, qtbot: Any) -> None:
     viewer, widget = open_widget(NAME, scan())
-    assert [widget.earlier.itemText(n) for n in range(3)] == [
+    earlier = widget.controls["first"].native
+    assert [earlier.itemText(n) for n in range(3)] == [
         "visit 1, age 60.0",
         "visit 2, age 61.2",
         "visit 3, age 62.5",
@@ -57,7 +59,7 @@ def test_a_click_maps_the_change_and_sums_it_up(open_widget: Open, qtbot: Any) -
 def test_the_same_two_visits_fill_the_same_layers(open_widget: Open, qtbot: Any) -> None:
     viewer, widget = open_widget(NAME, scan())
     finish(qtbot, widget)
-    widget.threshold.setValue(6)
+    widget.controls["threshold"].value = 6
     finish(qtbot, widget)
 
     assert len(viewer.layers) == 3
@@ -75,25 +77,25 @@ def test_the_legend_follows_the_threshold(open_widget: Open) -> None:
 
     assert "brighter at the later visit" in widget.legend.meaning.text()
     assert "+8<" in widget.legend.numbers.text()
-    widget.threshold.setValue(2.5)
+    widget.controls["threshold"].value = 2.5
     assert "−5<" in widget.legend.numbers.text()
 
 
-def test_the_controls_reach_the_plan(open_widget: Open) -> None:
+def test_the_controls_give_the_arguments(open_widget: Open) -> None:
     viewer, widget = open_widget(NAME, scan(), Labels(np.ones((40, 40), int), name="marks"))
     widget.chosen = (1, 2)
-    widget.smoothing.setValue(2.5)
-    widget.smallest.setValue(7)
-    widget.regions.setChecked(False)
+    widget.controls["smoothing"].value = 2.5
+    widget.controls["smallest"].value = 7
+    widget.controls["regions"].value = False
     widget.mask_combo.layer = viewer.layers["marks"]
 
-    plan = widget.plan
+    settings = widget.settings
 
-    assert (plan.visits, plan.smoothing, plan.smallest) == ((1, 2), 2.5, 7)
-    assert (plan.mask, plan.regions) == ("given", False)
-    assert widget.mask_combo.given.name == "marks"
+    assert (settings["first"], settings["second"]) == (1, 2)
+    assert (settings["smoothing"], settings["smallest"]) == (2.5, 7)
+    assert (settings["mask"].name, settings["regions"]) == ("marks", False)
     viewer.layers.remove("marks")
-    assert widget.plan.mask == "foreground"
+    assert widget.settings["mask"] == "foreground"
 
 
 def test_an_aligned_series_is_chosen_before_other_results(open_widget: Open) -> None:
@@ -131,12 +133,13 @@ def test_a_layer_that_is_removed_ends_the_run(
 
     started = threading.Event()
 
-    def work(*_: Any, report: Any) -> Any:
+    @functools.wraps(compare_widget.compare_visits)
+    def work(*_: Any, report: Any, **settings: Any) -> Any:
         started.set()
         while True:
             report.check()
 
-    monkeypatch.setattr(compare_widget, "compare_layers", work)
+    monkeypatch.setattr(compare_widget, "compare_visits", work)
     viewer, widget = open_widget(NAME, scan())
     widget.step.run()
     assert started.wait(20)

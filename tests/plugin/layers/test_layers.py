@@ -340,5 +340,5 @@ def test_labels_on_another_grid_are_refused() -> None:
 
 
 def test_empty_labels_are_refused() -> None:
-    with pytest.raises(ValueError, match="mask: 'labels' marks nothing"):
+    with pytest.raises(ValueError, match="mask: 'labels' is empty"):
         GivenMask(name="labels", data=np.zeros((3, 4, 5))).on(VOLUMES)

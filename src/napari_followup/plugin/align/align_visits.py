@@ -1,21 +1,27 @@
-"""What the thread of *Align visits* runs: layers' sources in, layer tuples out."""
+"""Align visits: bring the visits of one subject onto one grid, ready to compare.
+
+`align_visits` takes napari layers and returns layer data tuples; it needs no window. The widget
+*Align visits* makes its controls from the annotations of `align_visits` and runs it in a thread.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
-from napari_followup.plugin.align.gathered import Gathered
+from napari_followup.plugin.align.gathered import Gathered, gather
 from napari_followup.plugin.layers.layers import (
     GivenMask,
     LayerTuple,
     Series,
     Source,
+    given_mask,
     on_voxels,
     result_layer,
     to_layer_axes,
@@ -27,101 +33,134 @@ from napari_followup.series.grid import resampled
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack
 
-__all__ = [
-    "AlignPlan",
-    "align_layers",
-    "aligned_layers",
-]
+__all__ = ["align_visits"]
+
+MASK_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
+Mask = NDArray[np.bool_] | None  # (z, y, x), or (visit, z, y, x)
 
 
-@dataclass(frozen=True, kw_only=True)
-class AlignPlan:
-    """Which steps to take, in the order of the fields, and how."""
-
-    register: bool = True
-    reference: int | None = None  # visit, counted from 0 by age; none: the first with an image
-    modality: int = 0  # the one that is looked at
-    interpolation: str = "linear"
-    seed: int = 0
-    spacing: float | None = None  # of isotropic voxels; none: those of the reference
-    even_shading: bool = False
-    mask: str = "none"  # "none", "brain" or "given"
-    blank_outside: bool = True  # of the mask
-    percentile: float | None = None  # of the foreground, which becomes 1
-    margin: float | None = None  # left around the subject when it is cut out
-
-    @property
-    def needs_simpleitk(self) -> bool:
-        """Whether a step needs SimpleITK."""
-        return self.register or self.even_shading
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _State:
-    """Series and mask on the way."""
-
-    stack: VisitStack
-    mask: NDArray[np.bool_] | None = None  # (z, y, x), or (visit, z, y, x)
-
-
-def align_layers(
-    visits: Gathered,
-    plan: AlignPlan | None = None,
-    given: GivenMask | None = None,
+def align_visits(
+    layers: Sequence[Image] | Gathered,
+    reference: int | None = None,
     *,
+    register: bool = True,
+    modality: int = 0,
+    interpolation: Literal["nearest", "linear", "cubic"] = "linear",
+    seed: int = 0,
+    spacing: float | None = None,
+    even_shading: bool = False,
+    mask: Literal["none", "brain"] | Labels | GivenMask | None = "none",
+    blank_outside: bool = True,
+    percentile: float | None = None,
+    margin: float | None = None,
     report: Report | None = None,
 ) -> list[LayerTuple]:
     """Bring visits onto one grid, and prepare their intensities.
 
+    The steps are taken in this order: registration, voxel size, shading, mask, intensities, field
+    of view.
+
     Parameters
     ----------
-    visits
-        The layers, sorted into visits and modalities.
-    plan
-        Which steps, and how.
-    given
-        The mask, where the plan asks for a given one; on the grid of the reference.
+    layers
+        Layers of one subject: one layer that holds all visits, its modalities, or a layer a visit;
+        or what `gather` made of them.
+    reference
+        The visit that stays in place, counted from 0 by age. Its grid is the result's. Without it,
+        the first visit that has an image.
+    register
+        Register every visit to the reference (rigid) and resample it; else resample only.
+    modality
+        Used for the registration and the brain mask; the other modalities follow.
+    interpolation
+        How images are resampled.
+    seed
+        Chooses the voxels that the registration samples.
+    spacing
+        Size of isotropic voxels, in the layer's unit; without it, the reference's voxels.
+    even_shading
+        Correct the smooth shading of the scanner (N4 bias field correction).
+    mask
+        Region to keep, on the grid of the reference: none, a rough brain mask, or labels.
+    blank_outside
+        Set voxels outside the mask to 0.
+    percentile
+        Percentile of each image's foreground that becomes 1; without it, intensities stay.
+    margin
+        Crop to the mask, or to the subject, with this margin in the layer's unit.
     report
         Progress and stop.
 
     Returns
     -------
     list of LayerTuple
-        An image a modality, and the mask as labels if there is one; they lie on the reference's
-        layer, and name the steps and the visits in their provenance.
+        One image a modality, and the mask as labels if there is one. They lie on the reference's
+        layer; their provenance names the steps and the visits.
 
     Raises
     ------
     ImportError
-        If SimpleITK is not installed, and needed.
+        If SimpleITK is needed and not installed.
     ValueError
         If there is one visit to register, or a step cannot be done; the message names it.
     Cancelled
         If the report was stopped.
     """
-    plan, report = plan or AlignPlan(), report or Report()
+    from napari_followup.alignment.preprocess import bias_corrected, masked, scaled
+
+    settings = {
+        "register": register,
+        "reference": reference,
+        "modality": modality,
+        "interpolation": interpolation,
+        "seed": seed,
+        "spacing": spacing,
+        "even_shading": even_shading,
+        "mask": mask if isinstance(mask, str) else "given",
+        "blank_outside": blank_outside,
+        "percentile": percentile,
+        "margin": margin,
+    }
+    visits = layers if isinstance(layers, Gathered) else gather(layers)
+    report = report or Report()
     report.phase("Reading the visits")
     stacks = visits.stacks()
-    place = _reference(visits, stacks, plan)
+    place = _reference(visits, stacks, reference, register)
     grid = stacks[visits.places[place][0]]
-    state = _State(stack=_on_one_grid(stacks, grid, plan, place, report))
-    if plan.mask == "given":
-        state = replace(state, mask=_given(visits, given, plan, place))
-    for work in (_respaced, _evened, _masked, _scaled, _cropped):
-        state = work(state, plan, report)
+    stack = _on_one_grid(stacks, grid, place, settings, report)
+    found = None if isinstance(mask, str) else _given(visits, mask, place, register)
+    if spacing is not None:
+        report.phase("Resampling to isotropic voxels")
+        stack, found = _respaced(stack, found, spacing, interpolation)
+    if even_shading:
+        report.phase("Correcting the shading")
+        stack = bias_corrected(stack, mask=found, on_step=report)
+    if mask == "brain":
+        report.phase("Computing the brain mask")
+        found = _brain(stack, modality)
+    if found is not None and blank_outside:
+        stack = masked(stack, found)
+    if percentile is not None:
+        report.phase("Scaling the intensities")
+        stack = scaled(stack, percentile=percentile)
+    if margin is not None:
+        report.phase("Cropping to the subject")
+        stack, found = _cropped(stack, found, margin)
     report.phase("Making the layers")
-    return aligned_layers(visits, place, grid, state.stack, state.mask, settings=asdict(plan))
+    return _layers(visits, place, grid, stack, found, settings)
 
 
-def _reference(visits: Gathered, stacks: Sequence[VisitStack], plan: AlignPlan) -> int:
+def _reference(
+    visits: Gathered, stacks: Sequence[VisitStack], reference: int | None, register: bool
+) -> int:
     """Position by age of the visit whose grid is taken."""
-    if plan.register and len(visits.places) < 2:
+    if register and len(visits.places) < 2:
         raise ValueError(
             "there is one visit only; check the layers of two or more, choose a layer with "
             "several visits, or leave registration out"
         )
-    if plan.reference is not None:
-        return plan.reference
+    if reference is not None:
+        return reference
     if len(stacks) == 1:
         return int(np.argmin(stacks[0].is_missing))  # the first that is not
     missing = [bool(stacks[group].is_missing.all()) for group, *_ in visits.places]
@@ -131,30 +170,26 @@ def _reference(visits: Gathered, stacks: Sequence[VisitStack], plan: AlignPlan) 
 def _on_one_grid(
     stacks: Sequence[VisitStack],
     grid: VisitStack,
-    plan: AlignPlan,
     reference: int,
+    settings: Mapping[str, Any],
     report: Report,
 ) -> VisitStack:
-    """One stack of all visits: registered, or resampled where they lie."""
+    """Make one stack of all visits: registered, or resampled in place."""
     from napari_followup.alignment.align import align
     from napari_followup.alignment.resample import regridded
     from napari_followup.alignment.visits import check_alike
 
-    if plan.register:
-        return align(
-            stacks,
-            reference=reference,
-            modality=plan.modality,
-            interpolation=plan.interpolation,
-            seed=plan.seed,
-            on_step=_registering(report),
-        )
+    if settings["register"]:
+        names = ("modality", "interpolation", "seed")
+        chosen = {name: settings[name] for name in names}
+        return align(stacks, reference=reference, on_step=_registering(report), **chosen)
     if len(stacks) == 1:
         return stacks[0]
     report.phase("Resampling onto one grid")
     check_alike(stacks)
+    interpolation = settings["interpolation"]
     parts = [
-        stack if stack is grid else regridded(stack, like=grid, interpolation=plan.interpolation)
+        stack if stack is grid else regridded(stack, like=grid, interpolation=interpolation)
         for stack in stacks
     ]
     return replace(
@@ -165,14 +200,14 @@ def _on_one_grid(
         provenance=add_step(
             grid.provenance,
             "regridded",
-            interpolation=plan.interpolation,
+            interpolation=interpolation,
             visits=[part.provenance.get("steps", [])[-1:] for part in parts],
         ),
     )
 
 
 def _registering(report: Report) -> Callable[[int, int], bool]:
-    """Say which visit is registered."""
+    """Report which visit is being registered."""
     from napari_followup.alignment.rigid import LEVELS
 
     report.phase("Registering")
@@ -186,113 +221,56 @@ def _registering(report: Report) -> Callable[[int, int], bool]:
 
 
 def _given(
-    visits: Gathered, given: GivenMask | None, plan: AlignPlan, reference: int
+    visits: Gathered, mask: Labels | GivenMask | None, reference: int, register: bool
 ) -> NDArray[np.bool_]:
-    """Mask of the reference; of all visits together, where a stack stays where it is."""
-    if given is None:
-        raise ValueError("mask: the labels layer was removed; choose another mask")
+    """Take the reference's mask; the union of all visits' masks if a stack is not registered."""
     group, visit, _ = visits.places[reference]
-    moves = plan.register or len(visits.groups) > 1
-    return given.on(visits.groups[group][0], visit if moves else None)
+    moves = register or len(visits.groups) > 1
+    return given_mask(mask).on(visits.groups[group][0], visit if moves else None)
 
 
-def _respaced(state: _State, plan: AlignPlan, report: Report) -> _State:
+def _respaced(
+    old: VisitStack, mask: Mask, spacing: float, interpolation: str
+) -> tuple[VisitStack, Mask]:
     from napari_followup.alignment.resample import regridded
 
-    if plan.spacing is None:
-        return state
-    report.phase("Resampling to isotropic voxels")
-    old, mask = state.stack, state.mask
-    stack = regridded(old, spacing=plan.spacing, interpolation=plan.interpolation)
+    stack = regridded(old, spacing=spacing, interpolation=interpolation)
     if mask is not None:
         voxels = np.linalg.inv(old.affine) @ stack.affine
         mask = resampled(mask, voxels, stack.shape[2:], interpolation="nearest")[0] > 0
-    return _State(stack=stack, mask=mask)
+    return stack, mask
 
 
-def _evened(state: _State, plan: AlignPlan, report: Report) -> _State:
-    from napari_followup.alignment.preprocess import bias_corrected
+def _brain(stack: VisitStack, modality: int) -> NDArray[np.bool_]:
+    from napari_followup.alignment.preprocess import brain_mask
 
-    if not plan.even_shading:
-        return state
-    report.phase("Correcting the shading")
-    return replace(state, stack=bias_corrected(state.stack, mask=state.mask, on_step=report))
-
-
-def _masked(state: _State, plan: AlignPlan, report: Report) -> _State:
-    """Find the mask, and set what is outside to 0."""
-    from napari_followup.alignment.preprocess import brain_mask, masked
-
-    stack, mask = state.stack, state.mask
-    if plan.mask == "brain":
-        report.phase("Looking for the brain")
-        mask = np.asarray(brain_mask(stack, modality=plan.modality).any(axis=0))
-        if not mask.any():
-            raise ValueError(
-                f"no brain was found in {stack.subject!r}; give a mask as labels, or take none"
-            )
-    if mask is not None and plan.blank_outside:
-        stack = masked(stack, mask)
-    return _State(stack=stack, mask=mask)
+    mask = np.asarray(brain_mask(stack, modality=modality).any(axis=0))
+    if not mask.any():
+        raise ValueError(
+            f"no brain was found in {stack.subject!r}; give a mask as labels, or take none"
+        )
+    return mask
 
 
-def _scaled(state: _State, plan: AlignPlan, report: Report) -> _State:
-    from napari_followup.alignment.preprocess import scaled
-
-    if plan.percentile is None:
-        return state
-    report.phase("Scaling the intensities")
-    return replace(state, stack=scaled(state.stack, percentile=plan.percentile))
-
-
-def _cropped(state: _State, plan: AlignPlan, report: Report) -> _State:
+def _cropped(old: VisitStack, mask: Mask, margin: float) -> tuple[VisitStack, Mask]:
     from napari_followup.alignment.resample import cropped
 
-    if plan.margin is None:
-        return state
-    report.phase("Cutting the subject out")
-    stack, mask = cropped(state.stack, mask=state.mask, margin=plan.margin), state.mask
+    stack = cropped(old, mask=mask, margin=margin)
     if mask is not None:
         cut = stack.provenance["steps"][-1]
-        part = tuple(slice(*ends) for ends in zip(cut["start"], cut["stop"], strict=True))
-        mask = mask[part]
-    return _State(stack=stack, mask=mask)
+        mask = mask[tuple(slice(*ends) for ends in zip(cut["start"], cut["stop"], strict=True))]
+    return stack, mask
 
 
-MASK_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
-
-
-def aligned_layers(
+def _layers(
     visits: Gathered,
     reference: int,
     grid: VisitStack,
     stack: VisitStack,
-    mask: NDArray[np.bool_] | None = None,
-    *,
+    mask: Mask,
     settings: Mapping[str, Any],
 ) -> list[LayerTuple]:
-    """Make layers of a stack that came of several layers, or of one.
-
-    Parameters
-    ----------
-    visits
-        The layers it came of.
-    reference
-        Position by age of the visit on whose layer they are to lie.
-    grid
-        That layer's stack.
-    stack
-        The result, perhaps of other voxels than `grid`, axis along axis.
-    mask
-        ``(z, y, x)`` bool, on the grid of `stack`.
-    settings
-        For the provenance.
-
-    Returns
-    -------
-    list of LayerTuple
-        An image a modality, then the mask as labels if there is one.
-    """
+    """Make the layers of a result on the layer of its reference, whose stack was `grid`."""
     group = visits.groups[visits.places[reference][0]]
     said = _provenance(visits, stack, settings)
     series = Series(stack=stack, order=visits.order)
@@ -313,7 +291,7 @@ def aligned_layers(
 
 
 def _target(source: Source, visits: Gathered, grid: VisitStack, series: Series) -> Source:
-    """Give the reference's source the visits and the grid of the results."""
+    """Describe the result as a source: the reference's layer with all visits, on their grid."""
     stack = series.stack
     sizes = dict(zip("vmzyx", stack.shape, strict=True))
     place = np.argsort(series.order)
@@ -335,14 +313,14 @@ def _target(source: Source, visits: Gathered, grid: VisitStack, series: Series) 
 
 
 def _from_first_visit(geometry: dict[str, Any], axes: str) -> dict[str, Any]:
-    """Begin at the visit slider's zero: a layer that held one visit may lie at its own place."""
+    """Start at visit 0: a layer of one visit may lie at that visit's place on the slider."""
     translate = np.array(geometry["translate"], dtype=float)
     translate[axes.index("v")] = 0.0
     return {**geometry, "translate": tuple(translate.tolist())}
 
 
 def _shared_name(source: Source, stack: VisitStack) -> str:
-    """Name for the visits of several layers: the subject's, and the modality's of several."""
+    """Name the result of several layers: the subject, and the modality if there are several."""
     if "subject" not in source.about:
         return source.name
     modality = source.about.get("modality", "")
@@ -358,7 +336,7 @@ def _mask_layer(target: Source, mask: NDArray[np.bool_], said: dict[str, Any]) -
 
 
 def _provenance(visits: Gathered, stack: VisitStack, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Software, layers, settings, and each step with what came of it."""
+    """Collect software, layers, settings, and the steps with their results."""
     said = dict(stack.provenance)
     return {
         **said,
@@ -371,7 +349,7 @@ def _provenance(visits: Gathered, stack: VisitStack, settings: Mapping[str, Any]
 
 
 def _notes(visits: Gathered, said: dict[str, Any]) -> list[str]:
-    """Say what the user should know of each visit, and of the layers."""
+    """Write what the user should know of the layers and of each visit."""
     names = visits.subjects
     notes = [f"taken as one subject: {' and '.join(names)}"] if len(names) > 1 else []
     last = next((s for s in reversed(said.get("steps", [])) if s["step"] == "align"), None)
@@ -381,7 +359,7 @@ def _notes(visits: Gathered, said: dict[str, Any]) -> list[str]:
 
 
 def _moved(visit: Mapping[str, Any]) -> list[str]:
-    """Say how far a visit was moved; nothing of the reference, and of a missing one."""
+    """Write how far a visit was moved; nothing for the reference and for a missing visit."""
     moved = visit.get("mean_displacement")
     if not moved:
         return []

@@ -15,52 +15,65 @@ from itertools import combinations
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
-    QFormLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QSizePolicy,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_followup.plugin.align.align_visits import AlignPlan, align_layers
-from napari_followup.plugin.align.gathered import (
-    Gathered,
-    gathered,
-    holds_one_visit,
-    visit_source,
-    with_ages,
-)
-from napari_followup.plugin.forms.forms import (
-    ElidingCombo,
-    NumberBox,
-    add_row,
-    column_of,
-    new_form,
-    scrolled_column_of,
-)
+from napari_followup.plugin.align.align_visits import align_visits
+from napari_followup.plugin.align.gathered import Gathered, gather, holds_one_visit, may_be_visit
+from napari_followup.plugin.forms.forms import add_row, column_of, new_form, scrolled_column_of
+from napari_followup.plugin.forms.function_form import OptionalNumber, controls_of
 from napari_followup.plugin.forms.layer_list import LayerList
 from napari_followup.plugin.forms.mask_combo import MaskCombo
 from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted, unwrapped
-from napari_followup.plugin.layers.layers import LayerTuple, about, parse_ages, source_of
+from napari_followup.plugin.layers.layers import about, parse_ages
 from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
-from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.run.run_form import MODES
-from napari_followup.series.grid import ORDERS
 
-__all__ = [
-    "AlignForm",
-    "AlignWidget",
-    "VisitsInput",
-    "has_simpleitk",
-]
+__all__ = ["AlignWidget"]
+
+MASKS = {"none": "none", "brain (simple)": "brain"}
+FIRST = ("the first visit", None)
+ONE, SEVERAL = "one layer", "several layers, one a visit"
+MISSING = (
+    "Registration and the correction of shading need SimpleITK, which is not installed: "
+    'pip install "napari-followup[mri]", then start napari again.'
+)
+CONTROLS: dict[str, dict[str, Any]] = {  # of the settings of `align_visits`
+    "register": {"text": "register the visits"},
+    "reference": {"choices": [FIRST], "nullable": False},
+    "modality": {"choices": [("modality 1", 0)]},
+    "spacing": {
+        "widget_type": OptionalNumber,
+        "text": "isotropic",
+        "start": 1.0,
+        "min": 0.01,
+        "max": 1000,
+    },
+    "even_shading": {"text": "correct the shading (N4)"},
+    "blank_outside": {"text": "set the rest to 0"},
+    "percentile": {
+        "widget_type": OptionalNumber,
+        "text": "percentile to 1",
+        "start": 99.0,
+        "min": 1,
+        "max": 100,
+    },
+    "margin": {"widget_type": OptionalNumber, "text": "crop, margin", "start": 5.0, "max": 1000},
+    "interpolation": {},
+    "seed": {"min": 0, "max": 2**31 - 2},
+}
+ROWS = {  # label and control; the mask stands before `blank_outside`
+    "registration": "register",
+    "reference": "reference",
+    "modality": "modality",
+    "voxels": "spacing",
+    "shading": "even_shading",
+    "mask": "mask",
+    "": "blank_outside",
+    "intensities": "percentile",
+    "field of view": "margin",
+}
 
 
 class AlignWidget(QWidget):
@@ -69,14 +82,13 @@ class AlignWidget(QWidget):
     Attributes
     ----------
     visits, form
-        The parts: the layers, and the steps with their settings.
+        The parts: the layers, and the settings.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(napari_viewer))
-        self.visits = VisitsInput(napari_viewer)
-        self.form = AlignForm(napari_viewer)
+        self.visits, self.form = VisitsInput(napari_viewer), AlignForm(napari_viewer)
         self.step = StepPanel(
             napari_viewer, "Align visits", self._work, uses=lambda: self.visits.layers
         )
@@ -89,19 +101,15 @@ class AlignWidget(QWidget):
         self._on_visits()
 
     def _work(self) -> Work:
-        visits, plan, given = self.visits.gathered(), self.form.plan, self.form.mask_combo.given
-        if plan.needs_simpleitk and not has_simpleitk():
+        visits, settings = self.visits.gathered(), self.form.settings
+        if (settings["register"] or settings["even_shading"]) and not has_simpleitk():
             raise ValueError(MISSING)
-        self.step.update_existing = self.form.update_existing
-
-        def work(report: Report) -> list[LayerTuple]:
-            return align_layers(visits, plan, given, report=report)
-
-        return work
+        self.step.update_existing = MODES[self.form.mode.currentText()]
+        return lambda report: align_visits(visits, report=report, **settings)
 
     def _on_visits(self) -> None:
         if not self.step.job.is_running:
-            self.step.job.say("")  # what was said was about what was chosen before
+            self.step.job.say("")  # it was about the previous choice
         try:
             self.form.show_visits(self.visits.gathered())
         except ValueError:
@@ -109,7 +117,7 @@ class AlignWidget(QWidget):
         self._visit_text.know(self.visits.series.layers.layer, self.visits.series.visits)
 
     def _on_finished(self) -> None:
-        """Show the result alone: the visits it came of lie elsewhere."""
+        """Show the result alone: the layers it was made of lie elsewhere."""
         viewer = self._viewer()
         if viewer is None or not self.step.layers:
             return
@@ -117,13 +125,6 @@ class AlignWidget(QWidget):
             if layer in viewer.layers:
                 layer.visible = False
         viewer.layers.selection.active = self.step.layers[0]
-
-
-NO_MASK, BRAIN = "none", "brain (simple)"
-MISSING = (
-    "Registration and the correction of shading need SimpleITK, which is not installed: "
-    'pip install "napari-followup[mri]", then start napari again.'
-)
 
 
 def has_simpleitk() -> bool:
@@ -135,9 +136,15 @@ def has_simpleitk() -> bool:
 
 
 class AlignForm(QWidget):
-    """Which steps to take, and how."""
+    """Settings of `align_visits`.
 
-    changed = Signal()
+    Attributes
+    ----------
+    controls
+        One a setting, by its name: ``controls["spacing"].value``.
+    mask_combo, mode
+        The mask; whether the layers of an earlier run are updated.
+    """
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
@@ -145,135 +152,55 @@ class AlignForm(QWidget):
         self.missing.setWordWrap(True)
         self.missing.setStyleSheet("color: #e5533d;")
         self.missing.setVisible(not has_simpleitk())
-        self.register, self.reference = QCheckBox("onto"), ElidingCombo()
-        self.modality = QComboBox()
-        self.isotropic, self.spacing = QCheckBox("isotropic"), NumberBox(0.01, 1000)
-        self.shading = QCheckBox("even out shading (N4)")
-        self.mask_combo = MaskCombo(viewer, NO_MASK, BRAIN)
-        self.blank = QCheckBox("set the rest to 0")
-        self.scale, self.percentile = QCheckBox("percentile to 1"), NumberBox(1, 100)
-        self.crop, self.margin = QCheckBox("cut, margin"), NumberBox(0, 1000)
+        self.controls = controls_of(align_visits, CONTROLS)
+        self.mask_combo, self.mode = MaskCombo(viewer, *MASKS), QComboBox()
+        self.mask_combo.setToolTip("Region to keep: a rough brain mask, or labels you painted")
+        self.mode.addItems(list(MODES))
+        for control in (self.controls["register"], self.controls["even_shading"]):
+            control.enabled = has_simpleitk()
+        self.controls["register"].value = has_simpleitk()
         self.rows = new_form()
-        self.interpolation, self.seed, self.mode = QComboBox(), QSpinBox(), QComboBox()
-        _set_defaults(self)
-        _lay_out(self)
-        self._connect()
-        self._on_steps()
+        self._lay_out()
+        self.mask_combo.currentIndexChanged.connect(self._on_mask)
+        self._on_mask()
 
     @property
-    def plan(self) -> AlignPlan:
-        """What is chosen."""
-        mask = {NO_MASK: "none", BRAIN: "brain"}.get(self.mask_combo.chosen, "given")
-        chosen = self.reference.currentIndex() - 1
-        return AlignPlan(
-            register=self.register.isChecked(),
-            reference=None if chosen < 0 else chosen,
-            modality=max(self.modality.currentIndex(), 0),
-            interpolation=self.interpolation.currentText(),
-            seed=self.seed.value(),
-            spacing=self.spacing.value() if self.isotropic.isChecked() else None,
-            even_shading=self.shading.isChecked(),
-            mask=mask,
-            blank_outside=self.blank.isChecked(),
-            percentile=self.percentile.value() if self.scale.isChecked() else None,
-            margin=self.margin.value() if self.crop.isChecked() else None,
-        )
-
-    @property
-    def update_existing(self) -> bool:
-        """Whether the layers of an earlier run are filled anew."""
-        return MODES[self.mode.currentText()]
+    def settings(self) -> dict[str, Any]:
+        """Arguments of `align_visits`."""
+        mask = MASKS.get(self.mask_combo.chosen, self.mask_combo.given)
+        return {**{name: each.value for name, each in self.controls.items()}, "mask": mask}
 
     def show_visits(self, visits: Gathered | None) -> None:
         """Offer these visits as reference, and their modalities."""
         places, names = ([], []) if visits is None else (visits.places, visits.names)
         ages = ["" if age is None else f", age {age:.4g}" for *_, age in places]
-        _refill(
-            self.reference, ["the first visit", *(f"visit {n}{a}" for n, a in enumerate(ages, 1))]
-        )
-        _refill(self.modality, names)
-        self.rows.setRowVisible(self.modality, len(names) > 1)
-        if visits is not None and not self.isotropic.isChecked():
-            self.spacing.setValue(round(min(visits.groups[0][0].spacing), 3))
+        found = [(f"visit {number + 1}{age}", number) for number, age in enumerate(ages)]
+        self.controls["reference"].choices = [FIRST, *found]
+        self.controls["modality"].choices = [
+            (name, number) for number, name in enumerate(names or ["modality 1"])
+        ]
+        self.rows.setRowVisible(self.controls["modality"].native, len(names) > 1)
+        spacing = self.controls["spacing"]
+        if visits is not None and spacing.value is None:
+            spacing.number.value = round(min(visits.groups[0][0].spacing), 3)
 
-    def _on_steps(self, _: object = None) -> None:
-        self.spacing.setEnabled(self.isotropic.isChecked())
-        self.percentile.setEnabled(self.scale.isChecked())
-        self.margin.setEnabled(self.crop.isChecked())
-        self.blank.setEnabled(self.mask_combo.chosen != NO_MASK)
-        self.changed.emit()
+    def _on_mask(self, _: object = None) -> None:
+        self.controls["blank_outside"].enabled = self.mask_combo.chosen != "none"
 
-    def _connect(self) -> None:
-        for box in (self.register, self.isotropic, self.shading, self.scale, self.crop):
-            box.toggled.connect(self._on_steps)
-        self.mask_combo.currentIndexChanged.connect(self._on_steps)
-
-
-def _set_defaults(form: AlignForm) -> None:
-    for box in (form.register, form.shading):
-        box.setEnabled(has_simpleitk())
-    form.register.setChecked(has_simpleitk())
-    form.register.setToolTip("Turn and shift every visit onto this one, and resample it")
-    form.reference.setToolTip("Stays as it is; its grid is that of the result")
-    form.modality.setToolTip("Looked at for registration and for the brain; the others go along")
-    form.isotropic.setToolTip("Voxels of one size in all directions, instead of the reference's")
-    form.spacing.setValue(1.0)
-    form.spacing.setToolTip("Size of the voxels, in the layer's unit")
-    form.shading.setToolTip("Divide by the smooth shading that the scanner gave the image")
-    form.mask_combo.setToolTip("Of the reference: a rough brain mask, or labels that you painted")
-    form.blank.setChecked(True)
-    form.blank.setToolTip("Set voxels outside the mask to 0")
-    form.percentile.setValue(99.0)
-    form.percentile.setToolTip("Percentile of each image's foreground, which becomes 1")
-    form.margin.setValue(5.0)
-    form.margin.setToolTip("Left around the mask, or the subject, in the layer's unit")
-    form.interpolation.addItems(list(ORDERS))
-    form.interpolation.setCurrentText("linear")
-    form.seed.setRange(0, 2**31 - 2)
-    form.seed.setToolTip("Chooses the voxels that registration looks at")
-    form.mode.addItems(list(MODES))
-
-
-def _lay_out(form: AlignForm) -> None:
-    more, inner = QWidget(), QCollapsible("advanced", expandedIcon="▾")
-    inner.setCollapsedIcon("▸")
-    add_row(form.rows, "registration", _row(form.register, form.reference))
-    add_row(form.rows, "modality", form.modality)
-    add_row(form.rows, "voxels", _row(form.isotropic, form.spacing))
-    add_row(form.rows, "shading", form.shading)
-    add_row(form.rows, "mask", form.mask_combo)
-    add_row(form.rows, "", form.blank)
-    add_row(form.rows, "intensities", _row(form.scale, form.percentile))
-    add_row(form.rows, "field of view", _row(form.crop, form.margin))
-    rows = new_form(more)
-    add_row(rows, "interpolation", form.interpolation)
-    add_row(rows, "seed", form.seed)
-    add_row(rows, "then", form.mode)
-    inner.addWidget(more)
-    column_of(form, form.missing, form.rows, inner)
-    layout = form.layout()
-    assert layout is not None
-    layout.setContentsMargins(0, 0, 0, 0)
-
-
-def _row(*parts: QWidget) -> QHBoxLayout:
-    row = QHBoxLayout()
-    for number, part in enumerate(parts):
-        row.addWidget(part, stretch=1 if number == 1 or not isinstance(part, QCheckBox) else 0)
-    return row
-
-
-def _refill(combo: QComboBox, texts: list[str]) -> None:
-    """Offer other texts; the choice stays where it still is one."""
-    if [combo.itemText(index) for index in range(combo.count())] == texts:
-        return
-    before = combo.currentText()
-    combo.clear()
-    combo.addItems(texts)
-    combo.setCurrentIndex(max(combo.findText(before), 0) if texts else -1)
-
-
-ONE, SEVERAL = "one layer", "several layers, one a visit"
+    def _lay_out(self) -> None:
+        for label, name in ROWS.items():
+            field = self.mask_combo if name == "mask" else self.controls[name].native
+            add_row(self.rows, label, field)
+        more, advanced = QWidget(), QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
+        rows = new_form(more)
+        for name in ("interpolation", "seed"):
+            add_row(rows, name, self.controls[name].native)
+        add_row(rows, "then", self.mode)
+        advanced.addWidget(more)
+        column_of(self, self.missing, self.rows, advanced)
+        layout = self.layout()
+        assert layout is not None  # it has just got one
+        layout.setContentsMargins(0, 0, 0, 0)
 
 
 class VisitsInput(QWidget):
@@ -309,7 +236,12 @@ class VisitsInput(QWidget):
         add_row(self._form, "layers", self.others)
         add_row(self._form, "ages", self.ages_edit)
         add_row(self._form, "", self.found)
-        _stack_parts(self, top, self.series, self._form)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        layout.addLayout(top)
+        layout.addWidget(self.series)
+        layout.addLayout(self._form)
         self._connect()
         if self._are_apart():
             self.mode.setCurrentText(SEVERAL)
@@ -334,12 +266,12 @@ class VisitsInput(QWidget):
         ValueError
             If there is nothing, or it does not fit together.
         """
-        if self.in_one_layer:
-            first = self.series.source()
-            more = [source_of(layer, axes=first.axes) for layer in self.others.layers]
-            return gathered([first, *more], one_stack=True)
-        sources = [visit_source(layer) for layer in self.others.layers]
-        return gathered(with_ages(sources, _ages(self.ages_edit.text())), one_stack=False)
+        if not self.in_one_layer:
+            ages = parse_ages(self.ages_edit.text())
+            ages = None if ages is None else ages.ravel()
+            return gather(self.others.layers, ages=ages, one_stack=False)
+        first = self.series.source()
+        return gather(self.layers, axes=first.axes, ages=first.ages, one_stack=True)
 
     def _are_apart(self) -> bool:
         """Whether several layers hold a visit each of one subject, and none holds all of them."""
@@ -365,7 +297,7 @@ class VisitsInput(QWidget):
         else:
             first = next((each for each in self._all() if holds_one_visit(each)), None)
             self.others.offer(
-                _may_be_visit,
+                may_be_visit,
                 lambda each: holds_one_visit(each) and _same_subject(each, first or each),
             )
         self._show_found()
@@ -407,18 +339,6 @@ class VisitsInput(QWidget):
         self._show_found()
 
 
-def _stack_parts(widget: QWidget, *parts: QFormLayout | QWidget) -> None:
-    """One part below the other, without a gap at the end."""
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 0, 0, 0)
-    widget.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
-    for part in parts:
-        if isinstance(part, QWidget):
-            layout.addWidget(part)
-        else:
-            layout.addLayout(part)
-
-
 def _same_subject(one: Any, other: Any) -> bool:
     subject = about(one).get("subject")
     return subject is not None and subject == about(other).get("subject")
@@ -430,18 +350,6 @@ def _is_modality_of(layer: Any, first: Any) -> bool:
         return False
     kinds = {about(each).get("modality") for each in (layer, first)}
     return _same_subject(layer, first) and len(kinds) == 2 and layer.data.shape == first.data.shape
-
-
-def _may_be_visit(layer: Any) -> bool:
-    """Whether a layer can be a visit by itself; results of ours are none."""
-    if "result" in about(layer):
-        return False
-    return holds_one_visit(layer) or ("axes" not in about(layer) and layer.ndim in (2, 3))
-
-
-def _ages(text: str) -> Any:
-    ages = parse_ages(text)
-    return None if ages is None else ages.ravel()
 
 
 def _said(found: Gathered) -> str:

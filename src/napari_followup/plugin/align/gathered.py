@@ -1,7 +1,7 @@
 """Layers that together are one subject's visits: one stack, or a layer a visit, any modalities.
 
-Nothing is loaded here: `Gathered` says which layers belong together, `Gathered.stacks` reads them
-in the thread.
+No image is loaded here: `Gathered` names the layers that belong together, `Gathered.stacks` reads
+them when the run has begun.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from napari_followup.plugin.layers.layers import (
     NAMES,
     Source,
     about,
+    check_ages,
     series_of,
     source_of,
     with_visits,
 )
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["Gathered", "gathered", "holds_one_visit", "visit_source", "with_ages"]
+__all__ = ["Gathered", "gather", "holds_one_visit", "may_be_visit"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Gathered:
-    """Stacks of visits, each as its modalities' sources.
+    """Sources of one subject's visits.
 
-    `groups` holds one entry for a stack of many visits, or one a visit; each lists a source a
-    modality. All sources have an axis of visits and none of subjects.
+    `groups` has one entry for a stack of several visits, or one entry a visit; an entry lists one
+    source a modality. All sources have an axis of visits and none of subjects.
     """
 
     groups: tuple[tuple[Source, ...], ...]
 
     @property
     def sources(self) -> list[Source]:
-        """All of them."""
+        """All sources, group by group."""
         return [source for group in self.groups for source in group]
 
     @property
     def places(self) -> list[tuple[int, int, float | None]]:
-        """Group, position in its layer and age of each visit; by age, where all have one."""
+        """Group, position in the layer and age of each visit; sorted by age if all are known."""
         found = [
             (number, visit, None if group[0].ages is None else float(group[0].ages[visit]))
             for number, group in enumerate(self.groups)
@@ -55,7 +56,7 @@ class Gathered:
 
     @property
     def names(self) -> list[str]:
-        """Modalities, as far as the layers name them."""
+        """Names of the modalities, or of the layers if they do not name them."""
         group = self.groups[0]
         if "m" in group[0].axes:
             return [f"modality {number + 1}" for number in range(_count(group[0], "m"))]
@@ -63,13 +64,13 @@ class Gathered:
 
     @property
     def subjects(self) -> list[str]:
-        """Whom the layers say that they show."""
+        """Names of the subjects in the layers' metadata."""
         named = [each.about.get("subject") for each in self.sources]
         return list(dict.fromkeys(str(name) for name in named if name))
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """Position in the result of each visit, which stands there by age: a layer keeps its."""
+        """Position in the result of each visit by age; one layer keeps its order of visits."""
         count = len(self.places)
         ages = self.groups[0][0].ages
         if len(self.groups) > 1 or ages is None:
@@ -77,7 +78,7 @@ class Gathered:
         return np.argsort(ages, kind="stable")
 
     def stacks(self) -> list[VisitStack]:
-        """Read the layers, a stack a group.
+        """Read the layers: one stack a group.
 
         Raises
         ------
@@ -90,24 +91,43 @@ class Gathered:
         return stacks
 
 
-def gathered(sources: Sequence[Source], *, one_stack: bool) -> Gathered:
-    """Sort sources into visits and modalities.
+def gather(
+    layers: Sequence[Any],
+    *,
+    axes: str | None = None,
+    ages: NDArray[np.float64] | None = None,
+    one_stack: bool | None = None,
+) -> Gathered:
+    """Sort layers into visits and modalities.
 
     Parameters
     ----------
-    sources
-        In the order of the layers.
+    layers
+        Image layers of one subject.
+    axes
+        Axes of a stack that does not name them, one letter each.
+    ages
+        In years, one a visit, or one a layer of one visit; without them, as the layers say.
     one_stack
-        Whether all show the same visits, a modality each; else each shows a visit, and those of
-        one age are its modalities.
+        True: all layers show the same visits, one modality each. False: each shows one visit, and
+        layers of one age are its modalities. None: False if every one of several layers can be a
+        visit by itself.
 
     Raises
     ------
     ValueError
-        If there is none, or they do not belong together.
+        If there is no layer, or the layers or ages do not fit together.
     """
-    if not sources:
+    if not layers:
         raise ValueError("no layer is chosen: check the layers of at least two visits")
+    if one_stack is None:
+        one_stack = len(layers) == 1 or not all(map(may_be_visit, layers))
+    if one_stack:
+        first = source_of(layers[0], axes=axes, ages=ages)
+        check_ages(first)
+        sources = [first, *(source_of(layer, axes=first.axes) for layer in layers[1:])]
+    else:
+        sources = _with_ages([_visit_source(layer) for layer in layers], ages)
     for source in sources:
         if "s" in source.axes:
             raise ValueError(
@@ -120,7 +140,7 @@ def gathered(sources: Sequence[Source], *, one_stack: bool) -> Gathered:
 
 
 def holds_one_visit(layer: Any) -> bool:
-    """Whether a layer says that it holds a single visit."""
+    """Whether a layer's metadata say that it holds a single visit."""
     said = about(layer)
     axes = str(said.get("axes", ""))
     return (
@@ -131,14 +151,15 @@ def holds_one_visit(layer: Any) -> bool:
     )
 
 
-def visit_source(layer: Any) -> Source:
-    """Take a layer as one visit: one that says so, or a bare image (y, x) or (z, y, x).
+def may_be_visit(layer: Any) -> bool:
+    """Whether a layer can be a visit by itself: it says so, or is a bare plane or volume."""
+    if "result" in about(layer):
+        return False
+    return holds_one_visit(layer) or ("axes" not in about(layer) and layer.ndim in (2, 3))
 
-    Raises
-    ------
-    ValueError
-        If the layer holds several visits, or is no image of two or three axes.
-    """
+
+def _visit_source(layer: Any) -> Source:
+    """Take a layer as one visit; a bare image (y, x) or (z, y, x) gains an axis of visits."""
     if holds_one_visit(layer):
         return source_of(layer)
     if "v" in str(about(layer).get("axes", "")) or layer.ndim not in (2, 3) or layer.rgb:
@@ -152,20 +173,20 @@ def visit_source(layer: Any) -> Source:
     return replace(bare, data=bare.data[None], axes=f"v{axes}", geometry=with_visits(bare.geometry))
 
 
-def with_ages(sources: Sequence[Source], ages: NDArray[np.float64] | None) -> list[Source]:
-    """Give each visit's source its age, one a layer; as the layers say where none are typed."""
+def _with_ages(sources: Sequence[Source], ages: NDArray[np.float64] | None) -> list[Source]:
+    """Give each visit's source its age; without any, they keep those of their layers."""
     if ages is None:
         return list(sources)
-    if ages.shape != (len(sources),):
+    if np.shape(ages) != (len(sources),):
         raise ValueError(
-            f"ages: got {ages.size} for {len(sources)} checked layers; give one in years a layer, "
-            "in their order"
+            f"ages: got {np.size(ages)} for {len(sources)} checked layers; give one in years a "
+            "layer, in their order"
         )
-    return [replace(each, ages=ages[n : n + 1]) for n, each in enumerate(sources)]
+    return [replace(each, ages=np.array([age])) for each, age in zip(sources, ages, strict=True)]
 
 
 def _visits(sources: Sequence[Source]) -> list[tuple[Source, ...]]:
-    """Group sources of one visit each; those of one age and different modalities go together."""
+    """Group sources of one visit each; those of one age are its modalities."""
     groups: dict[Any, list[Source]] = {}
     for number, source in enumerate(sources):
         modality = source.about.get("modality")
@@ -175,7 +196,7 @@ def _visits(sources: Sequence[Source]) -> list[tuple[Source, ...]]:
 
 
 def _check_modalities(group: Sequence[Source]) -> None:
-    """Refuse sources that cannot be modalities of one stack."""
+    """Raise if the sources cannot be modalities of one stack."""
     first = group[0]
     for other in group[1:]:
         if (other.axes, other.data.shape) != (first.axes, first.data.shape):
@@ -201,7 +222,7 @@ def _count(source: Source, axis: str = "v") -> int:
 
 
 def _stack(group: Sequence[Source]) -> VisitStack:
-    """One stack of a group, with what was done to its layers before."""
+    """Make the stack of a group; it keeps the provenance of its first layer."""
     stacks = [series_of(source).stack for source in group]
     first, said = stacks[0], group[0].about.get("provenance")
     return replace(

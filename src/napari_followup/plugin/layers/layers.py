@@ -28,6 +28,7 @@ __all__ = [
     "about",
     "axes_choices",
     "check_ages",
+    "given_mask",
     "on_voxels",
     "parse_ages",
     "result_layer",
@@ -445,31 +446,21 @@ def _framed(matrix: NDArray[Any]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class GivenMask:
-    """What a run needs of a Labels layer."""
+    """Name and data of a Labels layer; the layer itself may be removed while they are used."""
 
     name: str
     data: Any
 
     def on(self, source: Source, visit: int | None = None) -> NDArray[np.bool_]:
-        """Take the mask on the grid of a source.
+        """Take the mask ``(z, y, x)`` bool on the grid of a source.
 
-        Parameters
-        ----------
-        source
-            Whose grid it must lie on.
-        visit
-            Position in the layer, whose mask to take where there is one a visit; without it, all
-            of them together.
-
-        Returns
-        -------
-        NDArray
-            ``(z, y, x)`` bool.
+        If there is one mask a visit, it is that of `visit` (position in the layer), or without it
+        the union of all.
 
         Raises
         ------
         ValueError
-            If it has another shape, or nothing is in it.
+            If the mask has another shape, or is empty.
         """
         sizes = dict(zip(source.axes, source.data.shape, strict=True))
         space = tuple(sizes[letter] for letter in source.axes if letter in "zyx")
@@ -484,5 +475,18 @@ class GivenMask:
                 f"{source.name!r} has {space}; choose labels that lie on its voxels"
             )
         if not marks.any():
-            raise ValueError(f"mask: {self.name!r} marks nothing; paint where to look, or clear it")
+            raise ValueError(f"mask: {self.name!r} is empty; paint where to look, or clear it")
         return np.asarray(marks if len(space) == 3 else marks[None])
+
+
+def given_mask(mask: Any) -> GivenMask:
+    """Take the mask of a Labels layer, as far as it is there.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if mask is None:
+        raise ValueError("mask: the labels layer was removed; choose another mask")
+    return mask if isinstance(mask, GivenMask) else GivenMask(name=mask.name, data=mask.data)
