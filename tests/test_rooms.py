@@ -48,7 +48,6 @@ class Row:
 PACKAGES = {  # the longest name that fits a module decides
     "": Row(ours_inside=f"{LIBRARY} training"),
     "__main__": Row(ours="cli"),
-    "series.resizing": Row(libraries="torch"),
     "series": Row(libraries="numpy scipy skimage", libraries_inside="dask"),
     "recipe": Row(),
     "device": Row(libraries="torch"),

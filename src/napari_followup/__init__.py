@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from napari_followup.alignment.resample import cropped, regridded
     from napari_followup.comparison.change_map import change
     from napari_followup.detection.cohort import detect_cohort
-    from napari_followup.detection.detect import detect, fuse_scores, reconstruct, score_pair
+    from napari_followup.detection.detect import detect
+    from napari_followup.detection.steps import fuse_scores, reconstruct, score_pair
     from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack
     from napari_followup.io.save_results import save_results
     from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
@@ -45,7 +46,7 @@ _MODULES = {
     "detect_cohort": "detection.cohort",
     "expected_visits": "prediction.impute",
     "forecast": "prediction.impute",
-    "fuse_scores": "detection.detect",
+    "fuse_scores": "detection.steps",
     "imputation": "prediction.impute",
     "impute": "prediction.impute",
     "load_bundle": "models.files",
@@ -53,12 +54,12 @@ _MODULES = {
     "read_stack": "io",
     "read_stacks": "io",
     "read_visits": "io",
-    "reconstruct": "detection.detect",
+    "reconstruct": "detection.steps",
     "regridded": "alignment.resample",
     "save_bundle": "models.files",
     "save_results": "io.save_results",
     "scaled": "alignment.preprocess",
-    "score_pair": "detection.detect",
+    "score_pair": "detection.steps",
     "train": "training.train",
     "write_stack": "io",
 }

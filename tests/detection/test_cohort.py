@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import napari_followup as nf
-from napari_followup.detection import cohort
-from napari_followup.detection import threshold as thresholds
+from napari_followup.detection import cohort, segment, stream
 from napari_followup.detection.cohort import Cohort
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
@@ -76,7 +75,7 @@ def masks_by_hand(
 
 
 @pytest.mark.parametrize("threshold", POOLED, ids=repr)
-def test_series_are_cut_at_what_all_of_them_draw(
+def test_series_are_segmented_at_what_all_of_them_give(
     stacks: list[VisitStack], tiny_bundle: ModelBundle, tiny_recipe: Recipe, threshold: Threshold
 ) -> None:
     recipe = replace(tiny_recipe, fusion=Lafm(), threshold=threshold)
@@ -111,7 +110,7 @@ def test_a_series_by_itself_is_its_own_data_set_and_says_so(
         assert len(alone) == (threshold in POOLED)
 
 
-def test_thresholds_that_each_patient_draws_give_what_detect_gives(
+def test_thresholds_of_each_patient_give_what_detect_gives(
     stacks: list[VisitStack], tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     recipe = replace(tiny_recipe, threshold=Quantile(q=0.8), median=3, smallest=2, rescale=True)
@@ -158,7 +157,8 @@ def test_results_that_wait_in_files_are_those_in_memory(
     monkeypatch.setattr(disk_arrays, "IN_MEMORY", 0)
     monkeypatch.setattr(cohort, "IN_MEMORY", 0)
     if threshold != Quantile(q=0.6, per="dataset"):  # that one would go by a sample
-        monkeypatch.setattr(thresholds, "SAMPLE", 64)
+        monkeypatch.setattr(segment, "SAMPLE", 64)
+        monkeypatch.setattr(stream, "SAMPLE", 64)
     outside = nf.detect_cohort(volumes, tiny_bundle, recipe)
 
     for here, there in zip(inside, outside, strict=True):
@@ -167,7 +167,7 @@ def test_results_that_wait_in_files_are_those_in_memory(
             np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
 
 
-def test_planes_that_were_not_examined_draw_no_line(
+def test_planes_that_were_not_examined_give_no_threshold(
     tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     rng = np.random.default_rng(1)
@@ -223,17 +223,17 @@ def test_a_series_that_fails_leaves_the_cohort_as_it_was(
         np.testing.assert_array_equal(each.mask, other.mask)
 
 
-def test_a_cohort_is_cut_once(
+def test_a_cohort_is_segmented_once(
     stacks: list[VisitStack], tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     cohort = Cohort(tiny_bundle, tiny_recipe)
-    with pytest.raises(ValueError, match="no series is left to cut"):
-        cohort.cut()
+    with pytest.raises(ValueError, match="no series is left to segment"):
+        cohort.segment()
 
     cohort.add(stacks[0])
-    cohort.cut()
+    cohort.segment()
 
-    with pytest.raises(ValueError, match="'bert': this cohort is cut already; make another"):
+    with pytest.raises(ValueError, match="'bert': this cohort is segmented already; make another"):
         cohort.add(stacks[1])
     assert nf.detect_cohort([], tiny_bundle, tiny_recipe) == []
 

@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.detection.prepare import prepare, visits_of
+from napari_followup.detection.prepare import Prepared, visits_of
+from napari_followup.detection.stream import prepare
 from napari_followup.models.files import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")
+
+
+def map_back(prepared: Prepared, scores: torch.Tensor) -> np.ndarray:
+    """Maps of all visits on the stack's grid, from those of the visits in use."""
+    return prepared.spread(prepared.grid_back(scores))
+
+
+def images_back(prepared: Prepared, images: torch.Tensor) -> np.ndarray:
+    """Images of all visits in the stack's units, from those of the visits in use."""
+    return prepared.spread(prepared.units_back(images))
 
 
 def with_gap(series: VisitStack) -> VisitStack:
@@ -29,7 +40,7 @@ def test_a_series_comes_in_the_models_range_and_goes_back_in_its_own(
     assert prepared.visits.images.max() == 1.0
     assert prepared.visits.ages.tolist() == [60.0, 61.0, 62.5, 64.0]
     np.testing.assert_allclose(
-        prepared.images_back(prepared.visits.images), tiny_series.images, atol=1e-4
+        images_back(prepared, prepared.visits.images), tiny_series.images, atol=1e-4
     )
     assert prepared.notes == ()
 
@@ -39,7 +50,7 @@ def test_missing_visits_stay_out_and_come_back_as_nan(
 ) -> None:
     prepared = prepare(with_gap(tiny_series), tiny_bundle, CPU)
 
-    maps = prepared.map_back(torch.ones(3, 1, 16, 16))
+    maps = map_back(prepared, torch.ones(3, 1, 16, 16))
 
     assert prepared.visits.ages.tolist() == [60.0, 62.5, 64.0]
     assert prepared.observed.tolist() == [0, 2, 3]
@@ -54,8 +65,8 @@ def test_other_sizes_are_resampled_there_and_back(tiny_bundle: ModelBundle) -> N
     prepared = prepare(stack, tiny_bundle, CPU)
 
     assert prepared.visits.images.shape == (2, 1, 3, 16, 16)
-    assert prepared.map_back(torch.zeros(2, 3, 16, 16)).shape == (2, 3, 30, 20)
-    assert prepared.images_back(prepared.visits.images).shape == stack.shape
+    assert map_back(prepared, torch.zeros(2, 3, 16, 16)).shape == (2, 3, 30, 20)
+    assert images_back(prepared, prepared.visits.images).shape == stack.shape
     assert "30 x 20 pixels were resampled to the model's 16 x 16" in prepared.notes[0]
 
 
@@ -68,7 +79,7 @@ def test_each_modality_has_a_scale_of_its_own(tiny_bundle: ModelBundle) -> None:
 
     assert prepared.visits.images.amax(dim=(0, 2, 3, 4)).tolist() == pytest.approx([1, 1], abs=0.1)
     np.testing.assert_allclose(
-        prepared.images_back(prepared.visits.images), stack.images, rtol=1e-4, atol=1e-3
+        images_back(prepared, prepared.visits.images), stack.images, rtol=1e-4, atol=1e-3
     )
 
 
@@ -135,8 +146,8 @@ def test_imputed_visits_are_used_but_set_no_scale_and_get_no_maps(
     series = half_imputed(tiny_series)
 
     prepared = prepare(series, tiny_bundle, CPU, with_imputed=True)
-    maps = prepared.map_back(torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 1, 16, 16))
-    images = prepared.images_back(prepared.visits.images)
+    maps = map_back(prepared, torch.arange(1.0, 4.0)[:, None, None, None].expand(3, 1, 16, 16))
+    images = images_back(prepared, prepared.visits.images)
 
     assert prepared.visits.ages.tolist() == [60.0, 61.0, 64.0]
     assert prepared.in_use.tolist() == [True, True, False, True]

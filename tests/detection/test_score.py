@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.detection.score import examiner, fuse, score_series, score_stages
+from napari_followup.detection.recipe_checks import model_and_options
+from napari_followup.detection.score import fuse
 from napari_followup.methods.method import Evidence, Visits
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import (
@@ -20,12 +23,17 @@ from napari_followup.recipe.recipe import (
     Support,
     Temporal,
 )
-from napari_followup.scores.feature import combine, feature_distance
-from napari_followup.scores.mahalanobis import mahalanobis
-from napari_followup.scores.pixel import pixel_distance
-from napari_followup.scores.smooth import blur, median_filter
-from napari_followup.scores.ssim import ssim_distance
+from napari_followup.scores.distance import (
+    combine,
+    feature_distance,
+    mahalanobis,
+    pixel_distance,
+    ssim_distance,
+)
+from napari_followup.scores.filters import blur, median_filter
 from napari_followup.scores.temporal import fuse_over_time, support_over_time
+
+Scorer = Callable[..., dict[str, Tensor]]
 
 
 def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
@@ -43,7 +51,7 @@ def evidence() -> Evidence:
 
 
 def test_the_published_chain_is_each_of_its_functions_in_turn(
-    visits: Visits, evidence: Evidence
+    visits: Visits, evidence: Evidence, score_series: Scorer
 ) -> None:
     found = score_series(visits, evidence, Recipe(score=Fam(blur=1.0), fusion=Lafm(), median=3))
 
@@ -59,7 +67,9 @@ def test_the_published_chain_is_each_of_its_functions_in_turn(
     torch.testing.assert_close(found["final"], median_filter(lafm, 3))
 
 
-def test_the_shortest_chain_is_the_pixel_distance(visits: Visits, evidence: Evidence) -> None:
+def test_the_shortest_chain_is_the_pixel_distance(
+    visits: Visits, evidence: Evidence, score_series: Scorer
+) -> None:
     found = score_series(visits, evidence, Recipe(score=Pixel(), fusion=None))
 
     assert list(found) == ["pixel", "final"]
@@ -76,17 +86,19 @@ def test_fusions_stand_for_their_functions(fusion: Fusion, function: object) -> 
     assert fuse(scores, ages, None) is scores
 
 
-def test_fam_needs_a_method_with_features(visits: Visits) -> None:
+def test_fam_needs_a_method_with_features(visits: Visits, score_stages: Scorer) -> None:
     with pytest.raises(ValueError, match="FAM needs a method with features"):
         score_stages(visits, Evidence(healthy=visits.images[None]), Fam())
 
 
-def test_a_score_of_differences_needs_a_healthy_image(visits: Visits) -> None:
+def test_a_score_of_differences_needs_a_healthy_image(visits: Visits, score_series: Scorer) -> None:
     with pytest.raises(ValueError, match="gives no healthy image to compare with"):
         score_series(visits, Evidence(score=torch.rand(3, 2, 12, 10)), Recipe())
 
 
-def test_a_method_s_own_score_is_fused_and_filtered_like_any_other(visits: Visits) -> None:
+def test_a_method_s_own_score_is_fused_and_filtered_like_any_other(
+    visits: Visits, score_series: Scorer
+) -> None:
     own = torch.rand(3, 2, 12, 10)
 
     recipe = Recipe(score=Own(), fusion=Lafm(), median=3, blur=1.0)
@@ -99,7 +111,7 @@ def test_a_method_s_own_score_is_fused_and_filtered_like_any_other(visits: Visit
 
 
 def test_a_method_s_own_score_stands_beside_the_pixel_distance_where_it_reconstructs(
-    visits: Visits, evidence: Evidence
+    visits: Visits, evidence: Evidence, score_stages: Scorer
 ) -> None:
     own = torch.rand(3, 2, 12, 10)
 
@@ -109,13 +121,15 @@ def test_a_method_s_own_score_stands_beside_the_pixel_distance_where_it_reconstr
     assert torch.equal(found["pixel"], pixel_distance(visits.images, evidence.healthy.mean(dim=0)))
 
 
-def test_a_method_without_a_score_of_its_own_says_so(visits: Visits, evidence: Evidence) -> None:
+def test_a_method_without_a_score_of_its_own_says_so(
+    visits: Visits, evidence: Evidence, score_stages: Scorer
+) -> None:
     with pytest.raises(ValueError, match="brings no score of its own"):
         score_stages(visits, evidence, Own())
 
 
 def test_the_temporal_residual_is_the_pixel_distance_with_its_tolerance(
-    visits: Visits, evidence: Evidence
+    visits: Visits, evidence: Evidence, score_series: Scorer
 ) -> None:
     found = score_series(visits, evidence, Recipe(score=Temporal(tolerance=1.5)))
 
@@ -133,14 +147,14 @@ def test_the_temporal_residual_asks_the_temporal_model(
     usual = Recipe(options=options)
     temporal = Recipe(options=options, score=Temporal(draws=2))
 
-    assert examiner(tiny_both, usual) == (tiny_both, options)
-    assert examiner(tiny_both, temporal) == (tiny_both.part("tdm"), {"draws": 2})
+    assert model_and_options(tiny_both, usual) == (tiny_both, options)
+    assert model_and_options(tiny_both, temporal) == (tiny_both.part("tdm"), {"draws": 2})
     with pytest.raises(ValueError, match="has no tdm"):
-        examiner(tiny_bundle, temporal)
+        model_and_options(tiny_bundle, temporal)
 
 
 def test_the_structural_distance_is_that_of_the_mean_draw(
-    visits: Visits, evidence: Evidence
+    visits: Visits, evidence: Evidence, score_stages: Scorer
 ) -> None:
     found = score_stages(visits, evidence, Ssim(sigmas=(0.5, 1.5)))
 
@@ -153,7 +167,7 @@ def test_the_structural_distance_is_that_of_the_mean_draw(
 
 @pytest.mark.parametrize("full", [True, False])
 def test_the_mahalanobis_distance_is_blurred_and_then_multiplied(
-    visits: Visits, evidence: Evidence, full: bool
+    visits: Visits, evidence: Evidence, full: bool, score_stages: Scorer
 ) -> None:
     found = score_stages(visits, evidence, Mahalanobis(full=full, ridge=0.01))
     alone = score_stages(
@@ -168,7 +182,9 @@ def test_the_mahalanobis_distance_is_blurred_and_then_multiplied(
     torch.testing.assert_close(alone["mahalanobis"], distance)
 
 
-def test_the_mahalanobis_distance_needs_draws_that_differ(visits: Visits) -> None:
+def test_the_mahalanobis_distance_needs_draws_that_differ(
+    visits: Visits, score_stages: Scorer
+) -> None:
     one = Evidence(healthy=visits.images[None])
 
     with pytest.raises(ValueError, match="needs two or more, ten as published: set draws"):
@@ -179,7 +195,7 @@ def test_the_mahalanobis_distance_needs_draws_that_differ(visits: Visits) -> Non
     "score", [Pixel(tolerance=2.0), Temporal(), Ssim(), Mahalanobis(), Mahalanobis(full=False)]
 )
 def test_a_score_does_not_depend_on_the_range_the_model_takes_grey_values_in(
-    score: Score, visits: Visits, evidence: Evidence
+    score: Score, visits: Visits, evidence: Evidence, score_stages: Scorer
 ) -> None:
     signed = Visits(images=2 * visits.images - 1, ages=visits.ages, value_range=(-1.0, 1.0))
     assert evidence.healthy is not None
@@ -192,7 +208,9 @@ def test_a_score_does_not_depend_on_the_range_the_model_takes_grey_values_in(
         torch.testing.assert_close(found[name], values, atol=1e-4, rtol=1e-4)
 
 
-def test_the_pixel_stage_beside_a_score_of_its_own_is_in_the_same_unit(visits: Visits) -> None:
+def test_the_pixel_stage_beside_a_score_of_its_own_is_in_the_same_unit(
+    visits: Visits, score_stages: Scorer
+) -> None:
     signed = Visits(images=2 * visits.images - 1, ages=visits.ages, value_range=(-1.0, 1.0))
     own = torch.rand(3, 2, 12, 10)
 

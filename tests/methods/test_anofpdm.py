@@ -17,8 +17,8 @@ from napari_followup.methods.anofpdm import (
     AnoFPDMOptions,
 )
 from napari_followup.methods.method import Visits
-from napari_followup.scores.forward import healthy_boundary
-from napari_followup.scores.smooth import median_filter
+from napari_followup.scores.filters import median_filter
+from napari_followup.scores.steps import healthy_boundary
 
 TINY = AnoFPDMConfig(
     image_size=(16, 16),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_followup.methods import METHODS, method_class
-from napari_followup.methods.method import Evidence, Method, Visits, in_unit_range
+from napari_followup.methods.method import Evidence, Method, Visits
 from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
 
 SMALL = {
@@ -222,16 +222,6 @@ def test_planes_come_back_to_their_visit_modality_and_depth() -> None:
     assert planes.shape == (12, 2, 5, 6)
     assert torch.equal(planes[1 * 4 + 3], series.images[1, :, 3])
     assert torch.equal(series.unplane(torch.stack([planes, -planes]))[1], -series.images)
-
-
-def test_images_of_any_value_range_come_to_zero_and_one() -> None:
-    images = torch.rand(2, 1, 1, 4, 4)
-    signed = Visits(images=2 * images - 1, ages=torch.arange(2.0), value_range=(-1.0, 1.0))
-
-    torch.testing.assert_close(signed.in_unit_range(signed.images), images)
-    plain = Visits(images=images, ages=torch.arange(2.0))
-    assert plain.in_unit_range(images) is images
-    torch.testing.assert_close(in_unit_range(4 * images + 3, (3.0, 7.0)), images)
 
 
 class Unfinished(torch.nn.Module, Method):

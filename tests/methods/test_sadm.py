@@ -10,8 +10,8 @@ from napari_followup.diffusion.anomalies import perlin_anomalies
 from napari_followup.methods import sadm as sadm_module
 from napari_followup.methods.method import Evidence, Visits, main_stage
 from napari_followup.methods.sadm import COMPACT, PUBLISHED, SADM, SADMConfig, SADMOptions
-from napari_followup.scores.smooth import median_filter
-from napari_followup.scores.ssim import structural_distance
+from napari_followup.scores.distance import structural_distance
+from napari_followup.scores.filters import median_filter
 
 BASE = {
     "dimensions": 2,

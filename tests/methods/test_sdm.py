@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_followup.diffusion.levels import denoiser
 from napari_followup.diffusion.sampling import Denoise, decode, encode
 from napari_followup.methods.method import Visits
-from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions
+from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions, adaptation_loss
 from napari_followup.models.files import ModelBundle
 
 OPTIONS = SDMOptions(noise_levels=(4, 10), draws=2, sampling_steps=3)
@@ -188,3 +188,30 @@ def test_between_two_visits_codes_and_subcodes_are_mixed_and_decoded(sdm: SDM, a
     expected = decode(mixed, 20, 4, sdm.abars, under(code))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
     assert calls == [(n, 12) for n in range(1, 13)]
+
+
+def pairs(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+    """Features of two channels at the planes' own size: grey and its complement."""
+    return [torch.cat([planes, 1 - planes], dim=1) for _ in levels]
+
+
+def test_an_untrained_copy_loses_nothing_on_equal_images() -> None:
+    images = torch.rand(2, 1, 8, 8)
+
+    loss = adaptation_loss(pairs, pairs, images, images)
+
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_adaptation_loss_worked_by_hand() -> None:
+    images, healthy = torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.6)
+
+    def turned(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+        return [f.flip(1) for f in pairs(planes, levels)]
+
+    loss = adaptation_loss(pairs, turned, images, healthy, levels=(2,), distillation=0.1)
+
+    apart = 1 - 0.6 / 0.52**0.5  # between image and reconstruction
+    image_moved = 1 - 0.0  # (1, 0) against (0, 1)
+    healthy_moved = 1 - 0.48 / 0.52  # (0.6, 0.4) against (0.4, 0.6)
+    assert loss.item() == pytest.approx(apart + 0.1 * (image_moved + healthy_moved), rel=1e-5)

@@ -125,10 +125,12 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     impute = ModuleType("impute")
     impute.imputation = fake.imputation  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "napari_followup.prediction.impute", impute)
+    steps = ModuleType("steps")
     for name in ("detect", "reconstruct", "score_pair", "fuse_scores"):
-        setattr(detect, name, getattr(fake, name))
+        setattr(detect if name == "detect" else steps, name, getattr(fake, name))
     bundle.load_bundle = fake.load_bundle  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "napari_followup.detection.detect", detect)
+    monkeypatch.setitem(sys.modules, "napari_followup.detection.steps", steps)
     monkeypatch.setitem(sys.modules, "napari_followup.models.files", bundle)
     actions._load_bundle.cache_clear()
     yield fake

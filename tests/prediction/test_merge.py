@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.detection.prepare import prepare
+from napari_followup.detection.stream import prepare
 from napari_followup.models.files import ModelBundle
 from napari_followup.prediction.merge import Merging
 from napari_followup.prediction.strategies import Found

@@ -115,3 +115,11 @@ def test_support_reaches_as_far_as_an_anomaly_may_move() -> None:
     assert near[0, 0, 0].tolist() == pytest.approx([0.0, 0.3 + 0.5 * 0.4, 0.0, 0.0, 0.0])
     assert near[1, 0, 0].tolist() == pytest.approx([0.0, 0.0, 0.4 + 0.5 * 0.3, 0.0, 0.0])
     assert torch.equal(still, scores)
+
+
+def test_where_a_reference_is_constant_no_score_is_kept() -> None:
+    scores = torch.full((2, 1, 3, 3), 0.7)
+
+    fused = fuse_over_time(scores, torch.tensor([60.0, 61.0]), gamma=0.1)
+
+    torch.testing.assert_close(fused, torch.full_like(scores, 0.07))

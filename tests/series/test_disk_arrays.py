@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from napari_followup.series import disk_arrays
-from napari_followup.series.disk_arrays import each_visit, in_one_file, near, new_array, release
+from napari_followup.series.disk_arrays import (
+    each_visit,
+    in_one_file,
+    new_array,
+    read_once,
+    release,
+)
 
 
 @pytest.fixture
@@ -98,9 +104,9 @@ def test_lazy_images_are_read_once_and_a_chunk_at_a_time(
         chunk, dtype=images.dtype, meta=np.empty((0,) * 5)
     )
 
-    np.testing.assert_array_equal(near(lazy), images)
+    np.testing.assert_array_equal(read_once(lazy), images)
     assert read == [4 * 5 * 6] * 6
-    assert near(images) is images
+    assert read_once(images) is images
 
 
 def test_a_disk_too_small_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter, median_filter
 
-from napari_followup.detection.segment import segment
-from napari_followup.detection.threshold import Maps
+from napari_followup.detection.stream import Maps, segment_maps
 from napari_followup.methods.anofpdm import AnoFPDM
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Own, Pixel, Recipe, Ssim
@@ -53,7 +52,7 @@ class Grain:
 
     def mask(self, recipe: Recipe, known: HealthyScores) -> np.ndarray:
         maps = Maps(score=self.score(recipe), pixel=self.found)
-        return segment(maps, recipe, known).mask
+        return segment_maps(maps, recipe, known).mask
 
 
 def grainy(strength: float) -> list[VisitStack]:

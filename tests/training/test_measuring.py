@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from napari_followup.detection.detect import detect
-from napari_followup.detection.rim import examined_region
-from napari_followup.detection.segment import segment
-from napari_followup.detection.threshold import Maps
+from napari_followup.detection.stream import Maps, segment_maps
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 from napari_followup.series.results import Cancelled
@@ -56,10 +54,10 @@ def test_a_rim_that_is_not_marked_draws_no_line(
         for recipe in (tiny_recipe, narrow)
     )
 
-    region = examined_region(tiny_series, 1)
-    assert region is not None
     scores = detect(tiny_series, tiny_bundle, narrow, device="cpu").score
-    assert found.maxima == pytest.approx([float(np.nanmax(scores[region]))])
+    inside = in_region(scores, tiny_series, 1)
+    assert inside.size < scores.size
+    assert found.maxima == pytest.approx([float(np.nanmax(inside))])
     assert found != whole
 
 
@@ -75,7 +73,7 @@ class Seen:
         maps = {"pixel": score, "final": score}
 
         def mask(recipe: Recipe, known: HealthyScores, exact: bool) -> np.ndarray:
-            return segment(Maps(score=score, pixel=score), recipe, known, exact).mask
+            return segment_maps(Maps(score=score, pixel=score), recipe, known, exact).mask
 
         return SimpleNamespace(maps=maps, mask=mask)
 

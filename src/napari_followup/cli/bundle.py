@@ -116,7 +116,7 @@ def _join(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
-    from napari_followup.detection.score import examiner
+    from napari_followup.detection.recipe_checks import model_and_options
     from napari_followup.device import choose_device
     from napari_followup.models.files import load_bundle, save_bundle
     from napari_followup.training.measuring import healthy_scores
@@ -135,7 +135,7 @@ def _calibrate(args: argparse.Namespace) -> None:
         calibrated = replace(calibrated, own_recipe=recipe)
     if args.own or args.choose:
         calibrated = _with_figures(calibrated, stacks, recipe, how)
-    model, _ = examiner(calibrated, recipe)  # the one that detects by this recipe, perhaps a part
+    model, _ = model_and_options(calibrated, recipe)  # perhaps a part of the bundle
     height = model.healthy[recipe.score_key].height(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.3g}")

@@ -167,7 +167,7 @@ def _together(
     if sources:
         print(f"One threshold for {len(sources)} series; results are written now", flush=True)
     for source in sources:
-        yield source, cohort.cut
+        yield source, cohort.segment
 
 
 def _fail(error: Any) -> NoReturn:

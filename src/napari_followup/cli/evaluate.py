@@ -231,7 +231,7 @@ def components_of(training: list[VisitStack], bundle: ModelBundle) -> Components
     """Principal components of healthy series, as a model would see them."""
     import torch
 
-    from napari_followup.detection.prepare import prepare
+    from napari_followup.detection.stream import prepare
     from napari_followup.evaluation.rows import fit_components
 
     device = torch.device("cpu")

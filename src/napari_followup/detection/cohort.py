@@ -1,27 +1,24 @@
 """Find what is abnormal in many patients' series that share a threshold.
 
-Each series is examined once; then one line is drawn for all of them, and each is cut at it. With a
-threshold that each patient draws alone, the results are those of `detect`.
+Each series is examined once; then one threshold is computed from all of them, and each is segmented
+at it. With a threshold of each patient alone, the results are those of `detect`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from napari_followup.detection.detect import score_visits
-from napari_followup.detection.examine import counting
-from napari_followup.detection.finish import judged, maps_of
-from napari_followup.detection.planewise import Scored
+from napari_followup.detection.detect import detection_of, score_visits
 from napari_followup.detection.prepare import Prepared
 from napari_followup.detection.recipe_checks import chosen_recipe
-from napari_followup.detection.threshold import Line, line_of
+from napari_followup.detection.segment import Thresholds
+from napari_followup.detection.stream import Scored, maps_of, thresholds_of
 from napari_followup.io.same_grid import SAME_PLACE, apart
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
-from napari_followup.series.disk_arrays import in_one_file
 from napari_followup.series.plane_selection import Slicing
-from napari_followup.series.results import Detection
+from napari_followup.series.results import Detection, OnStep, counting
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Cohort", "detect_cohort"]
@@ -36,7 +33,7 @@ def detect_cohort(
     *,
     device: str = "auto",
     seed: int = 0,
-    on_step: Callable[[int, int], bool | None] | None = None,
+    on_step: OnStep | None = None,
     planes: Slicing | None = None,
 ) -> list[Detection]:
     """Reconstruct, score, fuse and segment many patients' visits, at one threshold if asked for.
@@ -77,9 +74,9 @@ def detect_cohort(
 
 
 class Cohort:
-    """Series that are examined one by one and cut together.
+    """Series that are examined one by one and segmented together.
 
-    Beyond 1 GB, what was found in them waits in temporary files, see `spilling`.
+    Beyond 1 GB, what was found in them waits in temporary files.
 
     Parameters
     ----------
@@ -100,17 +97,15 @@ class Cohort:
         self._recipe = chosen_recipe(bundle, recipe)
         self._device, self._seed, self._planes = device, seed, planes
         self._found: list[tuple[Prepared, Scored]] = []
-        self._line: Line | None = None
-        self._is_drawn = False
+        self._pooled: Thresholds | None = None
+        self._is_pooled = False  # whether the threshold of all was computed, if there is one
         self._bytes = 0
 
     def __len__(self) -> int:
-        """Count the series that were examined and not cut yet."""
+        """Count the series that were examined and not segmented yet."""
         return len(self._found)
 
-    def add(
-        self, stack: VisitStack, *, on_step: Callable[[int, int], bool | None] | None = None
-    ) -> None:
+    def add(self, stack: VisitStack, *, on_step: OnStep | None = None) -> None:
         """Examine one more series.
 
         Parameters
@@ -122,12 +117,12 @@ class Cohort:
         ------
         ValueError
             If it cannot be examined, or lies on another grid than the first where that matters; the
-            cohort is then as it was. Or if the line was drawn without it.
+            cohort is then as it was. Or if the first series was segmented already.
         Cancelled
             If `on_step` returned False.
         """
-        if self._is_drawn:
-            raise ValueError(f"{stack.subject!r}: this cohort is cut already; make another")
+        if self._is_pooled:
+            raise ValueError(f"{stack.subject!r}: this cohort is segmented already; make another")
         self._check_grid(stack)
         prepared, found = score_visits(
             stack,
@@ -142,28 +137,24 @@ class Cohort:
 
     def _keep(self, prepared: Prepared, found: Scored) -> None:
         """Remember a series; what is too much for memory goes to a file, one for each series."""
-        names, arrays = list(found.maps), list(found.maps.values())
-        arrays += [] if found.healthy is None else [found.healthy]
-        self._bytes += sum(array.nbytes for array in arrays)
+        self._bytes += found.nbytes
         if self._bytes > IN_MEMORY:
-            arrays = in_one_file(arrays)
-            healthy = None if found.healthy is None else arrays.pop()
-            found = replace(found, maps=dict(zip(names, arrays, strict=True)), healthy=healthy)
+            found = found.on_disk()
         self._found.append((prepared, found))
 
     def detections(self) -> Iterator[Detection]:
-        """Give one result after another, see `cut`."""
+        """Give one result after another, see `segment`."""
         while self._found:
-            yield self.cut()
+            yield self.segment()
 
-    def cut(self) -> Detection:
+    def segment(self) -> Detection:
         """Segment the series that was added first, and let it go.
 
         Returns
         -------
         Detection
-            ``provenance["pooled_series"]`` says how many drew its line together: all that were
-            there when the first of them was cut.
+            ``provenance["pooled_series"]`` says from how many series their threshold was computed:
+            all that were there when the first of them was segmented.
 
         Raises
         ------
@@ -171,19 +162,20 @@ class Cohort:
             If no series is left.
         """
         if not self._found:
-            raise ValueError("no series is left to cut; add one first")
-        if not self._is_drawn:
-            self._line, self._is_drawn = self._drawn(), True
-        return judged(
-            *self._found.pop(0), self._bundle, self._recipe, seed=self._seed, line=self._line
+            raise ValueError("no series is left to segment; add one first")
+        if not self._is_pooled:
+            self._pooled, self._is_pooled = self._pooled_thresholds(), True
+        prepared, found = self._found.pop(0)
+        return detection_of(
+            prepared, found, self._bundle, self._recipe, seed=self._seed, pooled=self._pooled
         )
 
-    def _drawn(self) -> Line | None:
-        """Line of all series, or none where each has its own."""
+    def _pooled_thresholds(self) -> Thresholds | None:
+        """Thresholds of all series, or none where each has its own."""
         threshold = self._recipe.threshold
         if not (self._recipe.is_pooled and isinstance(threshold, Yen | Quantile)):
             return None
-        return line_of([maps_of(*each, self._recipe) for each in self._found], threshold)
+        return thresholds_of([maps_of(*each, self._recipe) for each in self._found], threshold)
 
     def _check_grid(self, stack: VisitStack) -> None:
         """Refuse a series whose pixels are not those of the first one, where that matters."""

@@ -1,48 +1,56 @@
-"""Find what is abnormal in one patient's series: the door of scripts, command line and widgets.
-
-`detect` is the whole way. `reconstruct`, `score_pair` and `fuse_scores` are its steps, to be
-chained by hand. All of them go through a series of volumes plane by plane.
-"""
+"""Find what is abnormal in one patient's series: `detect`, and the `Detection` that it builds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from napari_followup.detection.examine import OnStep, examined_planes
-from napari_followup.detection.finish import about_planes, judged
-from napari_followup.detection.planewise import Part, Scored, heal, score_planes
-from napari_followup.detection.prepare import Prepared, check_types, prepare
+from napari_followup.detection.prepare import Prepared, check_types
 from napari_followup.detection.recipe_checks import (
-    check_healthy,
     check_recipe,
     chosen_recipe,
-    options_of,
+    examiner_of,
+    model_and_options,
 )
-from napari_followup.detection.score import examiner, fuse
+from napari_followup.detection.segment import Thresholds
+from napari_followup.detection.stream import (
+    Part,
+    Scored,
+    Segmented,
+    examine_planes,
+    prepare,
+    score_planes,
+    segment_series,
+)
 from napari_followup.device import choose_device, inference
-from napari_followup.methods.method import Evidence, Visits
-from napari_followup.models.files import ModelBundle
-from napari_followup.recipe.recipe import Fusion, Recipe, Score
+from napari_followup.methods.given import given_by
+from napari_followup.methods.method import Evidence
+from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.recipe.recipe import Fam, Recipe, Temporal
 from napari_followup.series.plane_selection import Slicing
-from napari_followup.series.results import Detection, Reconstruction
+from napari_followup.series.results import Detection, OnStep
 from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "detect",
-    "examine",
-    "fuse_scores",
-    "judge",
-    "reconstruct",
-    "score_pair",
+    "detection_of",
+    "doubt_of",
     "score_visits",
+    "segment_evidence",
 ]
+
+LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model sees next to nothing
+UNUSUAL = 0.99  # share of healthy subjects' pixels that lie below an unusual score
+TIMES = 3.0  # so many times as many pixels above it, far from what is flagged, are too many
+MOST = 0.2  # share of flagged pixels above which images are taken to be out of distribution
+SPARE = 0.05  # share of an image below which a border leaves little of it
+ALONE = (
+    "the threshold is meant for many series together and was computed from this one alone; "
+    "examine them together (in Python: detect_cohort)"
+)
 
 
 def detect(
@@ -58,7 +66,7 @@ def detect(
     """Reconstruct, score, fuse and segment one patient's visits.
 
     Volumes are examined plane by plane, each plane at all visits together; results that are large
-    lie in temporary files, see `spilling`.
+    lie in temporary files, see `stream`.
 
     Parameters
     ----------
@@ -100,7 +108,7 @@ def detect(
     prepared, found = score_visits(
         stack, bundle, recipe, device=device, seed=seed, on_step=on_step, planes=planes
     )
-    return judged(prepared, found, bundle, recipe, seed=seed)
+    return detection_of(prepared, found, bundle, recipe, seed=seed)
 
 
 def score_visits(
@@ -120,21 +128,20 @@ def score_visits(
     Returns
     -------
     tuple
-        The series as the model saw it, and its scores, for `judging.judged`.
+        The series as the model saw it, and its scores, for `detection_of`.
     """
     check_types(stack, bundle)
     check_recipe(bundle, recipe)
-    model, options = examiner(bundle, recipe)
+    model, options = model_and_options(bundle, recipe)
     where = choose_device(device)
     prepared = prepare(stack, model, where, with_imputed=recipe.imputed_references, slicing=planes)
     with inference(where):
-        parts = examined_planes(
-            prepared.slab, prepared.planes, model, options_of(model, options), where, seed, on_step
-        )
-        return prepared, _scored(prepared, parts, recipe)
+        examiner = examiner_of(model, options, where)
+        parts = examine_planes(prepared, examiner, seed, on_step)
+        return prepared, _finite_scores(prepared, parts, recipe)
 
 
-def judge(
+def segment_evidence(
     prepared: Prepared, evidence: Evidence, bundle: ModelBundle, recipe: Recipe, *, seed: int = 0
 ) -> Detection:
     """Score, fuse and segment what a method found: `detect` after its network has run.
@@ -158,191 +165,12 @@ def judge(
         As from `detect`.
     """
     with inference(prepared.device):
-        found = _scored(prepared, _planes_of(prepared, evidence), recipe)
-        return judged(prepared, found, bundle, recipe, seed=seed)
+        found = _finite_scores(prepared, _planes_of(prepared, evidence), recipe)
+        return detection_of(prepared, found, bundle, recipe, seed=seed)
 
 
-def reconstruct(
-    stack: VisitStack,
-    bundle: ModelBundle,
-    *,
-    options: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    on_step: OnStep | None = None,
-    planes: Slicing | None = None,
-) -> Reconstruction:
-    """Pseudo-healthy images of every visit: the mean of the method's draws.
-
-    Parameters
-    ----------
-    stack, bundle, device, seed, on_step, planes
-        As for `detect`, and so are the errors.
-    options
-        The method's own, by name; those of its best recipe when none are given.
-
-    Returns
-    -------
-    Reconstruction
-        In the shape and intensity units of ``stack.images``, NaN in planes not looked at.
-    """
-    check_types(stack, bundle)
-    wanted = bundle.recipe.options if options is None else options
-    check_healthy(bundle)
-    options_of(bundle, wanted)
-    where = choose_device(device)
-    prepared = prepare(stack, bundle, where, slicing=planes)
-    with inference(where):
-        parts = examined_planes(
-            prepared.slab, prepared.planes, bundle, options_of(bundle, wanted), where, seed, on_step
-        )
-        healthy = cast("NDArray[np.float32]", heal(prepared, parts))
-    said = bundle.provenance(
-        seed, options=dict(wanted), **about_planes(prepared), notes=list(prepared.notes)
-    )
-    return Reconstruction(stack=stack, healthy=prepared.turned_back(healthy), provenance=said)
-
-
-def score_pair(
-    stack: VisitStack,
-    healthy: NDArray[np.floating],
-    bundle: ModelBundle,
-    score: Score,
-    *,
-    device: str = "auto",
-) -> dict[str, NDArray[np.float32]]:
-    """Score maps of a series against healthy images made earlier.
-
-    Parameters
-    ----------
-    stack
-        The series.
-    healthy
-        Shape and intensity units of ``stack.images``.
-    bundle
-        The model whose features FAM compares.
-    score
-        Which score.
-
-    Returns
-    -------
-    dict
-        Stages by name, each ``(visit, z, y, x)`` float32, the last one the score itself.
-
-    Raises
-    ------
-    ValueError
-        If `healthy` has another shape than the images.
-    """
-    if healthy.shape != stack.shape:
-        raise ValueError(
-            f"healthy images are {healthy.shape}, the series is {stack.shape}; they must agree"
-        )
-    where = choose_device(device)
-    prepared = prepare(stack, bundle, where)
-    other = replace(prepared, images=healthy)
-    features = getattr(bundle.build(where), "examine_features", None)
-
-    def parts() -> Iterator[Part]:
-        for place in range(len(prepared.planes)):
-            one = slice(place, place + 1)
-            found = Evidence(healthy=other.slab(one).images[None], features=features)
-            yield one, prepared.slab(one), found
-
-    with inference(where):
-        maps = score_planes(prepared, parts(), Recipe(score=score)).maps
-    return {name: values for name, values in maps.items() if name != "final"}
-
-
-def fuse_scores(
-    scores: NDArray[np.floating], ages: NDArray[np.floating], fusion: Fusion
-) -> NDArray[np.float32]:
-    """Correct each visit's scores by those of the other visits.
-
-    Parameters
-    ----------
-    scores
-        ``(visit, z, y, x)``; a visit, or a plane of all visits, of NaN stays out and stays NaN.
-    ages
-        ``(visit,)`` in years.
-    fusion
-        `Lafm`, `Support` or none.
-
-    Returns
-    -------
-    NDArray
-        Shape of `scores`.
-
-    Raises
-    ------
-    ValueError
-        If there is not one age per visit.
-    """
-    if np.shape(ages) != scores.shape[:1]:
-        raise ValueError(
-            f"ages: got {np.size(ages)} for {len(scores)} visits; give one age per visit"
-        )
-    finite = np.isfinite(scores).all(axis=(2, 3))
-    place = np.ix_(finite.any(axis=1), finite.any(axis=0))
-    fused = np.full(scores.shape, np.nan, np.float32)
-    if not finite[place].all():
-        raise ValueError("scores: some visits lack planes that others have; fuse the same planes")
-    values = torch.from_numpy(np.ascontiguousarray(scores[place], np.float32))
-    present = torch.from_numpy(np.asarray(ages, float)[finite.any(axis=1)])
-    fused[place] = fuse(values, present, fusion).numpy()
-    return fused
-
-
-def examine(
-    visits: Visits,
-    bundle: ModelBundle,
-    options: Mapping[str, Any],
-    device: torch.device,
-    seed: int,
-    on_step: OnStep | None,
-) -> Evidence:
-    """Run the method on every plane of a series, at all visits together.
-
-    Parameters
-    ----------
-    visits
-        Prepared visits, on `device`.
-    bundle
-        The model.
-    options
-        The method's own, by name.
-    device
-        Where to compute.
-    seed
-        Source of all noise: a plane's depends on it and on the plane's position in the volume.
-    on_step
-        Called with the network calls done and to do; return False to stop.
-
-    Returns
-    -------
-    Evidence
-        In float32.
-
-    Raises
-    ------
-    ValueError
-        If the method has no such option.
-    Cancelled
-        If `on_step` returned False.
-    """
-
-    def slab(places: slice) -> Visits:
-        return replace(visits, images=visits.images[:, :, places])
-
-    planes = range(visits.images.shape[2])
-    found = examined_planes(
-        slab, planes, bundle, options_of(bundle, options), device, seed, on_step
-    )
-    return _joined([evidence for _, _, evidence in found])
-
-
-def _scored(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> Scored:
-    """Score a series, and refuse scores that say nothing."""
+def _finite_scores(prepared: Prepared, parts: Iterable[Part], recipe: Recipe) -> Scored:
+    """Score a series, see `score_planes`; raise a ValueError if the scores are not finite."""
     found = score_planes(prepared, parts, recipe)
     observed = prepared.observed
     if wrong := observed[~np.isfinite(found.image_score[observed])].tolist():
@@ -367,16 +195,182 @@ def _planes_of(prepared: Prepared, evidence: Evidence) -> Iterator[Part]:
         yield here, prepared.slab(here), one
 
 
-def _joined(found: list[Evidence]) -> Evidence:
-    if len(found) == 1:
-        return found[0]
+def detection_of(
+    prepared: Prepared,
+    found: Scored,
+    bundle: ModelBundle,
+    recipe: Recipe,
+    *,
+    seed: int,
+    pooled: Thresholds | None = None,
+) -> Detection:
+    """Segment a series by its scores.
 
-    def along_z(parts: list[Tensor | None]) -> Tensor | None:
-        whole = [part for part in parts if part is not None]
-        return torch.cat(whole, dim=-3) if whole else None
+    Parameters
+    ----------
+    prepared
+        The series.
+    found
+        Its scores; the final one is rescaled in its place where the recipe says so, so use them
+        once.
+    bundle
+        The model, which remembers the scores of healthy subjects.
+    recipe
+        Threshold and what follows.
+    seed
+        That the scores were found with, for the provenance.
+    pooled
+        The thresholds of several series together; without them, this one stands alone.
 
-    return Evidence(
-        healthy=along_z([part.healthy for part in found]),
-        score=along_z([part.score for part in found]),
-        features=found[0].features,
+    Returns
+    -------
+    Detection
+        As from `detect`.
+    """
+    model, _ = model_and_options(bundle, recipe)
+    known, exact = model.healthy_for(recipe.score_key)
+    segmented = segment_series(
+        prepared,
+        found,
+        recipe,
+        known,
+        exact,
+        thresholds=pooled,
+        unusual=_unusual_score(known, recipe),
     )
+    turned_back, thresholds = prepared.turned_back, _shown_thresholds(segmented)
+    return Detection(
+        stack=prepared.stack,
+        mask=turned_back(segmented.mask),
+        score=turned_back(found.maps["final"]),
+        scores={name: turned_back(each) for name, each in found.maps.items() if name != "final"},
+        healthy=None if found.healthy is None else turned_back(found.healthy),
+        image_score=found.image_score,
+        threshold=thresholds[0],
+        floor=thresholds[1],
+        provenance=model.provenance(
+            seed,
+            recipe=recipe.as_dict(),
+            recipe_name=bundle.name_of(recipe),
+            **prepared.about_planes,
+            **_lender(bundle, recipe),
+            **({} if pooled is None else {"pooled_series": pooled.series}),
+            **_notes(prepared, segmented, model, recipe, pooled),
+        ),
+        clean=segmented.clean,
+    )
+
+
+def _lender(bundle: ModelBundle, recipe: Recipe) -> dict[str, str]:
+    """Whose features compared the images, where the model has none of its own."""
+    sdm = bundle.parts.get("sdm")
+    if sdm is None or not isinstance(recipe.score, Fam):
+        return {}
+    own = "features" in given_by(bundle.method, bundle.config, ())
+    return {} if own else {"features_of": f"{sdm.name} {sdm.fingerprint}"}
+
+
+def _notes(
+    prepared: Prepared,
+    segmented: Segmented,
+    model: ModelBundle,
+    recipe: Recipe,
+    pooled: Thresholds | None,
+) -> dict[str, Any]:
+    """List notes for a provenance; one on images out of distribution also stands by itself."""
+    is_alone = recipe.is_pooled and (pooled is None or pooled.series == 1)
+    notes = [
+        *prepared.notes,
+        *([ALONE] if is_alone else []),
+        *([doubt] if (doubt := doubt_of(model, recipe)) else []),
+        *_threshold_notes(segmented, recipe),
+    ]
+    visits, (_, height, width) = len(prepared.observed), prepared.grid
+    unlike = _out_of_distribution(segmented, visits * len(prepared.planes) * height * width)
+    if not unlike:
+        return {"notes": notes}
+    return {"out_of_distribution": unlike, "notes": [*notes, unlike]}
+
+
+def doubt_of(bundle: ModelBundle, recipe: Recipe) -> str:
+    """Say why the masks of a model mean little, from the figures of its card.
+
+    Parameters
+    ----------
+    bundle
+        The model.
+    recipe
+        That it detects with. The figures are of its own, and say nothing of a temporal residual,
+        which does not see what is there at all visits.
+
+    Returns
+    -------
+    str
+        Part of a sentence, empty where nothing is known against it.
+    """
+    dice = bundle.card.get("sees", {}).get("mdice_percent", {})
+    found = [value for value in dice.values() if value is not None]
+    is_other = recipe != bundle.recipe or isinstance(recipe.score, Temporal)
+    if is_other or not found or (mean := sum(found) / len(found)) >= LITTLE:
+        return ""
+    return (
+        "the model found little of what was drawn into held-out subjects (mean Dice "
+        f"{mean:.0f} %), so an empty mask says nothing"
+    )
+
+
+def _threshold_notes(segmented: Segmented, recipe: Recipe) -> list[str]:
+    """Say what is special about the levels of a mask."""
+    notes = [*segmented.levels.notes]
+    if segmented.examined < SPARE:
+        notes.append(
+            f"the border of {recipe.erosion} pixels leaves {100 * segmented.examined:.1f} % of an "
+            "image in which something may be flagged; give the recipe a smaller erosion where "
+            "subjects are this slender"
+        )
+    own = segmented.levels.thresholds.score
+    if isinstance(own, np.ndarray):
+        notes.append(f"{_own_thresholds(own, segmented)}; the lowest is given")
+    return notes
+
+
+def _own_thresholds(own: NDArray[Any], segmented: Segmented) -> str:
+    """Say what the thresholds are where there are many."""
+    if own.ndim == 3:
+        low, high = (f"{segmented.rescaled(float(end)):.3g}" for end in (own.min(), own.max()))
+        return f"each pixel has a threshold of its own, from {low} to {high}"
+    shown = ("-" if np.isnan(each) else f"{segmented.rescaled(float(each)):.3g}" for each in own)
+    return f"each visit has a threshold of its own, {', '.join(shown)}"
+
+
+def _shown_thresholds(segmented: Segmented) -> tuple[float, float | None]:
+    """Lowest threshold and floor, in the unit of the final score."""
+    levels = segmented.levels
+    floor = levels.seed if levels.floor is None else levels.floor
+    lowest = segmented.rescaled(levels.thresholds.lowest)
+    return lowest, None if floor is None else segmented.rescaled(floor)
+
+
+def _unusual_score(known: HealthyScores | None, recipe: Recipe) -> float:
+    """Score that few pixels of healthy subjects exceed; infinite where it is not known."""
+    if known is None or recipe.erosion:  # whose healthy scores leave out what is examined here
+        return float("inf")
+    return known.height(UNUSUAL)
+
+
+def _out_of_distribution(segmented: Segmented, examined: int) -> str:
+    """Say why images are probably out of distribution; empty where nothing suggests it."""
+    counts = segmented.counts
+    share = counts.flagged / examined
+    if share >= MOST:
+        return (
+            f"{100 * share:.0f} % of all pixels are flagged: the images are probably out of "
+            "distribution for this model, so neither scores nor mask can be trusted"
+        )
+    if counts.unusual > TIMES * (1 - UNUSUAL) * counts.far:
+        return (
+            f"{100 * counts.unusual / counts.far:.1f} % of the pixels far from any flagged region "
+            "score as high as the top 1 % of pixels in healthy subjects: the images are probably "
+            "out of distribution for this model, and what is flagged may be no more than that"
+        )
+    return ""

@@ -1,13 +1,15 @@
-"""A series as a model wants it, and maps back as the series has them.
+"""A series and a model made ready for each other, plane by plane.
 
-Intensities are scaled per modality and series, planes are resampled to the model's size, missing
-visits are left out; `Prepared` remembers all three for the way back. It reads a few planes at a
-time, of all visits, so that a series of volumes is never in memory as a whole.
+`Prepared` gives the planes of a series as tensors in the model's range and size, and takes results
+back: intensities are scaled per modality and series, planes are resampled, missing visits are left
+out. `Examiner` runs the model's method on such planes. Pure functions of slabs; `stream.prepare`
+makes a `Prepared` from a series.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +18,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.methods.method import Visits
+from napari_followup.device import fast_networks, halving
+from napari_followup.methods.method import Evidence, Visits
 from napari_followup.models.bundle import ModelBundle
-from napari_followup.series.disk_arrays import near, new_array, release
-from napari_followup.series.intensity import Scaling, fit_scaling
+from napari_followup.scores.distance import Features
+from napari_followup.scores.filters import resize_planes
+from napari_followup.series.intensity import Scaling
 from napari_followup.series.plane_selection import Slicing
-from napari_followup.series.resizing import resize_planes
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["Prepared", "check_types", "prepare", "visits_of"]
+__all__ = [
+    "Examiner",
+    "Prepared",
+    "check_contrast",
+    "check_series",
+    "check_types",
+    "fit_notes",
+    "visit_notes",
+    "visits_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +47,7 @@ class Prepared:
     """
 
     stack: VisitStack
-    images: NDArray[Any]  # those of the stack, see `spilling.near`
+    images: NDArray[Any]  # those of the stack; lazy ones have been read
     slicing: Slicing
     image_size: tuple[int, int]
     device: torch.device
@@ -56,19 +68,19 @@ class Prepared:
 
     @property
     def taken(self) -> slice:
-        """Positions of the planes that are looked at, along the slicing's axis."""
+        """Positions of the planes that are examined, along the slicing's axis."""
         return self.slicing.of(self.stack)
 
     @cached_property
     def planes(self) -> range:
         """Positions as `taken`, one by one."""
-        return range(len(self.turned_images[0, 0]))[self.taken]
+        return range(self.grid[0])[self.taken]
 
-    @property
-    def turned_images(self) -> NDArray[Any]:
-        """``(visit, modality, plane, row, column)``, all planes."""
-        turned: NDArray[Any] = self.slicing.turned(self.images)
-        return turned
+    @cached_property
+    def grid(self) -> tuple[int, int, int]:
+        """Size of a visit, turned: all planes, rows and columns."""
+        depth, height, width = self._turned.shape[2:]
+        return depth, height, width
 
     @cached_property
     def ages(self) -> Tensor:
@@ -77,7 +89,7 @@ class Prepared:
 
     @cached_property
     def visits(self) -> Visits:
-        """All planes that are looked at, of the visits in use; for series that fit into memory."""
+        """All planes that are examined, of the visits in use; for series that fit into memory."""
         return self.slab(slice(None))
 
     @property
@@ -87,6 +99,11 @@ class Prepared:
             return 1.0
         z, y, x = self.stack.spacing
         return y * x if self.stack.shape[2] == 1 else z * y * x * self.slicing.step
+
+    @property
+    def about_planes(self) -> dict[str, Any]:
+        """Which planes were examined, for a provenance; nothing where all of them were."""
+        return {} if self.slicing.is_whole else {"planes": self.slicing.as_dict(self.stack)}
 
     def slab(self, places: slice) -> Visits:
         """Read some planes of the visits in use.
@@ -106,63 +123,28 @@ class Prepared:
         return Visits(images=images, ages=self.ages, value_range=self.scalings[0].range)
 
     def own(self, places: slice) -> NDArray[Any]:
-        """(visit, modality, plane, row, column): some of `planes` as the stack has them."""
-        return self.turned_images[:, :, self.taken][:, :, places]
+        """(visit, modality, plane, row, column): some of `planes` as the stack has them, a view."""
+        return self._turned[:, :, self.taken][:, :, places]
 
-    def new_maps(self, *, modalities: bool = False) -> NDArray[np.float32]:
-        """Make maps ``(visit, [modality,] plane, row, column)`` on the stack's grid, NaN all over.
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """``(visit in use,)``: those that get maps, for imputed ones are references only."""
+        return np.asarray(self.stack.is_observed[self.in_use])
 
-        `turned_back` gives them the axes of the stack.
-        """
-        visits, channels, *grid = self.turned_images.shape
-        shape = (visits, channels, *grid) if modalities else (visits, *grid)
-        return new_array(shape, np.float32, np.nan)
-
-    def put(self, maps: NDArray[np.float32], places: slice, values: NDArray[np.float32]) -> None:
-        """Write some of `planes` of the visits in use into `maps`; imputed visits get nothing."""
-        rows = self.stack.is_observed[self.in_use]
-        shown = maps[..., self.taken, :, :][..., places, :, :]
-        shown[self.observed] = values[rows]
-        release(maps, self.images)
+    def where(self, places: slice) -> tuple[Any, ...]:
+        """Index of some of `planes` of the observed visits in maps (visit, …, plane, y, x)."""
+        planes = self.planes[places]
+        taken = slice(planes.start, planes.stop, planes.step)
+        return self.observed, ..., taken, slice(None), slice(None)
 
     def turned_back(self, maps: NDArray[Any]) -> NDArray[Any]:
-        """(…, plane, row, column) -> (…, z, y, x)."""
+        """(…, plane, row, column) -> (…, z, y, x), a view."""
         found: NDArray[Any] = self.slicing.turned_back(maps)
         return found
 
-    def map_back(self, scores: Tensor) -> NDArray[np.float32]:
-        """(visit in use, z, y, x) at the model's size -> (visit, z, y, x) at the stack's.
-
-        Parameters
-        ----------
-        scores
-            Maps of the visits in use.
-
-        Returns
-        -------
-        NDArray
-            Maps of all visits, NaN where one was not observed.
-        """
-        return self.spread(self.grid_back(scores))
-
     def grid_back(self, scores: Tensor) -> NDArray[np.float32]:
         """(any, plane, row, column) at the model's size -> the same at the stack's."""
-        return resize_planes(scores.float(), self._size).cpu().numpy()
-
-    def images_back(self, images: Tensor) -> NDArray[np.float32]:
-        """(visit in use, modality, z, y, x) -> shape and intensity units of ``stack.images``.
-
-        Parameters
-        ----------
-        images
-            Images of the visits in use, in the model's range and size.
-
-        Returns
-        -------
-        NDArray
-            Images of all visits, NaN where one was not observed.
-        """
-        return self.spread(self.units_back(images))
+        return resize_planes(scores.float(), self.grid[1:]).cpu().numpy()
 
     def units_back(self, images: Tensor) -> NDArray[np.float32]:
         """(any, modality, z, y, x) -> the stack's plane size and intensity units.
@@ -177,15 +159,10 @@ class Prepared:
         NDArray
             As many images as came.
         """
-        flat = resize_planes(images.float().flatten(1, 2), self._size)
+        flat = resize_planes(images.float().flatten(1, 2), self.grid[1:])
         found = flat.unflatten(1, images.shape[1:3]).cpu().numpy()
         own = [scaling.invert(found[:, m]) for m, scaling in enumerate(self.scalings)]
         return np.stack(own, axis=1)
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        height, width = self.turned_images.shape[-2:]
-        return height, width
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(visit in use, ...) -> (visit, ...), NaN where one was not observed."""
@@ -196,71 +173,50 @@ class Prepared:
         whole[~self.stack.is_observed] = np.nan
         return whole
 
+    @property
+    def _turned(self) -> NDArray[Any]:
+        turned: NDArray[Any] = self.slicing.turned(self.images)
+        return turned
 
-def prepare(
-    stack: VisitStack,
-    bundle: ModelBundle,
-    device: torch.device,
-    *,
-    with_imputed: bool = False,
-    slicing: Slicing | None = None,
-) -> Prepared:
-    """Find out how to scale and resample a series for a model.
 
-    Parameters
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Examiner:
+    """A method on its device, with the options that it is used with.
+
+    Attributes
     ----------
-    stack
-        The series; missing visits are left out.
-    bundle
-        The model, with its value range and image size.
+    method
+        The network.
+    options
+        Of the method's ``options_type``.
     device
-        Where the tensors go.
-    with_imputed
-        Whether imputed visits are used beside the observed ones, which alone set the scale.
-    slicing
-        Which planes are looked at; all of them set the scale.
-
-    Returns
-    -------
-    Prepared
-        Gives the visits as tensors, and the way back.
-
-    Raises
-    ------
-    TypeError
-        If they are no series and no model.
-    ValueError
-        If the series has another number of modalities than the model, no contrast at all, or is a
-        map that is partly NaN.
+        Where it computes.
+    lent
+        Features of an SDM beside the model, for a method without features.
     """
-    check_types(stack, bundle)
-    if (known := bundle.modalities) != stack.shape[1]:
-        taken = f"(stack.images[:, :{known}], modalities=stack.modalities[:{known}])"
-        first = f", in Python stack.with_images{taken}" if known < stack.shape[1] else ""
-        raise ValueError(
-            f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
-            f"trained on {known}; give a file of as many{first}, or choose another model"
-        )
-    chosen = slicing or Slicing()
-    chosen.of(stack)
-    images = near(stack.images)
-    _check_contrast(stack, images)
-    scalings = tuple(
-        fit_scaling(stack, bundle.value_range, modality=m, pixels=images)
-        for m in range(bundle.modalities)
-    )
-    in_use = ~stack.is_missing if with_imputed else stack.is_observed
-    return Prepared(
-        stack=stack,
-        images=images,
-        slicing=chosen,
-        image_size=bundle.image_size,
-        device=device,
-        scalings=scalings,
-        fit_notes=tuple(_fit_notes(stack, bundle, slicing)),
-        visit_notes=tuple(_visit_notes(stack, with_imputed)),
-        in_use=in_use,
-    )
+
+    method: Any
+    options: Any
+    device: torch.device
+    lent: Features | None = None
+
+    @property
+    def takes_volumes(self) -> bool:
+        """Whether the method looks at all planes of a volume together."""
+        return bool(self.method.samples == "volumes")
+
+    def find(
+        self, visits: Visits, generator: torch.Generator, on_step: Callable[[int, int], None]
+    ) -> Evidence:
+        """Find the evidence in some planes of a series; a GPU that has bf16 computes in it."""
+
+        def examined(_: int) -> Evidence:
+            found: Evidence = self.method.examine(visits, self.options, generator, on_step)
+            return found
+
+        with fast_networks(self.device):  # left before the scores are made, which stay in float32
+            evidence = halving(examined, 1)  # which only words the error: it is one part already
+        return replace(evidence, features=evidence.features or self.lent)
 
 
 def visits_of(
@@ -333,29 +289,55 @@ def check_types(stack: object, bundle: object) -> None:
         )
 
 
-def _check_contrast(stack: VisitStack, images: NDArray[Any]) -> None:
-    for modality, name in enumerate(stack.modalities):
-        extremes = []
-        for index in np.flatnonzero(stack.is_observed):
-            extremes.append((np.min(images[index, modality]), np.max(images[index, modality])))
-            release(images)
-        if np.isnan(extremes).any():
+def check_series(stack: VisitStack, bundle: ModelBundle, slicing: Slicing) -> None:
+    """Check that a series fits a model.
+
+    Raises
+    ------
+    TypeError
+        If they are no series and no model.
+    ValueError
+        If the series has another number of modalities than the model, or lacks its planes.
+    """
+    check_types(stack, bundle)
+    if (known := bundle.modalities) != stack.shape[1]:
+        taken = f"(stack.images[:, :{known}], modalities=stack.modalities[:{known}])"
+        first = f", in Python stack.with_images{taken}" if known < stack.shape[1] else ""
+        raise ValueError(
+            f"{stack.subject!r} has {stack.shape[1]} modalities, model {bundle.name!r} was "
+            f"trained on {known}; give a file of as many{first}, or choose another model"
+        )
+    slicing.of(stack)
+
+
+def check_contrast(stack: VisitStack, extremes: list[list[tuple[Any, Any]]]) -> None:
+    """Raise a ValueError if a modality of a series shows nothing, or the series is a map.
+
+    Parameters
+    ----------
+    stack
+        The series.
+    extremes
+        Lowest and highest value of each observed visit, of each modality.
+    """
+    for modality, ends in zip(stack.modalities, extremes, strict=True):
+        if np.isnan(ends).any():
             raise ValueError(
                 f"{stack.subject!r} is a saved map, partly NaN; give the series that it was made of"
             )
-        if min(low for low, _ in extremes) == max(high for _, high in extremes):
+        if min(low for low, _ in ends) == max(high for _, high in ends):
             raise ValueError(
-                f"{stack.subject!r}: modality {name!r} has the same value everywhere, so there is "
-                "nothing to examine; check what was loaded"
+                f"{stack.subject!r}: modality {modality!r} has the same value everywhere, so there "
+                "is nothing to examine; check what was loaded"
             )
 
 
-def _fit_notes(stack: VisitStack, bundle: ModelBundle, slicing: Slicing | None) -> list[str]:
+def fit_notes(stack: VisitStack, bundle: ModelBundle, slicing: Slicing) -> tuple[str, ...]:
+    """Say what is done to a series to make it fit a model."""
     notes = []
-    chosen = slicing or Slicing()
-    if not chosen.is_whole:
-        notes.append(chosen.note(stack))
-    height, width = chosen.turned(np.broadcast_to(0, stack.shape)).shape[-2:]
+    if not slicing.is_whole:
+        notes.append(slicing.note(stack))
+    height, width = slicing.turned(np.broadcast_to(0, stack.shape)).shape[-2:]
     if (height, width) != bundle.image_size:
         notes.append(
             f"planes of {height} x {width} pixels were resampled to the model's "
@@ -363,10 +345,11 @@ def _fit_notes(stack: VisitStack, bundle: ModelBundle, slicing: Slicing | None) 
         )
     if not stack.ages_known:
         notes.append("no ages given: visits were taken as one year apart")
-    return notes
+    return tuple(notes)
 
 
-def _visit_notes(stack: VisitStack, with_imputed: bool) -> list[str]:
+def visit_notes(stack: VisitStack, with_imputed: bool) -> tuple[str, ...]:
+    """Say which visits of a series are not used, or as references only."""
     notes = []
     missing = stack.is_missing
     if missing.any():
@@ -379,7 +362,7 @@ def _visit_notes(stack: VisitStack, with_imputed: bool) -> list[str]:
         notes.append("no imputed visit to take as a reference: impute visits first")
     if stack.is_observed.sum() == 1:
         notes.append("a single visit: nothing to fuse over time")
-    return notes
+    return tuple(notes)
 
 
 def _numbers(visits: NDArray[np.bool_]) -> str:

@@ -1,7 +1,7 @@
-"""Whether a model can follow a recipe, told before any network is built or called.
+"""Which part of a model follows a recipe, with which options, and whether it can.
 
-What a recipe asks for is known from its text, what a model gives from its method and configuration,
-which stand in the header of its file: no weight is looked at.
+Recipes are checked before any network is built or called: what a recipe asks for is known from its
+choices, what a model gives from its method and configuration, which the header of its file holds.
 """
 
 from __future__ import annotations
@@ -10,12 +10,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from napari_followup.detection.score import examiner
+import torch
+from torch import Tensor
+
+from napari_followup.detection.prepare import Examiner
 from napari_followup.methods.given import given_by, lack_of, possible_scores
 from napari_followup.models.bundle import ModelBundle, configured
-from napari_followup.recipe.recipe import Mahalanobis, Recipe
+from napari_followup.recipe.recipe import Mahalanobis, Recipe, Temporal
+from napari_followup.scores.distance import Features
 
-__all__ = ["check_healthy", "check_recipe", "chosen_recipe", "options_of"]
+__all__ = [
+    "check_healthy",
+    "check_recipe",
+    "chosen_recipe",
+    "examiner_of",
+    "lent_features",
+    "model_and_options",
+    "options_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +70,31 @@ def chosen_recipe(bundle: ModelBundle, recipe: Recipe | None) -> Recipe:
     return recipe or bundle.recipe
 
 
+def model_and_options(bundle: ModelBundle, recipe: Recipe) -> tuple[ModelBundle, Mapping[str, Any]]:
+    """Model that finds a recipe's evidence, and the options it is used with.
+
+    Parameters
+    ----------
+    bundle
+        The model given.
+    recipe
+        Its score may ask for another part of the bundle.
+
+    Returns
+    -------
+    tuple
+        The bundle, or its part, and options by name.
+
+    Raises
+    ------
+    ValueError
+        If the bundle has no such part.
+    """
+    if not isinstance(recipe.score, Temporal):
+        return bundle, recipe.options
+    return bundle.part("tdm"), {"draws": recipe.score.draws}
+
+
 def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
     """Check that a model can follow a recipe.
 
@@ -75,7 +112,7 @@ def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
         not hold what the score needs, the model has no part that the score asks for, or a median is
         wider than its images.
     """
-    model, options = examiner(bundle, recipe)
+    model, options = model_and_options(bundle, recipe)
     use = _use(model, options)
     for median in (recipe.median, getattr(use.options, "median", 1)):
         _check_median(median, use.config.image_size)
@@ -124,6 +161,56 @@ def check_healthy(bundle: ModelBundle) -> None:
             f"method {bundle.method!r} gives no healthy images, only scores; detect with it, or "
             "choose another model"
         )
+
+
+def examiner_of(bundle: ModelBundle, options: Mapping[str, Any], device: torch.device) -> Examiner:
+    """Build the network of a model, ready to examine planes.
+
+    Parameters
+    ----------
+    bundle, options
+        As for `options_of`, and so are the errors.
+    device
+        Where to compute.
+
+    Returns
+    -------
+    Examiner
+        With the features of an SDM beside the model, if there is one.
+    """
+    return Examiner(
+        method=bundle.build(device),
+        options=options_of(bundle, options),
+        device=device,
+        lent=lent_features(bundle),
+    )
+
+
+def lent_features(bundle: ModelBundle) -> Features | None:
+    """Features of the SDM beside a model, by which FAM can compare any method's healthy images.
+
+    Parameters
+    ----------
+    bundle
+        The model and its parts.
+
+    Returns
+    -------
+    callable or None
+        Takes planes in the range of `bundle`; none where there is no SDM among the parts.
+    """
+    if "sdm" not in bundle.parts:
+        return None
+    sdm = bundle.part("sdm")
+    (low, high), (first, last) = bundle.value_range, sdm.value_range
+
+    def features(planes: Tensor, levels: tuple[int, ...]) -> list[Tensor]:
+        found: list[Tensor] = sdm.build(planes.device).examine_features(
+            first + (planes - low) * ((last - first) / (high - low)), levels
+        )
+        return found
+
+    return features
 
 
 def _use(bundle: ModelBundle, options: Mapping[str, Any]) -> _Use:

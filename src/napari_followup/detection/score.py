@@ -1,20 +1,19 @@
 """From a method's evidence to a fused score map, as a recipe says.
 
-The one place where a recipe's choices meet the functions they stand for; `detect` uses it on a
-patient, the training on healthy subjects, whose scores the model then remembers.
+The one place where the score and fusion of a recipe meet the functions they stand for. Pure tensor
+functions of one plane or of several, at all visits together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fusion,
@@ -28,23 +27,25 @@ from napari_followup.recipe.recipe import (
     Support,
     Temporal,
 )
-from napari_followup.scores.feature import combine, feature_distance
-from napari_followup.scores.mahalanobis import mahalanobis
-from napari_followup.scores.pixel import pixel_distance
-from napari_followup.scores.smooth import blur, median_filter
-from napari_followup.scores.ssim import ssim_distance
+from napari_followup.scores.distance import (
+    combine,
+    feature_distance,
+    in_unit_range,
+    mahalanobis,
+    pixel_distance,
+    ssim_distance,
+)
+from napari_followup.scores.filters import blur, median_filter, middle_median
 from napari_followup.scores.temporal import fuse_over_time, reference_of, support_over_time
 
 __all__ = [
     "Bounds",
     "bounds_of",
-    "examiner",
+    "final_stages",
     "fuse",
     "fused_stages",
     "last_of",
     "raw_stages",
-    "score_series",
-    "score_stages",
 ]
 
 Stages = dict[str, Tensor]
@@ -56,70 +57,6 @@ class Bounds:
 
     tops: Mapping[str, Tensor] = field(default_factory=dict)  # highest value of every raw stage
     reference: tuple[Tensor, Tensor] | None = None  # (visit, 1, 1, 1) each: see `fuse_over_time`
-
-
-def examiner(bundle: ModelBundle, recipe: Recipe) -> tuple[ModelBundle, Mapping[str, Any]]:
-    """Model that finds a recipe's evidence, and the options it is used with.
-
-    Parameters
-    ----------
-    bundle
-        The model given.
-    recipe
-        Its score may ask for another part of the bundle.
-
-    Returns
-    -------
-    tuple
-        The bundle, or its part, and options by name.
-
-    Raises
-    ------
-    ValueError
-        If the bundle has no such part.
-    """
-    if not isinstance(recipe.score, Temporal):
-        return bundle, recipe.options
-    return bundle.part("tdm"), {"draws": recipe.score.draws}
-
-
-def score_series(visits: Visits, evidence: Evidence, recipe: Recipe) -> dict[str, Tensor]:
-    """Every stage of the score by name, the final one last.
-
-    Parameters
-    ----------
-    visits
-        The patient's visits in use.
-    evidence
-        What the method found in them.
-    recipe
-        Score, fusion and filter.
-
-    Returns
-    -------
-    dict
-        Maps ``(visit, z, y, x)`` float32: ``"pixel"`` first where there is a healthy image,
-        ``"final"`` always last.
-
-    Raises
-    ------
-    ValueError
-        If the score needs what the method does not give.
-    """
-    raw = raw_stages(visits, evidence, recipe.score)
-    stages = fused_stages(raw, visits.ages, recipe, bounds_of(lambda: [raw], visits.ages, recipe))
-    filtered = median_filter(last_of(stages), recipe.median, volume=recipe.volume_median)
-    stages["final"] = blur(filtered, recipe.blur)
-    return stages
-
-
-def score_stages(visits: Visits, evidence: Evidence, score: Score) -> Stages:
-    """Stages of the score before fusion, each ``(visit, z, y, x)``, the score itself last.
-
-    Errors as for `raw_stages`.
-    """
-    raw = raw_stages(visits, evidence, score)
-    return _whole_stages(raw, score, _tops(raw))
 
 
 def bounds_of(parts: Callable[[], Iterable[Stages]], ages: Tensor, recipe: Recipe) -> Bounds:
@@ -185,6 +122,34 @@ def fused_stages(raw: Stages, ages: Tensor, recipe: Recipe, bounds: Bounds) -> S
     return stages
 
 
+def final_stages(
+    raw: Stages, around: Stages | None, ages: Tensor, recipe: Recipe, bounds: Bounds
+) -> Stages:
+    """All stages of the score of one plane.
+
+    Parameters
+    ----------
+    raw
+        As `raw_stages` gives them, of the plane.
+    around
+        Those of the plane and its neighbours on both sides, for a median in space; or none.
+    ages, recipe, bounds
+        As for `fused_stages`, and the filter.
+
+    Returns
+    -------
+    dict
+        Maps ``(visit, 1, y, x)``, the filtered score last, as ``"final"``.
+    """
+    stages = fused_stages(raw, ages, recipe, bounds)
+    if around is None:
+        filtered = median_filter(last_of(stages), recipe.median)
+    else:
+        score = last_of(fused_stages(around, ages, recipe, bounds))
+        filtered = middle_median(score, recipe.median)
+    return stages | {"final": blur(filtered, recipe.blur)}
+
+
 def last_of(stages: Stages) -> Tensor:
     """Give the stage that was made last."""
     return stages[list(stages)[-1]]
@@ -222,7 +187,7 @@ def raw_stages(visits: Visits, evidence: Evidence, score: Score) -> Stages:
             "this method gives no healthy image to compare with; choose the method's own score"
         )
     mean = evidence.healthy.mean(dim=0)
-    images, healthy = visits.in_unit_range(visits.images), visits.in_unit_range(mean)
+    images, healthy = (in_unit_range(each, visits.value_range) for each in (visits.images, mean))
     pixel = pixel_distance(images, healthy)
     match score:
         case Pixel(tolerance=tolerance):
@@ -232,9 +197,14 @@ def raw_stages(visits: Visits, evidence: Evidence, score: Score) -> Stages:
             return {"pixel": pixel, "temporal": distance}
         case Ssim(sigmas=sigmas):
             return {"pixel": pixel, "ssim": ssim_distance(images, healthy, sigmas=sigmas)}
-        case Mahalanobis():
-            draws = visits.in_unit_range(evidence.healthy)
-            return {"pixel": pixel} | _mahalanobis_stages(images, draws, score)
+        case Mahalanobis(full=full, ridge=ridge):
+            draws = in_unit_range(evidence.healthy, visits.value_range)
+            distance = blur(mahalanobis(images, draws, full=full, ridge=ridge), score.blur)
+            stages = {"pixel": pixel, "mahalanobis": distance}
+            if score.with_ssim:
+                stages["ssim"] = ssim_distance(images, draws.mean(dim=0), sigmas=(1.0,))
+                stages["mahalanobis_ssim"] = distance * stages["ssim"]
+            return stages
         case Fam(levels=levels):
             if evidence.features is None:
                 raise ValueError(
@@ -248,22 +218,13 @@ def raw_stages(visits: Visits, evidence: Evidence, score: Score) -> Stages:
             assert_never(score)
 
 
-def _mahalanobis_stages(images: Tensor, draws: Tensor, score: Mahalanobis) -> Stages:
-    distance = mahalanobis(images, draws, full=score.full, ridge=score.ridge)
-    stages = {"mahalanobis": blur(distance, score.blur)}
-    if score.with_ssim:
-        stages["ssim"] = ssim_distance(images, draws.mean(dim=0), sigmas=(1.0,))
-        stages["mahalanobis_ssim"] = stages["mahalanobis"] * stages["ssim"]
-    return stages
-
-
 def _own_stages(visits: Visits, evidence: Evidence) -> dict[str, Tensor]:
     if evidence.score is None:
         raise ValueError("this method brings no score of its own; choose the pixel score")
     if evidence.healthy is None:
         return {"own": evidence.score}
-    healthy = visits.in_unit_range(evidence.healthy.mean(dim=0))
-    images = visits.in_unit_range(visits.images)
+    mean = evidence.healthy.mean(dim=0)
+    images, healthy = (in_unit_range(each, visits.value_range) for each in (visits.images, mean))
     return {"pixel": pixel_distance(images, healthy), "own": evidence.score}
 
 

@@ -1,14 +1,23 @@
-"""From a fused score to a mask, as a recipe says; what healthy subjects score is in the bundle."""
+"""From the final score of a series to its mask: thresholds, and how the mask is cleaned.
+
+A threshold is the recipe's own, that of healthy subjects, or computed from the scores: by Yen's
+method or as a quantile, of a visit, of a patient, of a pixel, or of many series together. Pure
+functions of arrays in memory; scores that do not fit there come visit by visit, see `Parts`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_erosion, generate_binary_structure
+from skimage.filters import threshold_otsu
 
-from napari_followup.detection.threshold import Line, Maps, line_of
+from napari_followup.alignment.brain_mask import foreground
 from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import (
     Fixed,
@@ -20,164 +29,184 @@ from napari_followup.recipe.recipe import (
     Yen,
 )
 from napari_followup.segmentation.masks import (
+    cleaned,
     confirmed_at,
     dilated,
     grown_mask,
+    inside_mask,
     mask_at,
-    without_small,
 )
-from napari_followup.series.disk_arrays import each_visit, new_array
+from napari_followup.segmentation.threshold import yen_of_parts
+from napari_followup.series.stack import VisitStack
 
-__all__ = ["Cut", "finish", "segment"]
+__all__ = [
+    "NEARLY",
+    "NO_FLOOR",
+    "SAMPLE",
+    "UNKNOWN",
+    "Counts",
+    "Levels",
+    "Parts",
+    "Thresholds",
+    "cleaning_of",
+    "computed_threshold",
+    "examined_in",
+    "in_region",
+    "levels_of",
+    "pooled_quantile",
+    "segment_visit",
+    "subject_in",
+    "visit_quantiles",
+    "without_border",
+    "yen_thresholds",
+]
 
-SPARE = 0.05  # share of an image below which a rim leaves little of it
+Parts = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
+"""Gives score and pixel distance of one visit after another, from the start each time."""
+
+SAMPLE = 2**24  # values that a quantile is computed from at once, at most
+FAR = 0.08  # of the shorter side of a plane: how far scores are high around what is flagged
+SIDES = generate_binary_structure(3, 1)  # neighbours by a side
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
     "it always splits, on a healthy series too"
 )
 NO_FLOOR = "the model knows no healthy scores for this recipe, so its floor was left out"
 NEARLY = (
-    "the line of healthy subjects was taken from the same recipe with other draws, sampling steps "
-    "or a narrower rim; calibrate the model for the exact one"
+    "the threshold of healthy subjects was taken from the same recipe with other draws, sampling "
+    "steps or a narrower border; calibrate the model for the exact one"
 )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cut:
-    """A mask, the score's height that makes it, the one healthy subjects stay under, remarks.
+class Thresholds:
+    """What a score must reach, and inside its mask the pixel distance.
 
-    `own` holds the heights where each visit has its own, ``(visit,)``, or each pixel,
-    ``(z, y, x)``; `threshold` is the lowest of them.
+    Attributes
+    ----------
+    score
+        One number; or ``(visit,)``, or ``(z, y, x)`` where each visit or each pixel has its own.
+    pixel
+        What the pixel distance must reach inside the mask, or none.
+    series
+        How many series they were computed from.
     """
 
-    mask: NDArray[np.bool_]
-    threshold: float
+    score: float | NDArray[Any]
+    pixel: float | None = None
+    series: int = 1
+
+    @property
+    def lowest(self) -> float:
+        """The lowest threshold of the score, below which nothing is flagged."""
+        return float(np.nanmin(self.score))
+
+    def at(self, visit: int) -> Any:
+        """Threshold of the score at a visit: a number, or one a pixel."""
+        if isinstance(self.score, np.ndarray) and self.score.ndim == 1:
+            return float(self.score[visit])
+        return self.score
+
+    def unscaled(self, scale: tuple[float, float] | None) -> Thresholds:
+        """Give the same thresholds for scores of which `scale` became 0 and 1, as they were."""
+        if scale is None:
+            return self
+        low, high = scale
+        return replace(self, score=low + self.score * (high - low))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Levels:
+    """What makes a score a flagged one.
+
+    Attributes
+    ----------
+    thresholds
+        What every flagged pixel reaches.
+    seed
+        What one pixel of every region reaches, for hysteresis; or none.
+    floor
+        What every flagged pixel reaches too; or none.
+    notes
+        What the user should know of them.
+    """
+
+    thresholds: Thresholds
+    seed: float | None = None
     floor: float | None = None
     notes: tuple[str, ...] = ()
-    own: NDArray[Any] = field(default_factory=lambda: np.empty(0))
 
 
-def segment(
-    maps: Maps,
-    recipe: Recipe,
-    known: HealthyScores | None,
-    exact: bool = True,
-    *,
-    line: Line | None = None,
-) -> Cut:
-    """Mask of one patient's series, made visit by visit: cut, cleaned, grown.
+def computed_threshold(recipe: Recipe, known: HealthyScores | None) -> Yen | Quantile | None:
+    """Threshold that a series' own scores give, or none where the recipe or the bundle gives one.
 
     Parameters
     ----------
-    maps
-        Final score and pixel distance of the series.
     recipe
-        Its threshold and floor, and what becomes of the mask after them.
-    known, exact
-        Healthy scores from the bundle, and whether they are of this very recipe; without them a
-        healthy threshold becomes Yen's and a floor is left out, and the remark says so.
-    line
-        What series that are examined together are cut at, in the unit of the scaled scores;
-        without it, the series draws Yen's line and quantiles by itself.
+        Its threshold.
+    known
+        Healthy scores from the bundle; without them a healthy threshold becomes Yen's.
 
     Returns
     -------
-    Cut
-        Mask of the shape of the score.
+    Yen, Quantile or None
+        What to compute.
     """
-    cut = _above_both(maps, recipe, known, exact, line)
-    finish(cut.mask, recipe, maps.voxel, maps.inside)
-    return replace(cut, notes=(*cut.notes, *_about_rim(maps.inside, recipe.erosion)))
+    if known is None and isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis):
+        return Yen()
+    return recipe.threshold if isinstance(recipe.threshold, Yen | Quantile) else None
 
 
-def finish(
-    mask: NDArray[np.bool_], recipe: Recipe, voxel: float, inside: NDArray[np.bool_] | None
-) -> None:
-    """Do in its place what becomes of a mask after its threshold: less its rim and parts, grown.
+def levels_of(
+    recipe: Recipe, known: HealthyScores | None, exact: bool, computed: Thresholds | None
+) -> Levels:
+    """Levels of a recipe.
 
     Parameters
     ----------
-    mask
-        ``(visit, plane, row, column)``.
     recipe
-        Its smallest part and dilation.
-    voxel, inside
-        As of `Maps`; what the recipe erodes is missing in the latter.
+        Its threshold and floor.
+    known, exact
+        Healthy scores from the bundle, and whether they are of this very recipe. Without them a
+        floor is left out, and a note says so.
+    computed
+        What `computed_threshold` asks for, in the unit of the scores.
+
+    Returns
+    -------
+    Levels
+        In the unit of the scores.
     """
-    if inside is not None:
-        for shown, region in each_visit(mask, inside):
-            shown &= region
-    if recipe.smallest:
-        without_small(mask, recipe.smallest / voxel, out=mask, walk=each_visit)
-    if recipe.dilation:
-        dilated(mask, recipe.dilation, out=mask, walk=each_visit)
-
-
-def _about_rim(inside: NDArray[np.bool_] | None, erosion: int) -> tuple[str, ...]:
-    """Say if a rim leaves next to nothing that could be marked."""
-    if inside is None:
-        return ()
-    share = max(float(region.mean()) for (region,) in each_visit(inside))
-    if share >= SPARE:
-        return ()
-    return (
-        f"the rim of {erosion} pixels leaves {100 * share:.1f} % of an image to be marked; give "
-        "the recipe a smaller erosion where subjects are this slender",
-    )
-
-
-def _above_both(
-    maps: Maps, recipe: Recipe, known: HealthyScores | None, exact: bool, line: Line | None
-) -> Cut:
-    """Cut at the threshold, and at the floor if there is one."""
     needs_healthy = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
-    asked = needs_healthy or recipe.floor is not None
-    threshold = Yen() if needs_healthy and known is None else recipe.threshold
-    cut = _cut(maps, threshold, known, line)
-    if asked and known is None:
-        return replace(cut, notes=(UNKNOWN if needs_healthy else NO_FLOOR,))
-    if asked and known is not None:
-        if recipe.floor is not None:
-            cut = _above_floor(cut, maps.score, known.height(recipe.floor))
-        return cut if exact else replace(cut, notes=(NEARLY,))
-    return cut
+    if known is None:
+        missing = (UNKNOWN,) if needs_healthy else (NO_FLOOR,) if recipe.floor is not None else ()
+        return replace(_plain_levels(recipe.threshold, known, computed), notes=missing)
+    levels = _plain_levels(recipe.threshold, known, computed)
+    if recipe.floor is not None:
+        levels = replace(levels, floor=known.height(recipe.floor))
+    is_near = not exact and (needs_healthy or recipe.floor is not None)
+    return replace(levels, notes=(NEARLY,) if is_near else ())
 
 
-def _cut(maps: Maps, threshold: Threshold, known: HealthyScores | None, line: Line | None) -> Cut:
-    score = maps.score
+def _plain_levels(
+    threshold: Threshold, known: HealthyScores | None, computed: Thresholds | None
+) -> Levels:
+    """Levels of a threshold alone."""
+    if computed is not None:
+        return Levels(thresholds=computed)
     match threshold:
-        case Yen() | Quantile():
-            return _cut_at(maps, (line or line_of([maps], threshold)).for_maps(maps))
         case HealthyQuantile(q=q):
-            height = _known(known).height(q)
+            return Levels(thresholds=Thresholds(score=_known(known).height(q)))
         case HealthyHysteresis(low=low, high=high):
-            floor = _known(known).patient_height(high)
-            height = min(_known(known).height(low), floor)
-            mask = new_array(score.shape, bool)
-            grown_mask(score, height, floor, out=mask, walk=each_visit)
-            return Cut(mask=mask, threshold=height, floor=floor)
-        case Fixed(value=height):
-            pass
+            seed = _known(known).patient_height(high)
+            lowest = min(_known(known).height(low), seed)
+            return Levels(thresholds=Thresholds(score=lowest), seed=seed)
+        case Fixed(value=value):
+            return Levels(thresholds=Thresholds(score=value))
+        case Yen() | Quantile():
+            raise ValueError(f"{threshold} is computed from the scores; give what was computed")
         case _:
             assert_never(threshold)
-    return _cut_at(maps, Line(height=height))
-
-
-def _cut_at(maps: Maps, line: Line) -> Cut:
-    mask: NDArray[Any] = new_array(maps.score.shape, bool)
-    for visit, (shown, part) in enumerate(each_visit(mask, maps.score)):
-        shown[...] = mask_at(part, line.at(visit))
-    if line.pixel is not None:
-        confirmed_at(mask, maps.pixel, line.pixel, out=mask, walk=each_visit)
-    if isinstance(line.height, np.ndarray):
-        return Cut(mask=mask, threshold=line.lowest, own=line.height)
-    return Cut(mask=mask, threshold=line.height)
-
-
-def _above_floor(cut: Cut, score: NDArray[np.float32], floor: float) -> Cut:
-    for shown, part in each_visit(cut.mask, score):
-        shown &= mask_at(part, floor)
-    return replace(cut, floor=floor)
 
 
 def _known(scores: HealthyScores | None) -> HealthyScores:
@@ -186,3 +215,253 @@ def _known(scores: HealthyScores | None) -> HealthyScores:
             "this threshold needs the healthy scores of the recipe; calibrate the model for it"
         )
     return scores
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pixels that are flagged; pixels far from these, and those of them with unusual scores."""
+
+    flagged: int = 0
+    far: int = 0
+    unusual: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        """Add up the counts of two visits."""
+        return Counts(
+            self.flagged + other.flagged, self.far + other.far, self.unusual + other.unusual
+        )
+
+
+def segment_visit(
+    score: NDArray[np.float32],
+    pixel: NDArray[np.float32],
+    visit: int,
+    levels: Levels,
+    cleaning: Mapping[str, Any],
+    inside: NDArray[np.bool_] | None = None,
+    unusual: float = np.inf,
+) -> tuple[NDArray[np.bool_], Counts]:
+    """Segment one visit: threshold its score, clean the mask.
+
+    Parameters
+    ----------
+    score, pixel
+        Final score and pixel distance, ``(z, y, x)``; NaN where the visit is missing.
+    visit
+        Its position in the series.
+    levels
+        Of the series.
+    cleaning
+        Smallest part and dilation, see `cleaning_of`.
+    inside
+        Where something may be flagged, see `examined_in`; everywhere if none is given.
+    unusual
+        Score above which few pixels of healthy subjects lie; infinite to count none.
+
+    Returns
+    -------
+    tuple
+        Mask ``(z, y, x)``, and counts.
+    """
+    thresholds = levels.thresholds
+    if levels.seed is not None:
+        mask = grown_mask(score[None], thresholds.at(visit), levels.seed)
+    else:
+        mask = mask_at(score[None], thresholds.at(visit))
+    if thresholds.pixel is not None:
+        mask = confirmed_at(mask, pixel[None], thresholds.pixel)
+    if levels.floor is not None:
+        mask = mask & mask_at(score, levels.floor)
+    mask = cleaned(mask, inside=None if inside is None else inside[None], **cleaning)
+    flagged = int(np.count_nonzero(mask))
+    if not unusual < np.inf:
+        return mask[0], Counts(flagged)
+    near = dilated(mask, round(FAR * min(score.shape[-2:])))[0]
+    rest = score[~near & ~np.isnan(score)]
+    return mask[0], Counts(flagged, rest.size, int(np.count_nonzero(rest > unusual)))
+
+
+def cleaning_of(recipe: Recipe, voxel: float) -> dict[str, Any]:
+    """Smallest part and dilation of a recipe's masks, as `cleaned` takes them.
+
+    Parameters
+    ----------
+    recipe
+        The recipe.
+    voxel
+        Size of a pixel or voxel, in the unit of ``Recipe.smallest``.
+
+    Returns
+    -------
+    dict
+        In pixels or voxels.
+    """
+    return {"smallest": recipe.smallest / voxel, "dilation": recipe.dilation}
+
+
+def yen_thresholds(visits: Parts, *, pixel_too: bool) -> tuple[float, float | None]:
+    """Yen's threshold of scores, and of the pixel distance inside what reaches it.
+
+    Parameters
+    ----------
+    visits
+        Of one series or of many.
+    pixel_too
+        Whether the pixel distance has a threshold.
+
+    Returns
+    -------
+    tuple
+        The two; none for the pixel distance where it has no threshold.
+    """
+    threshold = yen_of_parts(lambda: (score for score, _ in visits()))
+    if not pixel_too:
+        return threshold, None
+    inside = yen_of_parts(
+        lambda: (inside_mask(mask_at(score, threshold), pixel) for score, pixel in visits())
+    )
+    return threshold, inside
+
+
+def visit_quantiles(visits: Parts, q: float) -> NDArray[np.float64]:
+    """Quantile of the scores of each visit, ``(visit,)``; NaN where nothing is there."""
+    return np.array([_quantile([score], q) for score, _ in visits()])
+
+
+def pooled_quantile(visits: Parts, q: float, sizes: Sequence[int]) -> float:
+    """Quantile of the scores of all visits together; of a regular sample where they are very many.
+
+    Parameters
+    ----------
+    visits
+        Of one series or of many.
+    q
+        Share of the scores below it.
+    sizes
+        How many scores each of the visits has.
+
+    Returns
+    -------
+    float
+        NaN where nothing is there.
+    """
+    stride = _stride(sizes)
+    return _quantile([score.ravel()[::stride].copy() for score, _ in visits()], q)
+
+
+def _stride(sizes: Sequence[int]) -> int:
+    """Take every so-manyth score of images of these sizes: never the same columns of each row."""
+    stride = -(-sum(sizes) // SAMPLE)
+    while any(math.gcd(stride, size) > 1 for size in set(sizes)):
+        stride += 1
+    return stride
+
+
+def _quantile(parts: Sequence[NDArray[Any]], q: float) -> float:
+    values = np.concatenate([part.ravel() for part in parts])
+    values = values[~np.isnan(values)]
+    return float(np.quantile(values, q, overwrite_input=True)) if values.size else float("nan")
+
+
+def examined_in(images: NDArray[Any], erosion: int) -> NDArray[np.bool_]:
+    """Find where a visit shows the subject, less its border.
+
+    The outline of a subject lights up in any score map, since no subject is quite where a model
+    expects it.
+
+    Parameters
+    ----------
+    images
+        ``(modality, z, y, x)``; the subject is what any modality shows.
+    erosion
+        Width of the border in pixels, see `without_border`.
+
+    Returns
+    -------
+    NDArray
+        ``(z, y, x)`` bool.
+
+    References
+    ----------
+    Behrendt et al. (2026) erode the brain's mask by 3 voxels.
+    """
+    shown = np.zeros(images.shape[1:], bool)
+    for image in images:
+        shown |= subject_in(image)
+    return without_border(shown, erosion)
+
+
+def in_region(scores: NDArray[np.float32], stack: VisitStack, erosion: int) -> NDArray[np.float32]:
+    """Take the scores that can be flagged, see `examined_in`; all where there is no border.
+
+    Parameters
+    ----------
+    scores
+        ``(visit, z, y, x)`` of the series.
+    stack
+        The series.
+    erosion
+        Width of the border in pixels.
+
+    Returns
+    -------
+    NDArray
+        One axis, of the observed visits; or `scores` itself.
+    """
+    if not erosion:
+        return scores
+    observed = np.flatnonzero(stack.is_observed)
+    return np.concatenate([scores[v][examined_in(stack.images[v], erosion)] for v in observed])
+
+
+def subject_in(image: ArrayLike) -> NDArray[np.bool_]:
+    """Find the subject in an image, be it brighter or darker than the background.
+
+    Otsu's threshold divides the image in two. The side that holds most of its frame, which is the
+    outline of every plane, is the background; the subject is the largest part of the other, filled
+    plane by plane. A subject that fills the frame cannot be separated from its background.
+
+    Parameters
+    ----------
+    image
+        ``(z, y, x)``, one intensity a pixel.
+
+    Returns
+    -------
+    NDArray
+        Same shape, bool; True throughout an image that is the same value everywhere, which has no
+        border.
+    """
+    values = np.asarray(image, dtype=np.float32)
+    if values.min() == values.max():
+        return np.ones(values.shape, bool)
+    is_bright = values > _middle(values)
+    rows, columns = is_bright[:, [0, -1]], is_bright[:, :, [0, -1]]
+    background_is_bright = np.concatenate([rows.ravel(), columns.ravel()]).mean() > 0.5
+    return foreground(is_bright != background_is_bright)
+
+
+def _middle(values: NDArray[np.float32]) -> float:
+    """Middle of the means of Otsu's two sides: his threshold itself may touch the lower one."""
+    is_bright = values > threshold_otsu(values)
+    return float(values[is_bright].mean() + values[~is_bright].mean()) / 2
+
+
+def without_border(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    """Take pixels off a mask on all sides, as many steps from pixel to pixel by their sides.
+
+    Parameters
+    ----------
+    mask
+        ``(z, y, x)``; in volumes a border is one in space.
+    width
+        Number of pixels.
+
+    Returns
+    -------
+    NDArray
+        Same shape. Where the edge of the image cuts a subject, it has no border.
+    """
+    if not width:
+        return mask.copy()
+    return np.asarray(binary_erosion(mask, SIDES, iterations=width, border_value=1))

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_followup.detection.prepare import Prepared, prepare, visits_of
+from napari_followup.detection.prepare import Prepared, visits_of
+from napari_followup.detection.stream import prepare
 from napari_followup.device import choose_device
 from napari_followup.evaluation.prediction import (
     ImputationFigures,

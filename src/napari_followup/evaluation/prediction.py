@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_followup.detection.prepare import prepare
+from napari_followup.detection.stream import prepare
 from napari_followup.device import fast_networks, inference, planes_at_once
 from napari_followup.evaluation.reconstruction import compare_images
 from napari_followup.evaluation.statistics import bootstrap_interval

@@ -17,8 +17,8 @@ import torch
 from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 from torch import Tensor
 
-from napari_followup.detection.detect import examine
-from napari_followup.detection.prepare import prepare
+from napari_followup.detection.steps import examine
+from napari_followup.detection.stream import prepare
 from napari_followup.device import choose_device, inference
 from napari_followup.models.files import ModelBundle
 from napari_followup.recipe.recipe import Recipe
@@ -106,7 +106,7 @@ def evaluate_reconstruction(
         prepared = prepare(stack, bundle, where)
         with inference(where):
             for name, values in options.items():
-                evidence = examine(prepared.visits, bundle, values, where, seed + number, None)
+                evidence = examine(prepared, bundle, values, seed + number)
                 if evidence.healthy is None:
                     raise ValueError(f"method {bundle.method!r} gives no healthy images")
                 healthy = replace(prepared.visits, images=evidence.healthy.float().mean(dim=0))

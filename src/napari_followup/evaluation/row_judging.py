@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from napari_followup.detection.detect import examine, judge
-from napari_followup.detection.prepare import Prepared, prepare
-from napari_followup.detection.recipe_checks import check_recipe
-from napari_followup.detection.rim import in_region
-from napari_followup.detection.score import examiner
+from napari_followup.detection.detect import segment_evidence
+from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.recipe_checks import check_recipe, model_and_options
+from napari_followup.detection.segment import in_region
+from napari_followup.detection.steps import examine
+from napari_followup.detection.stream import prepare
 from napari_followup.device import choose_device, inference, wait
 from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.rows import Row, ceilings, check_names
@@ -84,7 +85,9 @@ def judging(
                     known[row.key] = _timed_evidence(case, row, bundle, where, seed + case.number)
                 prepared, evidence, spent = known[row.key]
                 start = time.perf_counter()
-                found = judge(prepared, evidence, model, row.recipe, seed=seed + case.number)
+                found = segment_evidence(
+                    prepared, evidence, model, row.recipe, seed=seed + case.number
+                )
                 yield Judged(row=row, detection=found, seconds=spent + time.perf_counter() - start)
 
     return judged
@@ -94,7 +97,7 @@ def _knowing(bundle: ModelBundle, row: Row) -> ModelBundle:
     """Model that knows the row's own healthy scores, where it has any."""
     if row.healthy_scores is None:
         return bundle
-    model, _ = examiner(bundle, row.recipe)
+    model, _ = model_and_options(bundle, row.recipe)
     known = model.with_healthy(row.recipe.score_key, row.healthy_scores)
     return known if model is bundle else bundle.with_part(known)
 
@@ -104,7 +107,7 @@ def _timed_evidence(
 ) -> tuple[Prepared, Evidence, float]:
     """Prepare a case for a row, find the evidence, and say how many seconds it took."""
     start = time.perf_counter()
-    model, _ = examiner(bundle, row.recipe)
+    model, _ = model_and_options(bundle, row.recipe)
     prepared = prepare(case.stack, model, where)
     evidence = _evidence(case, row, prepared, bundle, seed)
     wait(where)
@@ -113,9 +116,9 @@ def _timed_evidence(
 
 def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, seed: int) -> Evidence:
     where = prepared.device
-    model, options = examiner(bundle, row.recipe)
+    model, options = model_and_options(bundle, row.recipe)
     if row.healer is None:
-        return examine(prepared.visits, model, options, where, seed, None)
+        return examine(prepared, model, options, seed)
     found = row.healer(case, prepared, torch.Generator().manual_seed(seed))
     if isinstance(found, Evidence):
         return found
@@ -137,7 +140,7 @@ def needs_healthy(row: Row, bundle: ModelBundle) -> bool:
     """Whether healthy scores of a row must be measured, for the bundle does not know them."""
     if row.healthy_scores is not None or not asks_healthy(row.recipe):
         return False
-    model, _ = examiner(bundle, row.recipe)
+    model, _ = model_and_options(bundle, row.recipe)
     return row.healer is not None or not model.healthy_for(row.recipe.score_key)[1]
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_followup.detection.score import examiner
+from napari_followup.detection.recipe_checks import model_and_options
 from napari_followup.evaluation.patients import Patient
 from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.rows import (
@@ -142,7 +142,7 @@ class Store:
         for the row, the row's recipe, the settings and the version of this software.
         """
         bundle = entry.bundle
-        model, _ = examiner(bundle, row.recipe)
+        model, _ = model_and_options(bundle, row.recipe)
         known, _ = model.healthy_for(row.recipe.score_key)
         identity = {
             "settings": dict(self.settings),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from napari_followup.detection.score import examiner
+from napari_followup.detection.recipe_checks import model_and_options
 from napari_followup.evaluation.detection import Measured, measure_rows
 from napari_followup.evaluation.row_judging import (
     asks_healthy,
@@ -81,6 +81,6 @@ def _drawn_from(row: Row, bundle: ModelBundle) -> str:
     """Say whose healthy scores a row's threshold stands on; nothing where it asks or finds none."""
     if row.healthy_scores is not None:
         return "held out"
-    model, _ = examiner(bundle, row.recipe)
+    model, _ = model_and_options(bundle, row.recipe)
     known, _ = model.healthy_for(row.recipe.score_key)
     return "model" if asks_healthy(row.recipe) and known is not None else ""

@@ -31,8 +31,8 @@ from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import AnoFPDMOptions
 from napari_followup.networks.unet import UNet
-from napari_followup.scores.forward import ForwardErrors, chosen_quantile, healthy_boundary
-from napari_followup.scores.smooth import median_filter
+from napari_followup.scores.filters import median_filter
+from napari_followup.scores.steps import ForwardErrors, chosen_quantile, healthy_boundary
 
 __all__ = [
     "COMPACT",

@@ -16,23 +16,19 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from napari_followup.methods.given import TakenLabels
+    from napari_followup.scores.distance import Features
 
 __all__ = [
     "Evidence",
-    "Features",
     "Method",
     "OnStep",
     "Visits",
     "counter",
-    "in_unit_range",
     "main_stage",
 ]
 
 OnStep = Callable[[int, int], None]
 """Called with the network calls done and to do; raises `Cancelled` to stop."""
-
-Features = Callable[[Tensor, tuple[int, ...]], list[Tensor]]
-"""Maps planes (b, modality, y, x) and feature levels to one (b, c, y', x') tensor a level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +48,6 @@ class Visits:
         """``(visit · z, modality, y, x)``: every plane an image of its own."""
         planes: Tensor = self.images.transpose(1, 2).flatten(0, 1)
         return planes
-
-    def in_unit_range(self, images: Tensor) -> Tensor:
-        """Images in the value range brought to [0, 1], in which scores are measured; any shape."""
-        return in_unit_range(images, self.value_range)
 
     def unplane(self, planes: Tensor) -> Tensor:
         """``(draw, visit · z, modality, y, x)`` back to ``(draw, visit, modality, z, y, x)``."""
@@ -144,12 +136,6 @@ class Method(Protocol):
     def loss(self, stage: str, batch: Any, generator: torch.Generator) -> Tensor:
         """Training loss of `stage` on healthy samples."""
         raise _unwritten(self, "loss")
-
-
-def in_unit_range(images: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Images (any shape) in a value range brought to [0, 1]; as they are, if that is the range."""
-    low, high = value_range
-    return images if (low, high) == (0.0, 1.0) else (images - low) / (high - low)
 
 
 def main_stage(method: Any) -> str:

@@ -27,14 +27,13 @@ from napari_followup.methods.method import (
     Method,
     OnStep,
     Visits,
-    in_unit_range,
     main_stage,
 )
 from napari_followup.methods.options import SADMOptions
 from napari_followup.networks.blocks import check_sides
 from napari_followup.networks.segmentation import ResidualSegmenter
-from napari_followup.scores.smooth import median_filter
-from napari_followup.scores.ssim import structural_distance
+from napari_followup.scores.distance import in_unit_range, structural_distance
+from napari_followup.scores.filters import median_filter
 
 __all__ = [
     "COMPACT",

@@ -29,7 +29,7 @@ from napari_followup.methods.method import Evidence, Method, OnStep, Visits, cou
 from napari_followup.methods.options import SDMOptions
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
-from napari_followup.scores.feature import adaptation_loss
+from napari_followup.scores.distance import Features
 
 __all__ = [
     "COMPACT",
@@ -318,3 +318,48 @@ class SDM(nn.Module, Method):
             levels=self.config.feature_levels,
             distillation=self.config.distillation,
         )
+
+
+def adaptation_loss(
+    trained: Features,
+    frozen: Features,
+    images: Tensor,
+    healthy: Tensor,
+    *,
+    levels: tuple[int, ...] = (2, 3),
+    distillation: float = 0.1,
+) -> Tensor:
+    """Loss that teaches the features of a healthy image and of its reconstruction to agree.
+
+    Parameters
+    ----------
+    trained, frozen
+        The features being adapted and those of the encoder they started from.
+    images, healthy
+        ``(b, modality, y, x)``.
+    distillation
+        λ_DL, weight of staying near the frozen features.
+
+    Returns
+    -------
+    Tensor
+        Scalar.
+
+    References
+    ----------
+    Dang (2025), eq. 3.6.
+    """
+    pairs = zip(trained(images, levels), trained(healthy, levels), strict=True)
+    with torch.no_grad():
+        anchors = list(zip(frozen(images, levels), frozen(healthy, levels), strict=True))
+    loss = images.new_zeros(())
+    for (ours, theirs), (ours_frozen, theirs_frozen) in zip(pairs, anchors, strict=True):
+        loss = loss + _cosine_distance(theirs, ours)
+        loss = loss + distillation * (
+            _cosine_distance(theirs, theirs_frozen) + _cosine_distance(ours, ours_frozen)
+        )
+    return loss
+
+
+def _cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+    return (1 - F.cosine_similarity(a, b, dim=1)).mean()

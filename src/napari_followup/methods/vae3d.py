@@ -21,7 +21,7 @@ from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import VAE3DOptions
 from napari_followup.networks.vae import VAENetwork, divergence
-from napari_followup.series.resizing import resize_volumes
+from napari_followup.scores.filters import resize_volumes
 
 __all__ = [
     "COMPACT",

@@ -1,4 +1,4 @@
-"""Fill in visits: the door to the Temporal Diffusion Model for scripts, command line and widgets.
+"""Fill in visits with the Temporal Diffusion Model: the public functions.
 
 `impute` gives the series with its gaps filled, `imputation` also says how and how surely,
 `forecast` goes on past the last visit, `expected_visits` predicts each observed visit from the
@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.detection.detect import reconstruct
-from napari_followup.detection.examine import OnStep, counting
-from napari_followup.detection.prepare import Prepared, check_types, prepare
+from napari_followup.detection.prepare import Prepared, check_types
+from napari_followup.detection.steps import reconstruct
+from napari_followup.detection.stream import prepare, read_planes
 from napari_followup.device import (
     choose_device,
     fast_networks,
@@ -29,7 +29,7 @@ from napari_followup.prediction.gaps import DRAWS, STRATEGIES, check_new_ages, c
 from napari_followup.prediction.merge import Merging
 from napari_followup.prediction.strategies import BY_CODES, Plan, find, planes_that_fit
 from napari_followup.series.plane_selection import Slicing
-from napari_followup.series.results import Cancelled, Imputation, Reconstruction
+from napari_followup.series.results import Cancelled, Imputation, OnStep, Reconstruction, counting
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["expected_visits", "forecast", "imputation", "impute"]
@@ -98,7 +98,7 @@ def imputation(
     """Fill in visits, and say how and how surely.
 
     Volumes are filled in a few planes at a time; results that are large lie in temporary files, see
-    `spilling`.
+    `stream`.
 
     Parameters
     ----------
@@ -160,10 +160,8 @@ def imputation(
     prepared = prepare(stack, model, where, slicing=planes)
     _check_reach(prepared, wanted, plan, model)
     notes = _notes(prepared, model, wanted)
-    about = {} if prepared.slicing.is_whole else {"planes": prepared.slicing.as_dict(stack)}
-    said = model.provenance(
-        seed, strategy=strategy, draws=draws, sampling_steps=steps, **about, notes=notes
-    )
+    how = {"strategy": strategy, "draws": draws, "sampling_steps": steps}
+    said = model.provenance(seed, **how, **prepared.about_planes, notes=notes)
     merging = Merging(prepared, wanted, with_spread=draws > 1)
     try:
         _fill(merging, prepared, wanted, plan, model, on_step)
@@ -188,7 +186,7 @@ def _fill(
         merging.begin()
         rounds = list(_rounds(prepared, wanted, plan, images))
         for number, (places, ages, is_last) in enumerate(rounds):
-            visits, planes = prepared.slab(places), prepared.planes[places]
+            visits, planes = read_planes(prepared, places), prepared.planes[places]
             counted = _counted(on_step, number, len(rounds))
             with fast_networks(device):
                 for found in find(network, visits, ages, plan, images, counted, planes):

@@ -1,6 +1,7 @@
 """Put imputed visits into their series, a few planes at a time.
 
-The merged series is made once, with room for every wanted visit; `impute` fills it.
+The merged series is made once, with room for every wanted visit; `impute` fills it. Its arrays are
+outputs of the driver that detection uses, see `stream`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.stream import own_planes, own_visits, read_planes
 from napari_followup.prediction.gaps import SAME
 from napari_followup.prediction.strategies import Found
-from napari_followup.series.disk_arrays import new_array, release
+from napari_followup.series.disk_arrays import Output
 from napari_followup.series.results import Imputation
 
 __all__ = ["Merging"]
@@ -44,14 +46,11 @@ class Merging:
         self._ages = ages[self._order]
         self._rows = np.argsort(self._order)[len(prepared.stack.ages) :]  # of the wanted ones
         self._finished: list[float] = []
-        grid = prepared.own(slice(None)).shape
-        shape = (len(ages), *grid[1:])
-        dtype = np.result_type(prepared.images.dtype, np.float32)
-        self._images = new_array(shape, dtype, np.nan)
-        self._spread = new_array(shape, np.float32, np.nan) if with_spread else None
-        self._ends: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-        if tuple(grid[-2:]) != prepared.image_size:
-            self._ends = _ends(prepared)
+        shape = (len(ages), *prepared.own(slice(None)).shape[1:])
+        self._images = Output(shape, np.result_type(prepared.images.dtype, np.float32))
+        self._spread = Output(shape) if with_spread else None
+        is_resampled = prepared.grid[1:] != prepared.image_size
+        self._ends = _ends(prepared) if is_resampled else None
 
     @property
     def finished(self) -> bool:
@@ -69,12 +68,11 @@ class Merging:
         images = prepared.units_back(mean)
         if self._ends is not None:
             images = self._with_detail(images, found.base[None], places)
-        self._images[row, :, places] = images[0]
+        self._images.put((row, slice(None), places), images[0])
         if self._spread is not None:
             deviation = found.drawn.float().std(dim=0)[None]
             ends = prepared.units_back(mean + deviation) - prepared.units_back(mean)
-            self._spread[row, :, places] = ends[0]
-        release(self._images, self._spread, prepared.images)
+            self._spread.put((row, slice(None), places), ends[0])
 
     def finish(self, age: float) -> None:
         """Say that all planes of an age are there."""
@@ -91,13 +89,13 @@ class Merging:
         kept = np.flatnonzero(own | new)
         observed = np.concatenate([stack.is_observed, np.zeros(len(self._wanted), bool)])
         filled = stack.with_images(
-            turned_back(_rows_of(self._images, kept)),
+            turned_back(self._images.rows(kept)),
             ages=self._ages[kept],
             is_observed=observed[self._order][kept],
             provenance=said,
             **self._prepared.slicing.geometry(stack),
         )
-        spread = None if self._spread is None else turned_back(_rows_of(self._spread, kept))
+        spread = None if self._spread is None else turned_back(self._spread.rows(kept))
         return Imputation(stack=filled, spread=spread, imputed=new[kept], provenance=said)
 
     def _row(self, age: float) -> int:
@@ -106,12 +104,11 @@ class Merging:
     def _copied_own(self) -> NDArray[np.bool_]:
         """Copy the visits of the series that no finished one stands in for; say which rows."""
         own, done = np.zeros(len(self._ages), bool), np.array(self._finished)
-        planes = self._prepared.own(slice(None))
-        for row, source in enumerate(self._order):
-            if source < len(planes) and (np.abs(done - self._ages[row]) >= SAME).all():
+        rows = np.argsort(self._order)
+        for row, images in zip(rows, own_visits(self._prepared), strict=False):
+            if (np.abs(done - self._ages[row]) >= SAME).all():
                 own[row] = True
-                self._images[row] = planes[source]
-                release(self._images, self._prepared.images)
+                self._images.put(row, images)
         return own
 
     def _with_detail(
@@ -122,29 +119,20 @@ class Merging:
         Detail of one place, put where another has moved to, could reach beyond black and white.
         """
         prepared = self._prepared
-        observed = prepared.own(places)[prepared.observed].astype(np.float32)
-        lost = observed - prepared.units_back(prepared.slab(places).images)
+        observed = own_planes(prepared, places)[prepared.observed].astype(np.float32)
+        lost = observed - prepared.units_back(read_planes(prepared, places).images)
         detailed = images + np.tensordot(base.float().cpu().numpy(), lost, axes=1)
         return np.clip(detailed, *self._ends)  # type: ignore[misc]
 
 
 def _ends(prepared: Prepared) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Darkest and brightest value of each modality among the planes of the observed visits."""
-    planes, found = prepared.own(slice(None)), []
-    for visit in prepared.observed:
-        found.append([end(planes[visit], axis=(1, 2, 3)) for end in (np.min, np.max)])
-        release(prepared.images)
+    visits = zip(prepared.stack.is_observed, own_visits(prepared), strict=True)
+    found = [
+        [end(images, axis=(1, 2, 3)) for end in (np.min, np.max)]
+        for is_observed, images in visits
+        if is_observed
+    ]
     low, high = np.asarray(found, np.float32).transpose(1, 0, 2)
     shape = (1, -1, 1, 1, 1)
     return low.min(axis=0).reshape(shape), high.max(axis=0).reshape(shape)
-
-
-def _rows_of(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Take some visits of an array; the array itself where that is all of them."""
-    if len(rows) == len(values):
-        return values
-    some = new_array((len(rows), *values.shape[1:]), values.dtype, 0)
-    for there, row in enumerate(rows):
-        some[there] = values[row]
-        release(some, values)
-    return some

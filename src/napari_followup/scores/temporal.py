@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_followup.scores.rescale import rescale
-
 __all__ = ["fuse_over_time", "reference_of", "support_over_time", "visit_weights"]
 
 
@@ -92,7 +90,7 @@ def fuse_over_time(
     if len(scores) == 1:
         return scores.clone()
     reference = reference_of(scores, ages, sigma)
-    agreement = rescale(reference, over="visit", within=within)
+    agreement = _rescaled(reference, within)
     return scores * (1 - beta * (1 - agreement)) + gamma * reference
 
 
@@ -132,3 +130,15 @@ def _check_ages(scores: Tensor, ages: Tensor) -> None:
         raise ValueError(
             f"ages: got {ages.numel()} for {len(scores)} visits; give one age per visit"
         )
+
+
+def _rescaled(scores: Tensor, within: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Map each visit's lowest score to 0 and its highest to 1; constant scores to 0."""
+    if within is None:
+        axes = tuple(range(1, scores.ndim))
+        within = scores.amin(dim=axes, keepdim=True), scores.amax(dim=axes, keepdim=True)
+    low, high = within
+    spread = high - low
+    return torch.where(
+        spread > 0, (scores - low) / spread.clamp_min(1e-30), torch.zeros_like(scores)
+    )

@@ -1,20 +1,16 @@
 """Masks from scores: reach the threshold, agree with the pixel distance, be large enough, grow.
 
-Whatever goes through the visits of a series does so by `walk`, which is `zip` for arrays in memory;
-one that lets go of each visit after use keeps the memory of large ones bounded.
+Pure functions of arrays in memory: of one visit, or of several, each for itself.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, generate_binary_structure, label
 
 __all__ = [
-    "Walk",
+    "cleaned",
     "confirmed_at",
     "dilated",
     "grown_mask",
@@ -22,9 +18,6 @@ __all__ = [
     "mask_at",
     "without_small",
 ]
-
-Walk = Callable[..., Iterable[tuple[NDArray[Any], ...]]]
-"""Takes arrays, gives their parts along the first axis side by side."""
 
 TOUCHING = generate_binary_structure(3, 3)  # by a corner at least
 BESIDE = generate_binary_structure(2, 1)[None]  # by a side, in the plane
@@ -51,15 +44,8 @@ def mask_at(
         return np.asarray(scores >= threshold)
 
 
-def grown_mask(
-    scores: NDArray[np.floating],
-    low: float,
-    high: float,
-    *,
-    out: NDArray[np.bool_] | None = None,
-    walk: Walk = zip,
-) -> NDArray[np.bool_]:
-    """Regions of each visit that lie above `low` throughout and reach `high` somewhere.
+def grown_mask(scores: NDArray[np.floating], low: float, high: float) -> NDArray[np.bool_]:
+    """Hysteresis: regions of each visit that lie above `low` throughout and reach `high` somewhere.
 
     Parameters
     ----------
@@ -67,10 +53,6 @@ def grown_mask(
         ``(visit, z, y, x)``; NaN belongs to no region.
     low, high
         In the unit of `scores`.
-    out
-        Where the mask goes; a new array if none is given.
-    walk
-        How to go through the visits.
 
     Returns
     -------
@@ -78,36 +60,29 @@ def grown_mask(
         Shape of `scores`; pixels that touch at a corner belong together, in space where there is
         more than one plane. Visits do not.
     """
-    out = np.zeros(scores.shape, bool) if out is None else out
-    for mask, part in walk(out, scores):
+    mask = np.zeros(scores.shape, bool)
+    for grown, part in zip(mask, scores, strict=True):
         regions, count = label(mask_at(part, low), TOUCHING)
         kept = np.zeros(count + 1, bool)
         kept[np.unique(regions[mask_at(part, high)])] = True
         kept[0] = False
-        np.take(kept, regions, out=mask)
-    return out
+        np.take(kept, regions, out=grown)
+    return mask
 
 
 def confirmed_at(
-    mask: NDArray[np.bool_],
-    distance: NDArray[np.floating],
-    threshold: float,
-    *,
-    out: NDArray[np.bool_] | None = None,
-    walk: Walk = zip,
+    mask: NDArray[np.bool_], distance: NDArray[np.floating], threshold: float
 ) -> NDArray[np.bool_]:
     """Keep the part of a mask in which the pixel distance, 0 outside it, reaches a threshold.
 
     Parameters
     ----------
     mask
-        ``(visit, z, y, x)``.
+        Any shape.
     distance
         Pixel distance of the same shape; NaN (a missing visit) is in no mask.
     threshold
         In the unit of `distance`, such as Yen's of the distance inside the mask of a whole series.
-    out, walk
-        As for `grown_mask`; `out` may be `mask`.
 
     Returns
     -------
@@ -118,19 +93,40 @@ def confirmed_at(
     ----------
     Dang (2025), eq. 3.9.
     """
-    out = np.empty(mask.shape, bool) if out is None else out
-    for kept, part, far in walk(out, mask, distance):
-        kept[...] = part & mask_at(inside_mask(part, far), threshold)
-    return out
+    return np.asarray(mask & mask_at(inside_mask(mask, distance), threshold))
 
 
-def without_small(
+def cleaned(
     mask: NDArray[np.bool_],
-    smallest: float,
     *,
-    out: NDArray[np.bool_] | None = None,
-    walk: Walk = zip,
+    inside: NDArray[np.bool_] | None = None,
+    smallest: float = 0.0,
+    dilation: int = 0,
 ) -> NDArray[np.bool_]:
+    """Take from each visit's mask what lies outside a region, then small parts, then grow it.
+
+    Parameters
+    ----------
+    mask
+        ``(visit, z, y, x)``.
+    inside
+        The region, of the same shape; everywhere if none is given.
+    smallest
+        As for `without_small`; 0 keeps every part.
+    dilation
+        As for `dilated`; 0 for none.
+
+    Returns
+    -------
+    NDArray
+        Same shape.
+    """
+    found = mask if inside is None else mask & inside
+    found = without_small(found, smallest) if smallest else found
+    return dilated(found, dilation) if dilation else found
+
+
+def without_small(mask: NDArray[np.bool_], smallest: float) -> NDArray[np.bool_]:
     """Drop the parts of each visit's mask that have fewer pixels than `smallest`.
 
     Parameters
@@ -139,30 +135,22 @@ def without_small(
         ``(visit, z, y, x)``.
     smallest
         Number of pixels, or of voxels: parts hold together as in `grown_mask`.
-    out, walk
-        As for `grown_mask`; `out` may be `mask`.
 
     Returns
     -------
     NDArray
         Same shape.
     """
-    out = np.empty(mask.shape, bool) if out is None else out
-    for kept, part in walk(out, mask):
+    large = np.empty(mask.shape, bool)
+    for kept, part in zip(large, mask, strict=True):
         regions, _ = label(part, TOUCHING)
         is_large = np.bincount(regions.ravel()) >= smallest
         is_large[0] = False
         np.take(is_large, regions, out=kept)
-    return out
+    return large
 
 
-def dilated(
-    mask: NDArray[np.bool_],
-    width: int,
-    *,
-    out: NDArray[np.bool_] | None = None,
-    walk: Walk = zip,
-) -> NDArray[np.bool_]:
+def dilated(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     """Grow the mask of each visit within its planes.
 
     Parameters
@@ -171,18 +159,15 @@ def dilated(
         ``(visit, z, y, x)``.
     width
         How many steps from pixel to pixel by their sides; 0 leaves the mask as it is.
-    out, walk
-        As for `grown_mask`; `out` may be `mask`.
 
     Returns
     -------
     NDArray
         Same shape.
     """
-    out = np.empty(mask.shape, bool) if out is None else out
-    for grown, part in walk(out, mask):
-        grown[...] = binary_dilation(part, BESIDE, iterations=width) if width else part
-    return out
+    if not width:
+        return mask.copy()
+    return np.stack([binary_dilation(part, BESIDE, iterations=width) for part in mask])
 
 
 def inside_mask(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,9 +1,9 @@
-"""Arrays too large to keep in memory: they lie in a temporary file, which goes when they go.
+"""Arrays that may be too large for memory: they lie in a temporary file, which goes when they go.
 
 Such an array behaves like any other. What was read or written of it counts as used memory until
-`release` lets go of it, so whoever walks through one does so visit by visit. The file has no name
-and is removed by the system when the last array on it is gone, after a crash as well. ``TMPDIR``
-says where it lies; that had better be a disk, since a ``/tmp`` in memory would win nothing.
+`release` lets go of it, so whoever walks through one does so visit by visit, or plane by plane. The
+file has no name and is removed by the system when the last array on it is gone, after a crash as
+well. ``TMPDIR`` says where it lies: that should be a disk, since a ``/tmp`` in memory wins nothing.
 """
 
 from __future__ import annotations
@@ -18,14 +18,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["each_visit", "in_one_file", "near", "new_array", "release"]
+__all__ = ["Output", "each_visit", "in_one_file", "new_array", "read_once", "release"]
 
 IN_MEMORY = 2**26  # bytes; larger arrays go to a file
 ALIGNED = 64  # bytes, where arrays in one file begin
 
 
-class _Spill(mmap.mmap):
-    """Memory of an array of ours: that of a foreign file must not be let go of."""
+class _TemporaryFile(mmap.mmap):
+    """Memory of an array of ours: that of another's file must not be released."""
+
+
+class Output:
+    """An array that is filled part by part, in a temporary file where it is large.
+
+    Parameters
+    ----------
+    shape, dtype, fill
+        As for `new_array`.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: DTypeLike = np.float32, fill: float = np.nan
+    ) -> None:
+        self.values = new_array(shape, dtype, fill)
+
+    def put(self, where: Any, values: NDArray[Any]) -> None:
+        """Write values to an index, and release the memory that this takes."""
+        self.values[where] = values
+        release(self.values)
+
+    def take(self, where: Any) -> NDArray[Any]:
+        """Copy the values at an index, and release the memory that this takes."""
+        values = np.array(self.values[where])
+        release(self.values)
+        return values
+
+    def rows(self, kept: NDArray[np.intp]) -> NDArray[Any]:
+        """Take some positions along the first axis; the array itself where that is all of them."""
+        if len(kept) == len(self.values):
+            return self.values
+        some = Output((len(kept), *self.values.shape[1:]), self.values.dtype, 0)
+        for there, row in enumerate(kept):
+            some.put(there, self.take(row))
+        return some.values
 
 
 def new_array(
@@ -64,7 +99,7 @@ def new_array(
 
 
 def release(*arrays: Any) -> None:
-    """Let go of the memory that arrays in files take up; their values stay. Others are left alone.
+    """Release the memory that arrays in files take up; their values stay. Others are left alone.
 
     Windows has no such call: there the system itself takes the memory when it needs it.
     """
@@ -72,12 +107,12 @@ def release(*arrays: Any) -> None:
         memory = array
         while isinstance(memory, np.ndarray):
             memory = memory.base
-        if isinstance(memory, _Spill) and hasattr(memory, "madvise"):
+        if isinstance(memory, _TemporaryFile) and hasattr(memory, "madvise"):
             memory.madvise(mmap.MADV_DONTNEED)
 
 
 def each_visit(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Go through arrays side by side along their first axis, letting go of each part after use."""
+    """Go through arrays side by side along their first axis, releasing each part after use."""
     for parts in zip(*arrays, strict=True):
         yield parts
         release(*arrays)
@@ -113,8 +148,8 @@ def in_one_file(arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     return moved
 
 
-def near(images: Any) -> NDArray[Any]:
-    """Images that can be read plane by plane: lazy ones are copied, each chunk read once.
+def read_once(images: Any) -> NDArray[Any]:
+    """Images that can be read plane by plane: lazy ones are copied, each chunk is read once.
 
     Parameters
     ----------
@@ -128,15 +163,13 @@ def near(images: Any) -> NDArray[Any]:
     """
     if isinstance(images, np.ndarray):
         return images
-    copy = new_array(tuple(images.shape), images.dtype)
-    for visit in range(len(copy)):
-        for modality in range(copy.shape[1]):
-            copy[visit, modality] = np.asarray(images[visit, modality])
-            release(copy)
-    return copy
+    copy = Output(tuple(images.shape), images.dtype, 0)
+    for visit, modality in np.ndindex(*images.shape[:2]):
+        copy.put((visit, modality), np.asarray(images[visit, modality]))
+    return copy.values
 
 
-def _on_disk(size: int) -> _Spill:
+def _on_disk(size: int) -> _TemporaryFile:
     folder = tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     if free < size:
@@ -148,4 +181,4 @@ def _on_disk(size: int) -> _Spill:
         file.truncate(size)
         if hasattr(os, "posix_fallocate"):  # a full disk must not show as a crash on writing
             os.posix_fallocate(file.fileno(), 0, size)
-        return _Spill(file.fileno(), size)
+        return _TemporaryFile(file.fileno(), size)

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_followup.series.disk_arrays import release
+from napari_followup.series.disk_arrays import each_visit
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["Scaling", "fit_scaling"]
+__all__ = ["Scaling", "fit_scaling", "sampled", "scaling_of"]
 
 SAMPLE = 2**24  # values the percentiles are taken from, at most
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """The line that takes intensity `low` to the start of `range` and `high` to its end."""
+    """A linear map from intensity `low` to the start of `range` and from `high` to its end."""
 
     low: float
     high: float
@@ -38,11 +38,11 @@ class Scaling:
 
     def apply(self, images: ArrayLike) -> NDArray[np.float32]:
         """Take intensities to the range; any shape, NaN stays NaN, float32 comes back."""
-        return _line(images, (self.low, self.high), self.range)
+        return _mapped(images, (self.low, self.high), self.range)
 
     def invert(self, scaled: ArrayLike) -> NDArray[np.float32]:
         """Take values in the range back to intensities; any shape, float32 comes back."""
-        return _line(scaled, self.range, (self.low, self.high))
+        return _mapped(scaled, self.range, (self.low, self.high))
 
 
 def fit_scaling(
@@ -51,7 +51,6 @@ def fit_scaling(
     percentiles: tuple[float, float] = (0.5, 99.5),
     *,
     modality: int = 0,
-    pixels: NDArray[Any] | None = None,
 ) -> Scaling:
     """Find the scaling that takes two percentiles of the intensities to the ends of a range.
 
@@ -66,8 +65,6 @@ def fit_scaling(
         becomes the end of the range exactly. Above 16 million values a regular sample is used.
     modality
         Position of the modality in the stack; an array has none.
-    pixels
-        The stack's images where they have been read already, see `spilling.near`.
 
     Returns
     -------
@@ -80,7 +77,52 @@ def fit_scaling(
     ValueError
         If no value is a number.
     """
-    values = _observed_values(images, modality, pixels)
+    return scaling_of(_observed_values(images, modality), range, percentiles)
+
+
+def sampled(image: NDArray[Any], visits: int) -> NDArray[Any]:
+    """Sample the intensities of one of so many visits, in one flat array of its own.
+
+    Parameters
+    ----------
+    image
+        ``(z, y, x)``.
+    visits
+        How many such images there are; above 16 million values in all, the sample is a part of
+        them.
+
+    Returns
+    -------
+    NDArray
+        One axis.
+    """
+    stride = -(-visits * image.size // SAMPLE)
+    return image.ravel()[::stride].copy()
+
+
+def scaling_of(
+    values: NDArray[Any],
+    range: tuple[float, float] = (0.0, 1.0),
+    percentiles: tuple[float, float] = (0.5, 99.5),
+) -> Scaling:
+    """Find the scaling of intensities that were sampled, which are overwritten.
+
+    Parameters
+    ----------
+    values
+        One axis.
+    range, percentiles
+        As for `fit_scaling`, and so are the errors.
+
+    Returns
+    -------
+    Scaling
+        As from `fit_scaling`.
+    """
+    if values.dtype == bool:
+        values = values.astype(np.uint8)  # percentiles subtract, which booleans cannot
+    finite = np.isfinite(values)
+    values = values if finite.all() else values[finite]
     if not values.size:
         raise ValueError("fit_scaling: no value is finite; give at least one observed image")
     low, high = np.percentile(values, percentiles, overwrite_input=True).tolist()
@@ -89,29 +131,19 @@ def fit_scaling(
     return Scaling(low, high if low < high else low + max(1.0, abs(low)), range)
 
 
-def _observed_values(
-    images: VisitStack | ArrayLike, modality: int, pixels: NDArray[Any] | None
-) -> NDArray[Any]:
-    """Finite intensities in one flat array of its own, read visit by visit."""
+def _observed_values(images: VisitStack | ArrayLike, modality: int) -> NDArray[Any]:
+    """Intensities in one flat array of its own, read visit by visit."""
     if not isinstance(images, VisitStack):
-        parts = [np.asarray(images)]
-    else:
-        visits = np.flatnonzero(images.is_observed)
-        stride = -(-len(visits) * int(np.prod(images.shape[2:])) // SAMPLE)
-        read = images.images if pixels is None else pixels
-        parts = []
-        for visit in visits:
-            parts.append(np.asarray(read[visit, modality]).ravel()[::stride].copy())
-            release(read)
-    values = np.concatenate([part.ravel() for part in parts])
-    del parts
-    if values.dtype == bool:
-        return values.astype(np.uint8)  # percentiles subtract, which booleans cannot
-    finite = np.isfinite(values)
-    return values if finite.all() else np.asarray(values[finite])
+        return np.asarray(images).ravel().copy()
+    visits = zip(images.is_observed, each_visit(images.images), strict=True)
+    count = int(images.is_observed.sum())
+    parts = [
+        sampled(np.asarray(visit[modality]), count) for is_there, (visit,) in visits if is_there
+    ]
+    return np.concatenate(parts)
 
 
-def _line(
+def _mapped(
     values: ArrayLike, source: tuple[float, float], target: tuple[float, float]
 ) -> NDArray[np.float32]:
     """Take one interval to the other, in double precision where the input needs it."""

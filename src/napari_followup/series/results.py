@@ -1,4 +1,4 @@
-"""What the doors hand back: the detection of one patient, and the reconstruction behind it."""
+"""What public functions return, how they report progress, and what they raise when stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["Cancelled", "Detection", "Imputation", "Reconstruction"]
+__all__ = ["Cancelled", "Detection", "Imputation", "OnStep", "Reconstruction", "counting"]
+
+OnStep = Callable[[int, int], "bool | None"]
+"""Called with the steps done and to do; returns False to stop."""
 
 
 class Cancelled(Exception):
@@ -165,3 +168,26 @@ class Detection:
             self.clean(mask)
         provenance = self.provenance | {"threshold": threshold}
         return replace(self, mask=mask, threshold=threshold, provenance=provenance)
+
+
+def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:
+    """Make an `on_step` for one of several parts that counts over all and raises to stop.
+
+    Parameters
+    ----------
+    on_step
+        Called with the calls done and to do over all parts; return False to stop.
+    index, parts
+        Which of how many parts of equal length.
+
+    Returns
+    -------
+    callable
+        Takes the calls done and to do in this part; raises `Cancelled`.
+    """
+
+    def step(done: int, total: int) -> None:
+        if on_step is not None and on_step(index * total + done, parts * total) is False:
+            raise Cancelled("stopped before the end")
+
+    return step

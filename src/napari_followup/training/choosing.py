@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_followup.detection.rim import in_region
-from napari_followup.detection.score import examiner
+from napari_followup.detection.recipe_checks import model_and_options
+from napari_followup.detection.segment import in_region
 from napari_followup.device import fast_networks, inference
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Pixel, Recipe, Temporal
@@ -164,7 +164,7 @@ def try_recipes(
     list of Trial
         In the order of `recipes`.
     """
-    model, _ = examiner(bundle, recipes[0])
+    model, _ = model_and_options(bundle, recipes[0])
     whole = model.build(device).samples == "volumes"
     few = [thinned(stack, whole=whole) for stack in stacks[:HEALTHY]]
     look = partial(examined, bundle, recipe=recipes[0], device=device)

@@ -10,12 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_followup.detection.examine import examined_planes
-from napari_followup.detection.finish import cut_of
-from napari_followup.detection.planewise import Part, Scored, score_planes
-from napari_followup.detection.prepare import Prepared, prepare, visits_of
-from napari_followup.detection.recipe_checks import options_of
-from napari_followup.detection.score import examiner
+from napari_followup.detection.prepare import Prepared, visits_of
+from napari_followup.detection.recipe_checks import examiner_of, model_and_options
+from napari_followup.detection.stream import (
+    Part,
+    Scored,
+    examine_planes,
+    prepare,
+    score_planes,
+    segment_series,
+)
 from napari_followup.device import inference
 from napari_followup.methods import method_recipe
 from napari_followup.models.files import HealthyScores, ModelBundle
@@ -51,7 +55,7 @@ class Examined:
         self, recipe: Recipe, known: HealthyScores | None, exact: bool = True
     ) -> NDArray[np.bool_]:
         """Mask of the planes, as `detect` makes it with these healthy scores."""
-        return cut_of(self.prepared, self._scored(recipe), recipe, known, exact).mask
+        return segment_series(self.prepared, self._scored(recipe), recipe, known, exact).mask
 
     def _scored(self, recipe: Recipe) -> Scored:
         with inference(self.prepared.device):
@@ -71,10 +75,10 @@ def _begun(
     bundle: ModelBundle, stack: VisitStack, recipe: Recipe, device: str, seed: int
 ) -> tuple[Prepared, Iterator[Part]]:
     """Prepare a series; what is found in it comes part by part, as it is asked for."""
-    model, options = examiner(bundle, recipe)
-    settings, where = options_of(model, options), torch.device(device)
+    model, options = model_and_options(bundle, recipe)
+    where = torch.device(device)
     prepared = prepare(stack, model, where)
-    return prepared, examined_planes(prepared.slab, prepared.planes, model, settings, where, seed)
+    return prepared, examine_planes(prepared, examiner_of(model, options, where), seed)
 
 
 def scored(

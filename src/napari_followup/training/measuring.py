@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.detection.finish import doubt_of
-from napari_followup.detection.rim import in_region
-from napari_followup.detection.score import examiner
+from napari_followup.detection.detect import doubt_of
+from napari_followup.detection.recipe_checks import model_and_options
+from napari_followup.detection.segment import in_region
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
@@ -52,7 +52,7 @@ def healthy_scores(
     ModelBundle
         With one more entry in ``healthy``, or in that of the part that finds the evidence.
     """
-    model, _ = examiner(bundle, recipe)
+    model, _ = model_and_options(bundle, recipe)
     found = [
         in_region(
             scored(bundle, stack, recipe, device=device, seed=seed + index).maps["final"],
@@ -103,7 +103,7 @@ def what_it_sees(
         Share of healthy pixels that are marked in per cent, and mean Dice over the visits that
         show an anomaly in per cent, by kind: plain values for JSON.
     """
-    model, _ = examiner(bundle, recipe)
+    model, _ = model_and_options(bundle, recipe)
     whole = model.build(device).samples == "volumes"
     few = [thinned(stack, whole=whole) for stack in stacks[:SUBJECTS]]
     healthy = [_mask(bundle, stack, recipe, device, seed).mean() for stack in few]
@@ -153,7 +153,7 @@ def outlying(
     """
     if len(stacks) < FEWEST:
         return []
-    model, _ = examiner(bundle, recipe)
+    model, _ = model_and_options(bundle, recipe)
     whole = model.build(device).samples == "volumes"
     chosen = stacks[:: -(-len(stacks) // LOOKED_AT)]
     heights = np.array(
@@ -178,7 +178,7 @@ def _mask(
     bundle: ModelBundle, stack: VisitStack, recipe: Recipe, device: str, seed: int
 ) -> NDArray[np.bool_]:
     """(visit, z, y, x) of a series whose visits are all observed."""
-    model, _ = examiner(bundle, recipe)
+    model, _ = model_and_options(bundle, recipe)
     found = examined(bundle, stack, recipe, device=device, seed=seed)
     return found.mask(recipe, *model.healthy_for(recipe.score_key))
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from napari_followup.scores.filters import resize_planes, resize_volumes
 from napari_followup.series.intensity import fit_scaling
-from napari_followup.series.resizing import resize_planes, resize_volumes
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.augment import resize_masks
 from napari_followup.training.batches import Batch, Masked, filled

@@ -280,4 +280,4 @@ def test_a_single_subject_is_said_to_be_alone_with_its_threshold(
 ) -> None:
     found = detect_layers(source_of(Image(series)), str(tiny_model), POOLED, device="cpu")
 
-    assert any("taken from this one alone" in note for note in found.notes)
+    assert any("computed from this one alone" in note for note in found.notes)

@@ -124,7 +124,7 @@ def _cut_together(
     report.phase("Detecting")
     series, added, notes = _each_subject(source, report, add)
     report.phase("Cutting all subjects at one threshold")
-    return series, tuple(cohort.cut() if is_in else None for is_in in added), notes
+    return series, tuple(cohort.segment() if is_in else None for is_in in added), notes
 
 
 def reconstruct_layers(
@@ -140,7 +140,7 @@ def reconstruct_layers(
     """Make the pseudo-healthy images of a layer; parameters and errors as `detect_layers`."""
     report = report or Report()
     bundle = chosen_bundle(model, report)
-    from napari_followup.detection.detect import reconstruct
+    from napari_followup.detection.steps import reconstruct
 
     report.phase("Reconstructing")
     run = partial(
@@ -176,7 +176,7 @@ def fam_layers(
         )
     report, score = report or Report(), score or Fam()
     bundle = chosen_bundle(model, report)
-    from napari_followup.detection.detect import score_pair
+    from napari_followup.detection.steps import score_pair
 
     report.phase("Scoring")
 
@@ -209,7 +209,7 @@ def lafm_layers(
     """Fuse a layer of scores over visits; missing visits stay out. Errors as `detect_layers`."""
     report = report or Report()
     report.phase("Fusing")
-    from napari_followup.detection.detect import fuse_scores
+    from napari_followup.detection.steps import fuse_scores
 
     def run(each: Series, step: Callable[[int, int], bool]) -> Any:
         scores = np.asarray(each.stack.images[:, 0], dtype=np.float32)

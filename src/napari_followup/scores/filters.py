@@ -1,4 +1,7 @@
-"""Smooth score maps: median filter in the plane or in space, Gaussian blur; on any device."""
+"""Filter and resample planes: median in the plane or in space, Gaussian blur, other sizes.
+
+Pure tensor functions, any device.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "median_filter", "middle_median", "mirrored"]
+__all__ = [
+    "blur",
+    "median_filter",
+    "middle_median",
+    "mirrored",
+    "resize_planes",
+    "resize_volumes",
+]
 
 
-def median_filter(scores: Tensor, size: int, *, volume: bool = False) -> Tensor:
+def median_filter(scores: Tensor, size: int) -> Tensor:
     """Median of every pixel's `size` × `size` neighbourhood, maps mirrored at their borders.
 
     Parameters
@@ -18,8 +28,6 @@ def median_filter(scores: Tensor, size: int, *, volume: bool = False) -> Tensor:
         ``(visit, z, y, x)``.
     size
         Odd number of pixels; 1 returns the scores as they are.
-    volume
-        Whether the neighbourhood reaches as far across planes, too.
 
     Returns
     -------
@@ -28,12 +36,6 @@ def median_filter(scores: Tensor, size: int, *, volume: bool = False) -> Tensor:
     """
     if size == 1:
         return scores
-    if volume:
-        depth = scores.shape[1]
-        middles = [
-            middle_median(scores[:, mirrored(z, depth, size // 2)], size) for z in range(depth)
-        ]
-        return torch.cat(middles, dim=1)
     planes = F.pad(scores.flatten(0, 1)[:, None], [size // 2] * 4, mode="reflect")
     windows = planes.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
     filtered: Tensor = windows.median(dim=-1).values[:, 0].unflatten(0, scores.shape[:2])
@@ -86,3 +88,52 @@ def blur(planes: Tensor, sigma: float, *, reach: int | None = None) -> Tensor:
     blurred = F.conv2d(F.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])
     unfolded: Tensor = blurred[:, 0].unflatten(0, planes.shape[:2])
     return unfolded
+
+
+def resize_planes(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample planes, antialiased where they shrink; those that fit come back as they are.
+
+    Parameters
+    ----------
+    planes
+        ``(b, channel, y, x)``.
+    size
+        ``(y, x)`` in pixels.
+
+    Returns
+    -------
+    Tensor
+        ``(b, channel, *size)``, dtype and device of `planes`.
+    """
+    if tuple(planes.shape[-2:]) == tuple(size):
+        return planes
+    return F.interpolate(planes, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def resize_volumes(volumes: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resample volumes, antialiased where they shrink; those that fit come back as they are.
+
+    Parameters
+    ----------
+    volumes
+        ``(b, channel, z, y, x)``.
+    size
+        ``(z, y, x)`` in voxels.
+
+    Returns
+    -------
+    Tensor
+        ``(b, channel, *size)``, dtype and device of `volumes`. Fewer planes are means of those
+        there are, more are mixtures of two.
+    """
+    if tuple(volumes.shape[2:]) == tuple(size):
+        return volumes
+    count, _, depth = volumes.shape[:3]
+    planes = resize_planes(volumes.transpose(1, 2).flatten(0, 1), (size[1], size[2]))
+    columns = planes.unflatten(0, (count, depth)).movedim(1, -1).flatten(1, 3)
+    if size[0] < depth:
+        columns = F.adaptive_avg_pool1d(columns, size[0])
+    elif size[0] > depth:
+        columns = F.interpolate(columns, size=size[0], mode="linear", align_corners=False)
+    resized: Tensor = columns.unflatten(1, planes.shape[1:]).movedim(-1, 2)
+    return resized
