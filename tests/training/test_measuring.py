@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_followup.detection.detect import detect
+from napari_followup.detection.segment import in_region
 from napari_followup.detection.stream import Maps, segment_maps
 from napari_followup.models.files import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
