@@ -119,7 +119,7 @@ class Doors:
 @pytest.fixture
 def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     """Stand in for what loads torch: detection, prediction, model files."""
-    from napari_followup.plugin.detect import actions
+    from napari_followup.plugin.run import report
 
     fake, detect, bundle = Doors(), ModuleType("detect"), ModuleType("bundle")
     impute = ModuleType("impute")
@@ -132,9 +132,9 @@ def doors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doors]:
     monkeypatch.setitem(sys.modules, "napari_followup.detection.detect", detect)
     monkeypatch.setitem(sys.modules, "napari_followup.detection.steps", steps)
     monkeypatch.setitem(sys.modules, "napari_followup.models.files", bundle)
-    actions._load_bundle.cache_clear()
+    report._load_bundle.cache_clear()
     yield fake
-    actions._load_bundle.cache_clear()
+    report._load_bundle.cache_clear()
 
 
 @pytest.fixture
@@ -285,12 +285,17 @@ def _saved(method: str, kind: Any, config: Any, folders: pytest.TempPathFactory)
     return save_bundle(bundle, folders.mktemp("model") / f"tiny-{method}.safetensors")
 
 
+CONFIG = {"image_size": [256, 256], "value_range": [0.0, 1.0], "modalities": 1}
+
+
 @pytest.fixture
 def header_of(tmp_path: Path) -> Callable[..., Path]:
     """Write a model file that is all header: what it says of itself, and no weight."""
 
     def written(method: str, parts: tuple[str, ...] = (), **about: Any) -> Path:
         said = {name: {} for name in FIELDS} | {"version": "1", "format": FORMAT}
+        said["config"] = CONFIG
+        about["config"] = CONFIG | about.get("config", {})
         beside = {each: said | {"name": each, "method": each} for each in parts}
         said |= {"name": method, "method": method, "parts": beside} | about
         header = json.dumps({"__metadata__": {KEY: json.dumps(said)}}).encode()

@@ -11,7 +11,9 @@ from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtWidgets import QStyleOptionComboBox
 
-from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
+from napari_followup.plugin.forms.forms import WIDTH
+from napari_followup.plugin.forms.series_input import LayerCombo, MaskCombo, PlanesForm, SeriesInput
+from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
 
@@ -160,3 +162,121 @@ def test_one_visit_has_one_age(viewer: ViewerModel, qtbot: Any) -> None:
     series.axes = "svyx"
     series.ages_edit.setText("60; 62.4")
     assert series.found.text() == "2 subjects, 1 visit, ages 60.0 to 62.4 years"
+
+
+@pytest.fixture
+def form(qtbot: object) -> PlanesForm:
+    form = PlanesForm()
+    qtbot.addWidget(form)
+    return form
+
+
+def test_planar_series_offer_no_planes(form: PlanesForm) -> None:
+    for sizes in (None, (1, 64, 48)):
+        form.show_grid(sizes)
+
+        assert form.isHidden()
+        assert form.slicing is None
+
+
+def test_volumes_offer_all_planes_across_z_first(form: PlanesForm) -> None:
+    form.show_grid((20, 64, 48))
+
+    assert not form.isHidden()
+    assert (form.first.value(), form.last.value(), form.step.value()) == (0, 19, 1)
+    assert form.slicing is None
+
+
+def test_the_last_plane_is_among_those_that_are_looked_at(form: PlanesForm) -> None:
+    form.show_grid((20, 64, 48))
+    form.first.setValue(5)
+    form.last.setValue(14)
+    form.step.setValue(3)
+
+    assert form.slicing == Slicing("z", 5, 15, 3)
+    assert form.last.minimum() == 5
+    assert form.first.maximum() == 14
+
+
+def test_another_axis_begins_with_all_of_its_planes(form: PlanesForm) -> None:
+    form.show_grid((20, 64, 48))
+    form.first.setValue(5)
+
+    form.axis.setCurrentText("x")
+
+    assert form.slicing == Slicing("x")
+    assert form.last.value() == 47
+
+
+def test_planes_can_be_set_by_a_script_and_stay_for_a_layer_of_the_same_grid(
+    form: PlanesForm,
+) -> None:
+    form.show_grid((20, 64, 48))
+    form.slicing = Slicing("y", 10, 20, 2)
+
+    form.show_grid((20, 64, 48))
+    assert form.slicing == Slicing("y", 10, 20, 2)
+    form.show_grid((30, 64, 48))
+    assert form.slicing is None
+
+
+def test_all_boxes_fit_into_the_width_of_a_widget(form: PlanesForm) -> None:
+    form.show_grid((2000, 64, 48))
+
+    assert form.minimumSizeHint().width() < WIDTH
+
+
+@pytest.fixture
+def model(qapp: Any) -> ViewerModel:
+    return ViewerModel()
+
+
+def marks() -> np.ndarray:
+    return np.eye(4, dtype=np.uint8)
+
+
+def test_fixed_choices_stand_before_the_labels_of_the_viewer(model: ViewerModel) -> None:
+    combo = MaskCombo(model, "none", "brain")
+    model.add_image(np.ones((4, 4)))
+    model.add_labels(marks(), name="marks")
+
+    assert [combo.itemText(index) for index in range(combo.count())] == ["none", "brain", "marks"]
+    assert (combo.chosen, combo.layer, combo.given) == ("none", None, None)
+
+
+def test_a_layer_that_is_chosen_gives_its_marks(model: ViewerModel) -> None:
+    combo = MaskCombo(model, "none")
+    layer = model.add_labels(marks(), name="marks")
+    combo.layer = layer
+    layer.name = "renamed"
+
+    assert combo.chosen == ""
+    assert combo.given is not None
+    assert combo.given.name == "renamed"
+    np.testing.assert_array_equal(combo.given.data, marks())
+
+
+def test_the_choice_falls_back_when_its_layer_goes(model: ViewerModel) -> None:
+    combo = MaskCombo(model, "none", "brain")
+    combo.layer = model.add_labels(marks(), name="marks")
+    model.layers.remove("marks")
+
+    assert combo.chosen == "none"
+
+
+def test_a_mask_of_another_viewer_is_refused(model: ViewerModel) -> None:
+    combo = MaskCombo(model, "none")
+    other = ViewerModel().add_labels(marks())
+
+    with pytest.raises(ValueError, match="is no labels layer of this viewer"):
+        combo.layer = other
+
+
+def test_labels_that_do_not_fit_are_left_out(model: ViewerModel) -> None:
+    combo = MaskCombo(model, "none", leave_out=lambda layer: layer.name == "regions")
+    model.add_labels(marks(), name="regions")
+    model.add_labels(marks(), name="marks")
+
+    assert [combo.itemText(index) for index in range(combo.count())] == ["none", "marks"]
+    combo.layer = model.layers["marks"]
+    assert combo.layer is model.layers["marks"]

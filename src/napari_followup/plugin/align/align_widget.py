@@ -23,12 +23,17 @@ from napari_followup.plugin.align.gathered import Gathered, gather, holds_one_vi
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form, scrolled_column_of
 from napari_followup.plugin.forms.function_form import OptionalNumber, controls_of
 from napari_followup.plugin.forms.layer_list import LayerList
-from napari_followup.plugin.forms.mask_combo import MaskCombo
-from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted, unwrapped
+from napari_followup.plugin.forms.series_input import (
+    MaskCombo,
+    SeriesInput,
+    age_range,
+    counted,
+    unwrapped,
+)
 from napari_followup.plugin.layers.layers import about, parse_ages
 from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
-from napari_followup.plugin.run.run_form import MODES
+from napari_followup.plugin.run.progress import MODES
 
 __all__ = ["AlignWidget"]
 

@@ -6,9 +6,8 @@ every function can be called from a script.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,7 +21,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import Found, score_layer, shared_provenance
-from napari_followup.plugin.run.report import Report
+from napari_followup.plugin.run.report import Report, by_plane, chosen_bundle, subject_steps
 from napari_followup.recipe.recipe import Fam, Fusion, Recipe, Score
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection
@@ -31,13 +30,10 @@ if TYPE_CHECKING:
     from napari_followup.models.files import ModelBundle
 
 __all__ = [
-    "by_plane",
-    "chosen_bundle",
     "detect_layers",
     "fam_layers",
     "lafm_layers",
     "reconstruct_layers",
-    "subject_steps",
 ]
 
 Value = TypeVar("Value")
@@ -220,24 +216,6 @@ def lafm_layers(
     return [score_layer(source, series, found, "fused", said)]
 
 
-def chosen_bundle(model: str, report: Report) -> ModelBundle:
-    """Load the model; it is kept from run to run while its file is the same."""
-    if not model:
-        raise ValueError("no model is chosen; choose one, or a model file (.safetensors)")
-    report.phase("Loading the model")
-    changed = os.stat(model).st_mtime_ns if os.path.isfile(model) else 0
-    bundle = _load_bundle(model, changed)
-    report.check()
-    return bundle
-
-
-@lru_cache(maxsize=1)
-def _load_bundle(model: str, changed: int) -> ModelBundle:
-    from napari_followup.models.files import load_bundle
-
-    return load_bundle(model)
-
-
 def _each_subject(
     source: Source, report: Report, run: Callable[[Series, Callable[[int, int], bool]], Value]
 ) -> Each[Value]:
@@ -259,56 +237,6 @@ def _each_subject(
             found.append(None)
             notes.append(f"{source.subjects[subject]} was left out: {error}")
     return tuple(series), tuple(found), notes
-
-
-def subject_steps(report: Report, subjects: int) -> Iterator[Callable[..., bool]]:
-    """Give an `on_step` for each subject, which counts over all of them."""
-    for subject in range(subjects):
-        name = f"subject {subject + 1} of {subjects}" if subjects > 1 else ""
-        report.detail(name)
-        report.check()
-        yield partial(_counted, report, subject, subjects, name)
-
-
-def by_plane(
-    step: Callable[..., bool], series: Series, planes: Slicing | None, visits: int = 1
-) -> Callable[[int, int], bool]:
-    """Make an `on_step` of `subject_steps` say at which plane of a volume it is.
-
-    Parameters
-    ----------
-    step
-        For this subject.
-    series
-        Of this subject.
-    planes
-        Which planes are looked at.
-    visits
-        How many times in a row they are gone through.
-
-    Returns
-    -------
-    callable
-        The `on_step`.
-    """
-    chosen = planes or Slicing()
-    depth = chosen.turned(np.broadcast_to(0, series.stack.shape)).shape[2]
-    count = len(range(depth)[chosen.of(series.stack)])
-
-    def told(done: int, total: int) -> bool:
-        place = min(done * count * visits // total, count * visits - 1)
-        visit = f"visit {place // count + 1} of {visits}" if visits > 1 else ""
-        plane = f"plane {place % count + 1} of {count}" if count > 1 else ""
-        return step(done, total, ", ".join(filter(None, (visit, plane))) if plane else "")
-
-    return told
-
-
-def _counted(
-    report: Report, subject: int, subjects: int, name: str, done: int, total: int, part: str = ""
-) -> bool:
-    report.detail(", ".join(filter(None, (name, part))))
-    return report(subject * total + done, subjects * total)
 
 
 def _aligned(healthy: Source, source: Source, subject: int, each: Series) -> Any:

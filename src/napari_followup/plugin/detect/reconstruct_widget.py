@@ -15,8 +15,8 @@ from napari_followup.plugin.layers.layers import LayerTuple
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
 from napari_followup.plugin.results.step_panel import StepPanel, Work
+from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.run.run_form import RunForm
 
 __all__ = ["ReconstructWidget"]
 

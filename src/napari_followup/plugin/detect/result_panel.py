@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QLocale, Qt, Signal
+from qtpy.QtGui import QDoubleValidator
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QDoubleSlider
 
 from napari_followup.io.file_sets import Parts
 from napari_followup.io.save_results import usual_format
-from napari_followup.plugin.detect.threshold_bar import ThresholdBar
 from napari_followup.plugin.forms.series_input import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
@@ -22,7 +31,81 @@ from napari_followup.plugin.results.save_panel import SavePanel
 from napari_followup.plugin.results.timeline_plot import TimelinePlot
 from napari_followup.series.results import Detection
 
-__all__ = ["ResultPanel", "summary"]
+__all__ = [
+    "ResultPanel",
+    "ThresholdBar",
+    "summary",
+]
+
+LONGEST = "0.0001234 "  # as `_show_number` writes a small score
+
+
+class ThresholdBar(QWidget):
+    """A slider from 0 to the highest score, and a way back to the recipe's threshold."""
+
+    moved = Signal(float)
+    reset = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slider = QDoubleSlider(Qt.Orientation.Horizontal)
+        self.slider.setToolTip(
+            "Score from which a pixel counts as abnormal; the mask follows at once"
+        )
+        self.number = QLineEdit()
+        self.number.setToolTip("The threshold; type another one")
+        self.number.setValidator(_point_validator(self))
+        self.back = QPushButton("reset")
+        self.back.setToolTip("Back to the mask of the recipe")
+        self.floor = QLabel()
+        row = QHBoxLayout()
+        row.addWidget(QLabel("threshold"))
+        row.addWidget(self.slider, stretch=1)
+        row.addWidget(self.number)
+        row.addWidget(self.back)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.floor)
+        self.show_floor(None)
+        self.slider.valueChanged.connect(self._show_number)
+        self.slider.valueChanged.connect(self.moved)
+        self.number.editingFinished.connect(self._on_typed)
+        self.back.clicked.connect(self.reset)
+
+    def show_floor(self, floor: tuple[str, float] | None) -> None:
+        """Say what must reach a second height, and which; nothing where there is none."""
+        self.floor.setText("" if floor is None else f"{floor[0]} must reach {floor[1]:.3g}")
+        self.floor.setVisible(floor is not None)
+
+    def show_score(self, highest: float, threshold: float) -> None:
+        """Set the range to a new score, and the handle to its threshold; sends nothing."""
+        top = highest if math.isfinite(highest) and highest > 0 else 1.0
+        top = max(top, threshold) if math.isfinite(threshold) else top
+        self.slider.blockSignals(True)
+        self.slider.setRange(0.0, top)
+        self.slider.setSingleStep(top / 100)
+        self.slider.setValue(min(threshold, top))
+        self.slider.blockSignals(False)
+        self._show_number(self.slider.value())
+
+    def _show_number(self, value: float) -> None:
+        self.number.ensurePolished()  # the theme has its own font
+        margins = self.number.sizeHint().height() - self.number.fontMetrics().height()
+        self.number.setFixedWidth(self.number.fontMetrics().horizontalAdvance(LONGEST) + margins)
+        self.number.setText(f"{value:.4g}")
+
+    def _on_typed(self) -> None:
+        if self.number.isModified():  # what is shown is rounded, and is no choice of the user
+            self.slider.setValue(float(self.number.text()))
+            self._show_number(self.slider.value())
+
+
+def _point_validator(parent: QWidget) -> QDoubleValidator:
+    """Accept numbers as they are shown here, wherever the user lives."""
+    validator = QDoubleValidator(parent)
+    validator.setLocale(QLocale.c())
+    return validator
 
 
 class ResultPanel(QWidget):
@@ -137,7 +220,7 @@ class ResultPanel(QWidget):
 
     def _parts(self, form: str, stages: bool) -> Parts:
         """Say what to save: the mask as it is shown, moved or painted on."""
-        from napari_followup.plugin.results.save_actions import detection_parts, with_mask
+        from napari_followup.plugin.results.save_layers import detection_parts, with_mask
 
         assert self.found is not None  # the button is hidden before
         viewer, mask, found = self._viewer(), self._mask(), self.found

@@ -14,8 +14,8 @@ from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, source_of
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
+from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.run.run_form import RunForm
 from napari_followup.recipe.recipe import Fam
 
 __all__ = ["ScoresWidget"]

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Labels
 from numpy.typing import ArrayLike
 from qtpy import compat
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
 
 from napari_followup.plugin.forms.forms import ElidingCombo, add_row, new_form
-from napari_followup.plugin.forms.planes_form import PlanesForm
 from napari_followup.plugin.layers.layers import (
+    GivenMask,
     Source,
     about,
     axes_choices,
@@ -25,7 +25,16 @@ from napari_followup.plugin.layers.layers import (
 )
 from napari_followup.series.plane_selection import Slicing
 
-__all__ = ["LayerCombo", "SeriesInput", "age_range", "counted", "is_alive", "unwrapped"]
+__all__ = [
+    "LayerCombo",
+    "MaskCombo",
+    "PlanesForm",
+    "SeriesInput",
+    "age_range",
+    "counted",
+    "is_alive",
+    "unwrapped",
+]
 
 MEANINGS = {
     "vyx": "visit, y, x",
@@ -278,3 +287,144 @@ def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:
     if source.ages.shape[-1] != visits:
         return f"{start}, but {counted(source.ages.shape[-1], 'age')}", "61, 62.5, …"
     return f"{start}, {age_range(source.ages)}", "as the layer says"
+
+
+ACROSS = "Axis across which the model sees planes: those of its training, most often z"
+RANGE = "First and last plane, as the slider of the axis counts them, and every how many of them"
+
+
+class PlanesForm(QWidget):
+    """Planes of volumes; hidden where there is but one."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sizes: tuple[int, int, int] = (1, 1, 1)
+        self.axis = QComboBox()
+        self.axis.addItems(list("zyx"))
+        self.axis.setToolTip(ACROSS)
+        self.first, self.last, self.step = QSpinBox(), QSpinBox(), QSpinBox()
+        self.step.setRange(1, 1000)
+        row = QHBoxLayout()
+        row.addWidget(self.first, stretch=1)
+        row.addWidget(QLabel("to"))
+        row.addWidget(self.last, stretch=1)
+        for box in (self.first, self.last, self.step):
+            box.setToolTip(RANGE)
+            box.valueChanged.connect(self.changed)
+        form = new_form(self)
+        add_row(form, "planes across", self.axis)
+        add_row(form, "planes", row)
+        add_row(form, "every", self.step)
+        self.axis.currentIndexChanged.connect(self._on_axis)
+        self.first.valueChanged.connect(self.last.setMinimum)
+        self.last.valueChanged.connect(self.first.setMaximum)
+        self.show_grid(None)
+
+    @property
+    def slicing(self) -> Slicing | None:
+        """What is chosen; none where that is every plane across z."""
+        axis = self.axis.currentText()
+        size = self._sizes["zyx".index(axis)]
+        last = self.last.value() + 1
+        chosen = Slicing(
+            axis, self.first.value(), None if last == size else last, self.step.value()
+        )
+        return None if chosen.is_whole else chosen
+
+    @slicing.setter
+    def slicing(self, slicing: Slicing | None) -> None:
+        chosen = slicing or Slicing()
+        self.axis.setCurrentText(chosen.axis)
+        size = self._sizes["zyx".index(chosen.axis)]
+        self._reset(size)
+        self.first.setValue(chosen.first)
+        self.last.setValue((chosen.last or size) - 1)
+        self.step.setValue(chosen.step)
+
+    def show_grid(self, sizes: tuple[int, int, int] | None) -> None:
+        """Offer the planes of volumes of these sizes (z, y, x); nothing for planar series."""
+        sizes = (1, 1, 1) if sizes is None or sizes[0] == 1 else sizes
+        if sizes != self._sizes or sizes[0] == 1:
+            self._sizes = sizes
+            self.slicing = None
+        self.setVisible(sizes[0] > 1)
+
+    def _on_axis(self, index: int) -> None:
+        self._reset(self._sizes[index])
+        self.changed.emit()
+
+    def _reset(self, size: int) -> None:
+        for box in (self.first, self.last):
+            box.setRange(0, size - 1)
+        self.first.setValue(0)
+        self.last.setValue(size - 1)
+        self.step.setValue(1)
+
+
+class MaskCombo(ElidingCombo):
+    """Some fixed choices, and the Labels layers of a viewer; holds none of them alive."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        *choices: str,
+        leave_out: Callable[[Any], bool] = lambda layer: False,
+    ) -> None:
+        super().__init__()
+        self._leave_out = leave_out
+        self._viewer = weakref.ref(unwrapped(viewer))
+        self._choices = choices
+        events = unwrapped(viewer).layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.connect(self.reset_choices)
+        self.reset_choices()
+
+    @property
+    def chosen(self) -> str:
+        """The fixed choice; empty where a layer is chosen."""
+        return "" if self.layer is not None else self.currentText()
+
+    @property
+    def layer(self) -> Any:
+        """The chosen Labels layer, or none."""
+        reference = self.currentData()
+        return None if reference is None else reference()
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        layer = unwrapped(layer)
+        for index in range(len(self._choices), self.count()):
+            if self.itemData(index)() is layer:
+                self.setCurrentIndex(index)
+                return
+        raise ValueError(f"{layer!r} is no labels layer of this viewer; add it first")
+
+    @property
+    def given(self) -> GivenMask | None:
+        """What a run needs of the chosen layer, if one is chosen."""
+        layer = self.layer
+        if layer is None:
+            return None
+        return GivenMask(name=layer.name, data=layer.data)
+
+    def reset_choices(self, event: Any = None) -> None:
+        """List the layers anew and keep the choice; without its layer, the first one."""
+        viewer = self._viewer()
+        if viewer is None or not is_alive(self):
+            return
+        layer, text = self.layer, self.chosen
+        labels = [each for each in viewer.layers if isinstance(each, Labels)]
+        layers = [each for each in labels if not self._leave_out(each)]
+        self.blockSignals(True)
+        self.clear()
+        self.addItems(list(self._choices))
+        for each in layers:
+            self.addItem(each.name, weakref.ref(each))
+        if layer in layers:
+            self.setCurrentIndex(len(self._choices) + layers.index(layer))
+        elif text in self._choices:
+            self.setCurrentText(text)
+        self.blockSignals(False)
+        self.currentIndexChanged.emit(self.currentIndex())

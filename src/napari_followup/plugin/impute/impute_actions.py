@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from napari_followup.plugin.detect.actions import by_plane, chosen_bundle, subject_steps
-from napari_followup.plugin.impute.cropping import cropped
 from napari_followup.plugin.layers.layers import (
     KEY,
     LayerTuple,
@@ -25,7 +24,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import score_layer, shared_provenance
-from napari_followup.plugin.run.report import Report
+from napari_followup.plugin.run.report import Report, by_plane, chosen_bundle, subject_steps
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing
@@ -35,7 +34,58 @@ from napari_followup.series.stack import VisitStack
 if TYPE_CHECKING:
     from napari_followup.models.files import ModelBundle
 
-__all__ = ["ImputePlan", "impute_layers"]
+__all__ = [
+    "ImputePlan",
+    "cropped",
+    "impute_layers",
+]
+
+
+def cropped(source: Source, slicing: Slicing | None) -> Source:
+    """Source of the planes of a slicing; results that lie on it lie where the planes do.
+
+    Parameters
+    ----------
+    source
+        Of a layer with a z axis.
+    slicing
+        Which planes; all of them when none are given.
+
+    Returns
+    -------
+    Source
+        With data that are a view, scale and translation of its own.
+    """
+    if slicing is None:
+        return source
+    place = source.axes.index(slicing.axis)
+    planes = slice(slicing.first, slicing.last, slicing.step)
+    said = dict(source.about)
+    if said.get("affine") is not None:
+        said["affine"] = slicing.affine_of(np.asarray(said["affine"])).tolist()
+    return replace(
+        source,
+        data=source.data[(slice(None),) * place + (planes,)],
+        geometry=_moved(source, place, slicing),
+        about=said,
+        spacing=slicing.spacing_of(source.spacing),
+    )
+
+
+def _moved(source: Source, place: int, slicing: Slicing) -> dict[str, object]:
+    """Geometry of a layer whose first plane is the first one kept."""
+    known = {
+        name: source.geometry[name]
+        for name in ("scale", "translate", "rotate", "shear")
+        if name in source.geometry
+    }
+    if not known:
+        return source.geometry
+    whole = Affine(ndim=len(source.axes), **known)
+    scale = np.array(whole.scale, float)
+    scale[place] *= slicing.step
+    moved = np.asarray(whole.translate) + slicing.first * whole.linear_matrix[:, place]
+    return source.geometry | {"scale": scale, "translate": moved}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,8 +29,8 @@ from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.layers.visits import one_subject, outline
 from napari_followup.plugin.models.model_combo import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
+from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.run.run_form import RunForm
 from napari_followup.prediction.gaps import DRAWS, STRATEGIES
 
 __all__ = ["ImputeWidget"]

@@ -113,7 +113,7 @@ class StepPanel(QWidget):
             self.save.setVisible(bool(self.layers))
 
     def _parts(self, form: str, stages: bool) -> Parts:
-        from napari_followup.plugin.results.save_actions import layer_parts
+        from napari_followup.plugin.results.save_layers import layer_parts
 
         viewer = self._viewer()
         left = [layer for layer in self.layers if viewer is not None and layer in viewer.layers]
