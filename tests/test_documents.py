@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+RAW = ("https://github.com/", "https://raw.githubusercontent.com/")
 COMMAND = re.compile(r"^(?:env/bin/)?napari-followup ([a-z].*)$", re.MULTILINE)
 
 
@@ -52,3 +55,23 @@ def test_commands_are_known(page: Path) -> None:
     for line in COMMAND.findall("\n".join(blocks(page, "bash"))):
         words = [word for word in shlex.split(line) if word not in {"&&"}]
         parser().parse_args(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_into_the_project_lead_somewhere(page: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    home = project["urls"]["Homepage"]
+    ours = (f"{home}/blob/main/", f"{home}/tree/main/", f"{home.replace(*RAW)}/main/")
+    for link in LINK.findall(page.read_text("utf-8")):
+        target = link.partition("#")[0]
+        start = next((each for each in ours if target.startswith(each)), "")
+        if start or "://" not in target:
+            place = ROOT / target.removeprefix(start) if start else page.parent / target
+            assert place.exists(), f"{page.name} links to {link}"
+
+
+def test_the_readme_is_short_and_its_links_work_on_any_page_that_shows_it() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    assert len(text.splitlines()) <= 120
+    assert all(link.startswith(("https://", "#")) for link in LINK.findall(text))
