@@ -257,7 +257,7 @@ def test_a_visit_without_an_image_is_no_layer_and_said(tmp_path: Path) -> None:
 
     assert [data.shape[0] for data, _, _ in layers] == [1, 1]
     said = [str(each.message) for each in list(notification_manager.records)[before:]]
-    assert "the visit at age 63.5 has no image and no layer" in said[0]
+    assert "the visit at age 63.5 has no image and so no layer" in said[0]
     assert "napari-followup align" in said[0]
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from napari_followup.io import lazy, write_stack
+from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack.stack_making import (
     check,
     lies_on,
-    make_layers,
     make_stack,
     placed,
     plan_of,
@@ -71,7 +71,7 @@ def test_rows_of_one_named_visit_share_its_age() -> None:
     assert check(rows, Options()).complaint == ""
     rows[1].when = "62"
 
-    assert "says 62 of a visit that is 61" in check(rows, Options()).complaint
+    assert "age 62, but 61 in another row" in check(rows, Options()).complaint
 
 
 def test_what_stands_in_the_way_is_said_at_its_row() -> None:
@@ -110,7 +110,7 @@ def test_two_subjects_are_an_error() -> None:
     rows = [row("a", "61", subject="anna"), row("b", "62", subject="bob"), row("c", "63")]
 
     assert [level for level, _ in said(rows)] == ["good", "error", "good"]
-    assert said(rows)[1][1].startswith("Of 'bob', but row 1 of 'anna'")
+    assert said(rows)[1][1].startswith("Of 'bob', but row 1 is of 'anna'")
 
 
 def test_a_visit_that_lacks_a_modality_is_named() -> None:
@@ -164,7 +164,7 @@ def test_other_grids_are_said_and_can_be_left() -> None:
     assert "Align visits" in said(rows)[1][1]
     assert said(rows, Options(onto_first=True))[1] == (
         "note",
-        "Will be brought onto the grid of visit 1",
+        "Will be resampled onto the grid of visit 1",
     )
 
 
@@ -341,7 +341,9 @@ def test_large_files_stay_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_layers_say_how_they_were_made(tmp_path: Path) -> None:
     shown = model_of(file_row(tmp_path / "a.nii", blocks(1), "61")).shown
-    ((data, attributes, kind),) = make_layers(plan_of(shown, check(shown, NAMED), NAMED), Report())
+    ((data, attributes, kind),) = stack_layers(
+        make_stack(plan_of(shown, check(shown, NAMED), NAMED), Report())
+    )
     about = attributes["metadata"]["followup"]
 
     assert (kind, data.shape, attributes["name"]) == ("image", (1, 4, 8, 8), "anna")
@@ -360,7 +362,7 @@ def test_a_file_that_changed_or_went_since_is_named(tmp_path: Path) -> None:
     shown = model_of(file_row(tmp_path / "a.nii", blocks(1), "61")).shown
     plan = plan_of(shown, check(shown, NAMED), NAMED)
     file_row(tmp_path / "a.nii", blocks(1, (5, 8, 8)))
-    with pytest.raises(ValueError, match=r"'a.nii': has changed since it was read"):
+    with pytest.raises(ValueError, match=r"'a.nii': has changed since it was checked"):
         make_stack(plan, Report())
     (tmp_path / "a.nii").unlink()
     with pytest.raises(ValueError, match=r"'a.nii': there is no such file"):

@@ -97,8 +97,8 @@ def test_dates_among_ages_and_empty_rows_are_said() -> None:
     _, wrong = ages_of(["61", "2020-01-31", ""], [])
 
     assert wrong[0] == ""
-    assert "is a date, where other visits have ages" in wrong[1]
-    assert "has no age or date, other visits have" in wrong[2]
+    assert "is a date, but other visits have ages" in wrong[1]
+    assert "has no age or date, but other visits have" in wrong[2]
 
 
 def test_no_ages_at_all_are_no_error() -> None:

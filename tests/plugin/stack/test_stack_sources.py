@@ -71,7 +71,7 @@ def test_a_bare_tiff_is_asked_about(
     path = tmp_path / "bare.tif"
     tifffile.imwrite(path, np.zeros(shape, np.float32), photometric="minisblack")
 
-    with pytest.raises(AxesUnknown, match="choose it under 'axes'") as doubt:
+    with pytest.raises(AxesUnknown, match="choose them under 'axes'") as doubt:
         read_file(path)
     assert axes in doubt.value.choices
     assert shapes(path, axes) == found

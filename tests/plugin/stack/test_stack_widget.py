@@ -16,7 +16,7 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QThreadPool
 
 from napari_followup.io import write_stack
-from napari_followup.plugin.stack import stack_making, stack_sources
+from napari_followup.plugin.stack import stack_sources, stack_widget
 from napari_followup.plugin.stack.stack_rows import Options
 from napari_followup.plugin.stack.stack_widget import StackForm, parse_spacing
 from napari_followup.plugin.stack.visits_table import NAMES as COLUMNS
@@ -263,7 +263,7 @@ def test_other_grids_wait_for_the_checkbox(open_widget: Open, tmp_path: Path, qt
     assert "use Align visits" in status(widget)[1]
     assert not widget.step.button.isEnabled()
     widget.form.onto_first.setChecked(True)
-    assert status(widget)[1] == "Will be brought onto the grid of visit 1"
+    assert status(widget)[1] == "Will be resampled onto the grid of visit 1"
     (layer,) = create(qtbot, widget)
 
     assert layer.data.shape == (2, 4, 8, 8)
@@ -335,13 +335,13 @@ def test_a_stop_while_the_stack_is_made_adds_nothing(
 ) -> None:
     viewer, widget = open_widget(NAME)
     add(qtbot, widget, write(tmp_path, "a.nii"))
-    make = stack_making.make_stack
+    make = stack_widget.make_stack
 
     def slowly(*given: Any) -> Any:
         time.sleep(0.3)
         return make(*given)
 
-    monkeypatch.setattr(stack_making, "make_stack", slowly)
+    monkeypatch.setattr(stack_widget, "make_stack", slowly)
     widget.run()
     assert not widget.step.button.isEnabled()
     with qtbot.waitSignal(widget.step.finished):

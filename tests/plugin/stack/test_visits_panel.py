@@ -84,7 +84,7 @@ def test_reading_can_be_stopped_and_taken_up_again(
     panel.add_paths([write(tmp_path, f"{n}.nii", n) for n in range(3)])
     panel.reading.stop()
     settle(qtbot, panel)
-    assert "not read, because reading was stopped" in panel.model.rows[2].error
+    assert "not read: reading was stopped" in panel.model.rows[2].error
     panel.bar.again_button.click()
     settle(qtbot, panel)
 
@@ -215,13 +215,13 @@ def test_the_menu_tells_which_layers(qtbot: Any) -> None:
 def test_buttons_are_offered_where_they_do_something(qtbot: Any) -> None:
     bar = RowBar()
     qtbot.addWidget(bar)
-    bar.know(0, 0)
+    bar.enable(0, 0)
     assert not bar.sort_button.isEnabled()
     assert bar.missing_button.isEnabled()
-    bar.know(2, 0)
+    bar.enable(2, 0)
     assert bar.sort_button.isEnabled()
     assert not bar.up_button.isEnabled()
-    bar.know(2, 1)
+    bar.enable(2, 1)
 
     assert bar.remove_button.isEnabled()
 

@@ -213,7 +213,7 @@ def test_files_are_read_with_their_truth_or_masks(
 
 def test_axes_are_asked_for_where_a_layer_does_not_say(opened: Opened, qtbot: Any) -> None:
     data = opened(scan("bare", None))
-    assert "choose it under 'axes'" in facts(qtbot, data).problem + facts(qtbot, data).text
+    assert "choose them under 'axes'" in facts(qtbot, data).problem + facts(qtbot, data).text
     data.axes_combo.setCurrentIndex(data.axes_combo.findData("svyx"))
 
     assert facts(qtbot, data).text.startswith("3 subjects")

@@ -1,8 +1,8 @@
 """Layers to stacks and back, as plain values.
 
-A layer says what its axes are and how old the subject was in ``metadata["followup"]``. `Source`
-keeps what a run needs of a layer, so that the layer may go away meanwhile; results are
-``(data, attributes, kind)`` tuples that lie exactly on it, visit by visit in its own order.
+``metadata["followup"]`` of a layer holds its axes and the subject's ages. `Source` keeps what a run
+needs of a layer, which may be removed during the run. Results are ``(data, attributes, kind)``
+tuples that lie exactly on the source layer, with its visits in the same order.
 """
 
 from __future__ import annotations
@@ -46,29 +46,14 @@ KEY = "followup"
 GEOMETRY = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
 AXES = "svmzyx"
 BARE_AXES = {3: ("vyx",), 4: ("vzyx", "svyx"), 5: ("svzyx", "vmzyx")}
-WORDS = {
-    "subject": "s",
-    "visit": "v",
-    "time": "v",
-    "t": "v",
-    "modality": "m",
-    "channel": "m",
-    "c": "m",
-}
-WORDS |= {letter: letter for letter in "zyx"}
-NAMES = {
-    "s": "subject",
-    "v": "visit",
-    "m": "modality",
-    "z": "z",
-    "y": "y",
-    "x": "x",
-}
+NAMES = {"s": "subject", "v": "visit", "m": "modality", "z": "z", "y": "y", "x": "x"}
+WORDS = {name: letter for letter, name in NAMES.items()}
+WORDS |= {"time": "v", "t": "v", "channel": "m", "c": "m"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """What a run needs of an image layer."""
+    """What a run needs of an image layer; it stays valid if the layer is removed."""
 
     name: str
     data: Any  # as the layer holds it, perhaps lazy
@@ -98,20 +83,20 @@ class Source:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Series:
-    """One subject of a source: the stack, and each of its visits' position in the layer."""
+    """One subject of a source: its stack, and the position in the layer of each visit."""
 
     stack: VisitStack
     order: NDArray[np.intp]  # (visit,)
 
 
 def about(layer: Any) -> dict[str, Any]:
-    """Read what a layer says of its visits from its metadata; empty where it says nothing."""
+    """Give a layer's metadata about its visits; empty if it has none."""
     said = layer.metadata.get(KEY)
     return dict(said) if isinstance(said, dict) else {}
 
 
 def axes_choices(layer: Any) -> tuple[str, ...]:
-    """List what the axes of a layer can mean; one if it says so, or nothing else is possible.
+    """List the possible axes of a layer, one letter each; a single entry if they are known.
 
     Raises
     ------
@@ -140,7 +125,7 @@ def axes_choices(layer: Any) -> tuple[str, ...]:
 
 
 def parse_ages(text: str) -> NDArray[np.float64] | None:
-    """Read ages as typed: ``"61, 62.5"``, a semicolon between subjects; nothing for no text."""
+    """Read typed ages: ``"61, 62.5"``, a semicolon between subjects; None for an empty text."""
     rows = [row.replace(",", " ").split() for row in text.split(";") if row.strip()]
     if not rows:
         return None
@@ -157,17 +142,17 @@ def parse_ages(text: str) -> NDArray[np.float64] | None:
 def source_of(
     layer: Any, *, axes: str | None = None, ages: NDArray[np.float64] | None = None
 ) -> Source:
-    """Take from an image layer what a run needs; `axes` and `ages` stand above what the layer says.
+    """Take from an image layer what a run needs; given `axes` and `ages` override its metadata.
 
     Raises
     ------
     ValueError
-        If the axes do not fit, or must be chosen and were not.
+        If the axes do not fit, or are unknown and not given.
     """
     choices = axes_choices(layer)
     if axes is None and len(choices) > 1:
         raise ValueError(
-            f"{layer.name!r} does not say what its {layer.ndim} axes are; choose it under 'axes'"
+            f"{layer.name!r} does not say what its {layer.ndim} axes are; choose them under 'axes'"
         )
     axes = axes or choices[0]
     if len(axes) != layer.ndim:
@@ -194,12 +179,12 @@ def source_of(
 
 
 def check_ages(source: Source) -> None:
-    """Refuse ages of another number than the visits, before anything is loaded for a run.
+    """Check the number of ages before anything is loaded.
 
     Raises
     ------
     ValueError
-        If a source has ages, but not one a visit, or rows of them but not one a subject.
+        If there is not one age a visit, or not one row of ages a subject.
     """
     if source.ages is None:
         return
@@ -215,7 +200,7 @@ def check_ages(source: Source) -> None:
 def series_of(
     source: Source, subject: int = 0, *, provenance: Mapping[str, Any] | None = None
 ) -> Series:
-    """Make the stack of one subject, checked and sorted by age.
+    """Make the stack of one subject, sorted by age.
 
     Raises
     ------
@@ -246,14 +231,14 @@ def series_of(
 def to_layer_axes(
     source: Source, series: Sequence[Series | None], values: Sequence[NDArray[Any] | None]
 ) -> NDArray[Any]:
-    """Put results of the subjects into one array of the layer's own shape.
+    """Put the subjects' results into one array of the layer's shape.
 
     Parameters
     ----------
     source
-        Where the series came from.
+        The layer of the series.
     series
-        One a subject; none for one that was left out.
+        One a subject; None for a subject that was left out.
     values
         One a subject, ``(visit, z, y, x)`` or ``(visit, modality, z, y, x)`` in the order of its
         stack.
@@ -261,8 +246,8 @@ def to_layer_axes(
     Returns
     -------
     ndarray
-        Shape of ``source.data``; NaN, or False, for subjects that were left out. A view of a single
-        subject's values where its visits stand by age already: volumes are large.
+        Shape of ``source.data``; NaN, or False, for subjects that were left out. A view (volumes
+        are large) for one subject whose visits are already in the order of age.
     """
     sizes = dict(zip(source.axes, source.data.shape, strict=True))
     shape = [sizes.get(letter, 1) for letter in AXES]
@@ -275,7 +260,7 @@ def to_layer_axes(
 
 
 def _as_they_are(series: Series | None, values: NDArray[Any] | None) -> NDArray[Any] | None:
-    """All axes of one subject's values, none where they must be put into another order."""
+    """Give one subject's values all axes; None if their order must change."""
     if series is None or values is None or (np.diff(series.order) != 1).any():
         return None
     return values[None, :, None] if values.ndim == 4 else values[None]
@@ -300,7 +285,7 @@ def result_layer(
     provenance: dict[str, Any],
     **attributes: Any,
 ) -> LayerTuple:
-    """Make a layer tuple that lies on the source layer and is named after it, `result` last."""
+    """Make a layer tuple that lies on the source layer; its name ends with `result`."""
     kept = {
         name: source.about[name]
         for name in ("subject", "modality", "is_observed", "is_imputed", "affine")
@@ -326,9 +311,9 @@ def _geometry(layer: Any, axes: str) -> dict[str, Any]:
 
 
 def voxel_of(layer: Any, axes: str) -> tuple[tuple[float, float, float], str]:
-    """Voxel size (z, y, x), in mm where the layer's units are lengths.
+    """Give the voxel size (z, y, x) and its unit: mm if the layer's units are lengths.
 
-    That of a plane along z is what its file says.
+    The thickness of a plane is taken from its file.
     """
     lengths = [unit.is_compatible_with("mm") for unit in layer.units]
     in_mm = all(lengths[axes.index(letter)] for letter in "zyx" if letter in axes)
@@ -348,7 +333,7 @@ def _thickness(layer: Any) -> float:
 
 
 def _affine(source: Source) -> Any:
-    """Affine of the file the layer came from, unless the layer was rescaled since."""
+    """Affine of the layer's file, unless the layer was rescaled since."""
     affine = source.about.get("affine")
     if affine is None:
         return None
@@ -357,7 +342,7 @@ def _affine(source: Source) -> Any:
 
 
 def _row(values: Any, subject: int, count: int, name: str) -> Any:
-    """Take the subject's row of ``(subject, visit)``, or the ``(visit,)`` that all share."""
+    """Take the subject's row of ``(subject, visit)``, or the shared ``(visit,)``."""
     if values is None or np.ndim(values) < 2:
         return values
     if len(values) != count:
@@ -371,12 +356,12 @@ Geometry = Mapping[str, Any]
 
 
 def without_axis(geometry: Geometry, axis: int) -> dict[str, Any]:
-    """Leave one axis out."""
+    """Remove one axis from a layer's geometry (scale to axis labels, by name)."""
     return {name: _without(name, value, axis) for name, value in geometry.items()}
 
 
 def with_visits(geometry: Geometry) -> dict[str, Any]:
-    """Put an axis of visits in front: scale 1, unit pixel, nothing turned."""
+    """Put an axis of visits in front: scale 1, unit pixel, no rotation."""
     size = len(geometry["scale"])
     shear = np.eye(size + 1)
     shear[1:, 1:] = _shear_matrix(np.asarray(geometry["shear"]), size)
@@ -392,16 +377,10 @@ def with_visits(geometry: Geometry) -> dict[str, Any]:
 
 
 def on_voxels(geometry: Geometry, axes: str, voxels: NDArray[np.float64]) -> dict[str, Any]:
-    """Keep the place in the world on a grid of other voxels.
+    """Move a layer's geometry to a grid of other voxels at the same place in the world.
 
-    Parameters
-    ----------
-    geometry
-        Of the layer.
-    axes
-        One letter an axis of it.
-    voxels
-        ``(4, 4)``, voxel (z, y, x) of the new grid to that of the old one, axis along axis.
+    `axes` has one letter an axis. `voxels` ``(4, 4)`` maps voxels (z, y, x) of the new grid to
+    those of the old one, axis along axis.
     """
     ratio, start = np.ones(len(axes)), np.zeros(len(axes))
     for row, letter in enumerate("zyx"):
@@ -430,7 +409,7 @@ def _without(name: str, value: Any, axis: int) -> Any:
 
 
 def _shear_matrix(shear: NDArray[Any], size: int) -> NDArray[np.float64]:
-    """Whole matrix: napari lists what stands above the diagonal."""
+    """Full matrix: napari lists only the values above the diagonal."""
     if shear.ndim == 2:
         return shear
     whole = np.eye(size)

@@ -1,10 +1,9 @@
-"""Open series and cohorts in napari: the files and folders that say they are one.
+"""Open series and cohorts in napari.
 
-Tables of visits, NIfTI and ``.npz`` files are ours, which napari itself does not read, and folders
-in BIDS, of DICOM or with such files; folders of several images, one a visit, which napari reads
-too, so that it asks who shall; TIFF and OME-Zarr only with an axis of time. What a file says is
-found without reading its pixels, for napari asks about every file that is opened. The error
-about one of ours that is cut short or foreign says what is wrong with it.
+The reader takes tables of visits, NIfTI and ``.npz`` files, folders in BIDS or of DICOM, and
+folders with such files. It takes TIFF and OME-Zarr only with an axis of time. Folders of several
+images, one a visit, can be read by napari too, which then asks what reader to use. napari asks
+about every file that is opened, so the answer reads no pixels.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ LAYOUTS = {42: ("H", "HHL4s", 4), 43: ("Q", "HHQ8s", 8)}
 def get_reader(
     path: PathLike | Sequence[PathLike],
 ) -> Callable[[PathLike | Sequence[PathLike]], list[LayerTuple]] | None:
-    """Answer napari with the function that reads this file, or nothing if it is no series.
+    """Give napari the function that reads a file, or None if it is no series.
 
-    A list, which napari gives where files are opened as one stack, holds one visit a file.
+    napari passes a list if files are opened as one stack; each then holds one visit.
     """
     if not isinstance(path, str | os.PathLike):
         return read_layers if all(_suffix(Path(each)) in NIFTI for each in path) else None
@@ -47,33 +46,30 @@ def get_reader(
 def read_layers(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
     """Read a series, or a cohort, as image layers.
 
-    Visits on different grids are a layer each, and a notification says so.
+    Visits on different grids become one layer each, and a notification says so.
 
     Raises
     ------
     ReadError
         If the file is damaged; the message says what is wrong.
     """
-    from napari_followup.io import ReadError
-    from napari_followup.plugin.layers.stack_layers import apart_layers
+    from napari_followup.io import ReadError, read_stack, read_stacks
+    from napari_followup.plugin.layers.stack_layers import (
+        apart_layers,
+        cohort_layers,
+        stack_layers,
+    )
 
     try:
-        return _stacked(path)
+        if not isinstance(path, str | os.PathLike):
+            return stack_layers(read_stack(path))
+        stacks = read_stacks(path)
     except ReadError:
         layers = apart_layers(path)
         if not layers:
             raise
         return layers
-
-
-def _stacked(path: PathLike | Sequence[PathLike]) -> list[LayerTuple]:
-    from napari_followup.io import read_stack, read_stacks
-    from napari_followup.plugin.layers.stack_layers import cohort_layers, stack_layers
-
-    if not isinstance(path, str | os.PathLike):
-        return stack_layers(read_stack(path))
-    stacks = read_stacks(path)
-    return stack_layers(stacks[0]) if len(stacks) == 1 else cohort_layers(stacks, Path(path).stem)
+    return cohort_layers(stacks, Path(path).stem)  # of one subject: as `stack_layers`
 
 
 def _suffix(path: Path) -> str:
@@ -117,7 +113,7 @@ def _zarr_has_visits(folder: Path) -> bool:
 
 
 def has_visits(path: Path) -> bool:
-    """Whether a grey TIFF file names a time axis, or holds ages, by its first page's text."""
+    """Whether a grey TIFF file has a time axis or ages, by the text of its first page."""
     try:
         with path.open("rb") as file:
             samples, text = _first_page(file)
@@ -127,7 +123,7 @@ def has_visits(path: Path) -> bool:
 
 
 def _says_visits(text: str) -> bool:
-    """Whether the text is that of a series: OME's, ImageJ's, or the JSON that tifffile writes."""
+    """Whether the text is that of a series: of OME, ImageJ, or tifffile (JSON)."""
     if text.startswith("{"):
         try:
             said = json.loads(text)
@@ -139,7 +135,7 @@ def _says_visits(text: str) -> bool:
 
 
 def _first_page(file: BinaryIO) -> tuple[int, str]:
-    """Values a pixel and text of a TIFF's first page; KeyError where it is no TIFF."""
+    """Values a pixel and text of a TIFF's first page; KeyError if it is no TIFF."""
     order = {b"II": "<", b"MM": ">"}[file.read(2)]
     count, tag, start = LAYOUTS[struct.unpack(order + "H", file.read(2))[0]]
     file.seek(start)
@@ -151,7 +147,7 @@ def _first_page(file: BinaryIO) -> tuple[int, str]:
     if DESCRIPTION not in found:
         return samples, ""
     length, value = found[DESCRIPTION]
-    if length > len(value):  # longer texts lie elsewhere
+    if length > len(value):  # a longer text is stored elsewhere
         file.seek(struct.unpack(offset_type, value)[0])
         value = file.read(length)
     return samples, value[:length].rstrip(b"\0").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What a run found, as layer tuples: healthy images, score map, mask."""
+"""Results as layer tuples (healthy images, score map, mask), and how a viewer shows them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MASK_COLORS = {0: "transparent", 1: "#ff2d55", None: "#ffd60a"}
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Found:
-    """Detections of all subjects of a layer, in its order; none for a subject that was left out."""
+    """Detections of a layer's subjects, in its order; None for a subject that was left out."""
 
     source: Source
     series: tuple[Series | None, ...]
@@ -53,7 +53,7 @@ class Found:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """How the detections were made; what differs between subjects is under ``"subjects"``."""
+        """Provenance of the detections; what differs between subjects is under ``"subjects"``."""
         said = [
             None if each is None else each.provenance | {"threshold": each.threshold}
             for each in self.detections
@@ -64,7 +64,7 @@ class Found:
 def shared_provenance(
     subjects: Sequence[str], said: Sequence[dict[str, Any] | None]
 ) -> dict[str, Any]:
-    """One provenance for a layer of many subjects: what they share on top, the rest by subject."""
+    """Join provenances: what the subjects share on top, the rest under ``"subjects"``."""
     given = [each for each in said if each is not None]
     if len(said) == 1:
         return given[0]
@@ -83,14 +83,14 @@ def shared_provenance(
 
 
 def detection_layers(found: Found, wanted: Sequence[str] = RESULTS) -> list[LayerTuple]:
-    """Layers of a detection, the mask last and so on top."""
+    """Make the layers of a detection; the mask is last and so on top."""
     makers = {"healthy": _healthy_layer, "score": _score_layer, "mask": _mask_layer}
     made = [makers[result](found) for result in RESULTS if result in wanted]
     return [layer for layer in made if layer is not None]
 
 
 def mask_of(found: Found) -> NDArray[np.uint8]:
-    """Masks of all subjects as labels, in the shape of the layer."""
+    """Give the masks of all subjects as labels, in the shape of the layer."""
     masks = [None if each is None else each.mask for each in found.detections]
     return to_layer_axes(found.source, found.series, masks).astype(np.uint8)
 
@@ -104,7 +104,7 @@ def score_layer(
     *,
     visible: bool = True,
 ) -> LayerTuple:
-    """Make a score map of all subjects an image that glows over the source."""
+    """Make the score maps of all subjects an image layer over the source (additive)."""
     data = to_layer_axes(source, series, values)
     top = float(np.nanmax(data)) if np.isfinite(data).any() else 0.0
     return result_layer(
@@ -145,21 +145,10 @@ ON_OTHER_GRIDS = ("aligned", "brain mask")
 
 
 def show_layers(viewer: Any, layers: Sequence[LayerTuple], *, update: bool) -> list[Any]:
-    """Add the layers, or put their data into the layers that the same source had of the same kind.
+    """Add results of `result_layer` to a viewer, and return the layers that show them.
 
-    Parameters
-    ----------
-    viewer
-        Where to.
-    layers
-        Results, as `result_layer` made them.
-    update
-        Whether earlier results are replaced. Only layers that carry our metadata ever are.
-
-    Returns
-    -------
-    list of napari.layers.Layer
-        The layers that now show the results.
+    With `update`, an earlier result of the same kind and source gets the new data instead. Layers
+    without our metadata are never changed.
     """
     active = viewer.layers.selection.active
     shown = []
@@ -171,7 +160,7 @@ def show_layers(viewer: Any, layers: Sequence[LayerTuple], *, update: bool) -> l
             _refill(earlier, data, attributes)
             shown.append(earlier)
     if active is not None and active in viewer.layers:
-        viewer.layers.selection.active = active  # the user's choice stays
+        viewer.layers.selection.active = active  # as the user chose
     return shown
 
 
@@ -186,7 +175,7 @@ def _earlier(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> A
 
 
 def _fits(earlier: Any, data: Any, said: dict[str, Any]) -> bool:
-    """Whether the shapes agree; results that add visits, or cut the images, may have others."""
+    """Whether the shapes agree; results may add visits, aligned ones may have another grid."""
     shapes = [list(earlier.shape), list(data.shape)]
     if said["result"] in ON_OTHER_GRIDS:
         return len(shapes[0]) == len(shapes[1])
@@ -197,7 +186,7 @@ def _fits(earlier: Any, data: Any, said: dict[str, Any]) -> bool:
 
 
 def _refill(layer: Any, data: Any, attributes: dict[str, Any]) -> None:
-    """Renew data, place and provenance; colours and visibility stay as the user set them."""
+    """Replace data, place and provenance; keep the user's colours and visibility."""
     layer.data = data
     layer.metadata = {**layer.metadata, **attributes["metadata"]}
     for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"):

@@ -1,8 +1,7 @@
-"""Sample data of the File menu: starmen and phantoms, healthy and ill, made up on the spot.
+"""Sample data of the File menu: synthetic starmen and phantoms, healthy or with an anomaly.
 
-The starman raises its left hand as it grows older, the phantom's ventricles widen; whatever else
-changes is the anomaly. Ages of starmen are their own, years before and after 0, as the embedded
-model knows them.
+With age the starman raises its left hand, and the phantom's ventricles widen. Every other change is
+an anomaly. Ages of starmen are years before and after 0, as in the training of the embedded model.
 """
 
 from __future__ import annotations
@@ -31,32 +30,32 @@ LESION_SEED = 10  # in the brain, away from the skull
 
 
 def healthy_series() -> list[LayerTuple]:
-    """Show ten visits of a healthy subject."""
+    """Make ten visits of a healthy subject."""
     return stack_layers(_subject("starman"))
 
 
 def growing_circle() -> list[LayerTuple]:
-    """Show a bright disc at the hand, larger every year, and its truth."""
+    """Make a bright disc at the hand that grows every year, and its ground truth."""
     return _ill("growing_circle")
 
 
 def darker_circle() -> list[LayerTuple]:
-    """Show a disc at the hand, darker every year, and its truth."""
+    """Make a disc at the hand that becomes darker every year, and its ground truth."""
     return _ill("darker_circle")
 
 
 def darker_line() -> list[LayerTuple]:
-    """Show a line across the hand, darker every year, and its truth."""
+    """Make a line across the hand that becomes darker every year, and its ground truth."""
     return _ill("darker_line")
 
 
 def transient_circle() -> list[LayerTuple]:
-    """Show a bright disc at a single visit, as an artefact would be, and its truth."""
+    """Make a bright disc at a single visit, such as an artefact, and its ground truth."""
     return _ill("transient_circle")
 
 
 def missing_visits() -> list[LayerTuple]:
-    """Show a growing disc, and two visits at which no image was taken."""
+    """Make a growing disc, and two visits without an image."""
     from napari_followup.synthetic import add_anomaly
 
     sick, truth = add_anomaly(_subject("starman with missing visits"), "growing_circle")
@@ -68,7 +67,7 @@ def missing_visits() -> list[LayerTuple]:
 
 
 def cohort() -> list[LayerTuple]:
-    """Show six subjects, ``(subject, visit, y, x)``; the last three have a growing disc."""
+    """Make six subjects, ``(subject, visit, y, x)``; the last three have a growing disc."""
     from napari_followup.synthetic import add_anomaly, starmen
 
     stacks = starmen(6, seed=SEED)
@@ -77,12 +76,12 @@ def cohort() -> list[LayerTuple]:
 
 
 def phantom_healthy() -> list[LayerTuple]:
-    """Show ten visits of a healthy head."""
+    """Make ten visits of a healthy head."""
     return stack_layers(_head("phantom"))
 
 
 def phantom_lesion() -> list[LayerTuple]:
-    """Show a bright blob in a head, larger at every visit, and its truth."""
+    """Make a head with a bright blob that grows at every visit, and its ground truth."""
     from napari_followup.synthetic.generic import draw
 
     healthy = _head("phantom with a bright lesion")

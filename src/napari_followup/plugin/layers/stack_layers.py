@@ -1,4 +1,9 @@
-"""Stacks as image layers: what the reader and the sample data hand to napari."""
+"""Stacks as image layers, for the reader and the sample data.
+
+Visits on different grids become one layer each (`visit_layers`): every image lies where its file
+says, in the axes of the first. Its voxels are moved and scaled, not rotated; the file's affine is
+in the metadata, where *Align visits* and *Longitudinal stack* read it.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +29,14 @@ __all__ = [
     "visit_layers",
 ]
 
-SAMPLE, MANY = 1_000_000, 100_000  # voxels that are looked at, and from which on they are many
+SAMPLE, MANY = 1_000_000, 100_000  # voxels used at most; more than this get percentiles
 TRUTH_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
 
 
 def stack_layers(stack: VisitStack) -> list[LayerTuple]:
-    """Make an image layer a modality: ``(visit, z, y, x)``, or ``(visit, y, x)`` if planar.
+    """Make one image layer a modality: ``(visit, z, y, x)``, or ``(visit, y, x)`` if planar.
 
-    The visit axis keeps scale 1 and unit pixel, so that its slider counts visits; ages are in the
+    The visit axis has scale 1 and unit pixel, so that its slider counts visits. Ages are in the
     metadata.
     """
     return [
@@ -41,7 +46,7 @@ def stack_layers(stack: VisitStack) -> list[LayerTuple]:
 
 
 def cohort_layers(stacks: Sequence[VisitStack], name: str = "cohort") -> list[LayerTuple]:
-    """Put subjects of one shape into one layer; those that differ get a layer each.
+    """Put subjects of one shape into one layer; else make one layer a subject.
 
     ``(subject, visit, z, y, x)``, or ``(subject, visit, y, x)`` if planar.
     """
@@ -59,7 +64,7 @@ def cohort_layers(stacks: Sequence[VisitStack], name: str = "cohort") -> list[La
 
 
 def truth_layer(stack: VisitStack, truth: NDArray[np.bool_], name: str) -> LayerTuple:
-    """Make a mask ``(visit, z, y, x)`` of a series labels that lie on its image layer."""
+    """Make a mask ``(visit, z, y, x)`` a labels layer that lies on the series' image layer."""
     axes = _axes(stack)
     values = truth[:, 0] if "z" not in axes else truth
     shown = {"colormap": TRUTH_COLORS, "opacity": 0.8}
@@ -84,7 +89,7 @@ def _image_layer(
 
 
 def _saved_layer(data: Any, attributes: dict[str, Any], said: dict[str, Any]) -> LayerTuple:
-    """Give a layer that was saved its kind back, and what it said of its visits."""
+    """Restore the kind and the metadata of a layer that was saved."""
     about = attributes["metadata"][KEY]
     kept: dict[str, Any] = {name: said[name] for name in ("result", "source") if name in said}
     for name in ("is_observed", "is_imputed"):
@@ -133,9 +138,9 @@ def _name(name: str, stack: VisitStack, modality: int) -> str:
 
 
 def contrast_of(data: NDArray[Any]) -> tuple[float, float]:
-    """Darkest and brightest value; of many, a few very bright ones must not darken the rest.
+    """Contrast limits: darkest and brightest value, or percentiles of many values.
 
-    napari looks at the first visit alone, which may be missing.
+    napari itself uses the first visit only, which may be missing.
     """
     seen = data.ravel()[:: max(1, data.size // SAMPLE)]
     seen = seen[np.isfinite(seen)]
@@ -144,21 +149,21 @@ def contrast_of(data: NDArray[Any]) -> tuple[float, float]:
     return low, high if low < high else low + 1.0
 
 
-SAID = (
+APART = (
     "{}: the visits lie on different grids, so each is a layer of its own. Align visits registers "
-    "them; Longitudinal stack puts them onto the first one's grid as they are."
+    "them; Longitudinal stack resamples them onto the first visit's grid without registration."
 )
 NO_IMAGE = (
-    "{}: the visit at {} has no image and no layer; the series that Align visits makes of the "
-    "others lacks it, that of napari-followup align has it."
+    "{}: the visit at {} has no image and so no layer. Align visits leaves it out; the command "
+    "napari-followup align keeps it as a missing visit."
 )
-LEAST_ALONG = 0.8  # cosine of the angle to the first visit's axes up to which one counts as theirs
+LEAST_ALONG = 0.8  # cosine of the largest angle between an axis and that of the first visit
 
 
 def apart_layers(
     path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> list[LayerTuple]:
-    """Read visits each by itself, where they do not make a stack; nothing where they do.
+    """Read visits that do not share a grid as one layer each.
 
     Parameters
     ----------
@@ -168,8 +173,8 @@ def apart_layers(
     Returns
     -------
     list of LayerTuple
-        One a visit and modality; one a modality of subjects whose visits fit together. Empty if
-        all fit, or there are no several visits.
+        One a visit and modality; one a modality for subjects whose visits share a grid. Empty if
+        those of all subjects do, or there is only one visit.
 
     Raises
     ------
@@ -188,22 +193,14 @@ def apart_layers(
         layers += visit_layers(_seen(visits)) if joined is None else stack_layers(joined)
     if not apart:
         return []
-    show_info(" ".join([SAID.format(", ".join(apart)), *said]))
+    show_info(" ".join([APART.format(", ".join(apart)), *said]))
     return layers
 
 
 def visit_layers(visits: Sequence[VisitStack]) -> list[LayerTuple]:
-    """Make layers of single visits of one subject, one behind the other on the visit axis.
+    """Make one layer a visit and modality; `visits` of one subject by age, each on its own grid.
 
-    Parameters
-    ----------
-    visits
-        By age, each on its own grid.
-
-    Returns
-    -------
-    list of LayerTuple
-        One a visit and modality, named after both.
+    On the visit axis, the first layer lies at 0, the second at 1, and so on.
     """
     layers = []
     for number, visit in enumerate(visits):
@@ -232,12 +229,12 @@ def _visits(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> 
 
 
 def _seen(visits: Sequence[VisitStack]) -> list[VisitStack]:
-    """Leave out the visits without an image, which have no grid of their own."""
+    """Leave out the visits without an image: they have no grid."""
     return [visit.select(~visit.is_missing) for visit in visits]
 
 
 def _without_image(visits: Sequence[VisitStack]) -> list[str]:
-    """Say which visits have none."""
+    """Write a note for each visit without an image."""
     number, said = 0, []
     for stack in visits:
         for age, is_missing in zip(stack.ages, stack.is_missing, strict=True):
@@ -257,9 +254,9 @@ def _joined(visits: Sequence[VisitStack]) -> VisitStack | None:
 
 
 def _corner(visit: VisitStack, first: VisitStack) -> NDArray[np.float64]:
-    """Place of the first voxel (z, y, x) in the viewer; the images' middles lie where they should.
+    """Place of the first voxel (z, y, x) in the viewer, exact for the middle of the image.
 
-    Zero where the axes of the two run too differently, or no place in space is known.
+    Zero if the axes of the two differ too much, or no place in space is known.
     """
     if visit.unit != "mm" or first.unit != "mm":
         return np.zeros(3)

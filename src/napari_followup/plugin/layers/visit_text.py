@@ -1,4 +1,4 @@
-"""The line in the canvas that says which visit is shown, and how old the subject was."""
+"""The text in the canvas: the visit that is shown, and the subject's age."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from napari_followup.plugin.layers.visits import OBSERVED, covers, entry, positi
 
 __all__ = ["VisitText", "visit_line"]
 
-OURS = re.compile(r"(.+, )?(visit \d+ of \d+|age -?\d+\.\d)(, .+)?$")  # another widget's, too
+OURS = re.compile(r"(.+, )?(visit \d+ of \d+|age -?\d+\.\d)(, .+)?$")  # of any of our widgets
 
 
 class VisitText:
-    """Keeps the text overlay at the visit of the active layer, as long as nobody else uses it."""
+    """Writes the active layer's visit into the text overlay, unless other text is there."""
 
     def __init__(self, viewer: Any) -> None:
         self._viewer = weakref.ref(unwrapped(viewer))
@@ -34,18 +34,18 @@ class VisitText:
         self.refresh()
 
     def follow(self, widget: QWidget) -> None:
-        """End with a widget, and live as long: Python may let go of both before Qt says so."""
+        """Live until a widget is destroyed; Python may drop its own references earlier."""
         _FOLLOWING.append(self)
         widget.destroyed.connect(self.end)  # a lambda would be collected with the widget
 
     def know(self, layer: Any, visits: Mapping[str, Any]) -> None:
-        """Take what was typed about a layer that does not say it itself."""
+        """Use axes and ages that were typed for a layer without metadata."""
         self._known = (lambda: None) if layer is None else weakref.ref(layer)
         self._visits = dict(visits)
         self.refresh()
 
     def refresh(self, event: Any = None) -> None:
-        """Write the line for the layer that is active now."""
+        """Write the text for the active layer."""
         viewer = self._viewer()
         if viewer is None:
             return
@@ -57,7 +57,7 @@ class VisitText:
         self._write(viewer, _line_for(viewer, layer, about(layer) | typed))
 
     def end(self, *_: object) -> None:
-        """Take the line away, unless others want it, and follow the viewer no more."""
+        """Remove the text, unless another widget keeps it, and disconnect from the viewer."""
         if self in _FOLLOWING:
             _FOLLOWING.remove(self)
         viewer = self._viewer()
@@ -74,7 +74,7 @@ class VisitText:
     def _write(self, viewer: Any, text: str) -> None:
         overlay = viewer.canvas.overlays.text
         if overlay.text and not OURS.match(overlay.text):
-            return  # somebody else's
+            return  # written by others
         overlay.text, overlay.visible = text, bool(text)
 
 
@@ -82,7 +82,7 @@ _FOLLOWING: list[VisitText] = []  # until their widgets have gone
 
 
 def _shown_layer(viewer: Any) -> Any:
-    """Give the active layer, or the topmost one with visits where the slider left that one."""
+    """Give the active layer; if the slider is outside it, the topmost layer it is inside of."""
     active = viewer.layers.selection.active
     if active is None or covers(viewer, active, str(about(active).get("axes", ""))):
         return active
@@ -92,7 +92,7 @@ def _shown_layer(viewer: Any) -> Any:
 
 
 def _axes(layer: Any, said: Mapping[str, Any]) -> str:
-    """Axes of a layer of visits; empty where it has none."""
+    """Axes of a layer with visits; empty for other layers."""
     axes = str(said.get("axes", ""))
     return axes if "v" in axes and len(axes) == layer.ndim else ""
 
@@ -109,9 +109,9 @@ def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
 def visit_line(
     said: Mapping[str, Any], where: Mapping[str, int], visits: int, kind: str = OBSERVED
 ) -> str:
-    """Say in words which visit is at an index, from what a layer says of its visits.
+    """Write which visit is at an index, and the subject's age, from a layer's metadata.
 
-    A layer of one visit may be one of several that lie behind each other: it has no number.
+    The visit of a layer with a single one gets no number: it may be one of several layers.
     """
     visit, subject = where["v"], where.get("s")
     parts = [f"visit {visit + 1} of {visits}"] if visits > 1 else []

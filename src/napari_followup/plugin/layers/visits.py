@@ -1,4 +1,4 @@
-"""What a layer shows at each of its visits: an observed image, an imputed one, or none."""
+"""The visits of a layer: observed, imputed or missing; and where the viewer's sliders are."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ OBSERVED, IMPUTED, MISSING, UNSEEN = "observed", "imputed", "missing", "not obse
 
 
 def entry(values: Any, subject: int | None, visit: int) -> Any:
-    """Value at a visit, of the subject's own row where there is one; none if there is no value."""
+    """Value at a visit, from the subject's row if there are rows; None if there is no value."""
     if values is not None and subject is not None and np.ndim(values) == 2:
         values = values[subject] if subject < len(values) else None
     return values[visit] if values is not None and visit < len(values) else None
 
 
 def visit_kind(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> str:
-    """Kind of one visit, from what the layer says and, where that is not enough, from one plane.
+    """Kind of one visit, by the layer's metadata and, if they do not tell, by one plane.
 
     Parameters
     ----------
     data
-        As the layer holds it, perhaps lazy.
+        The layer's data, perhaps lazy.
     said
-        What the layer says of its visits; ``"axes"`` must be among it.
+        Metadata of the layer's visits, with ``"axes"``.
     where
         One index for each axis; those of y and x do not matter.
 
     Returns
     -------
     str
-        ``"observed"``, ``"imputed"``, ``"missing"``, or ``"not observed"`` where it cannot be told
-        which of the two last, as in a mask.
+        ``"observed"``, ``"imputed"``, ``"missing"``, or ``"not observed"`` if it is one of the last
+        two and a mask cannot tell which.
     """
     visit, subject = where["v"], where.get("s")
     is_observed = entry(said.get("is_observed"), subject, visit)
@@ -74,7 +74,7 @@ def visit_kind(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> 
 def visit_kinds(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> list[str]:
     """Kinds of all visits of the subject at `where`, as `visit_kind`.
 
-    Of a lazy array that says nothing, all count as observed: it is not loaded to find out.
+    A lazy array without metadata is not loaded: all its visits count as observed.
     """
     count = data.shape[str(said["axes"]).index("v")]
     if said.get("is_observed") is None and not isinstance(data, np.ndarray):
@@ -83,7 +83,7 @@ def visit_kinds(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) ->
 
 
 def outline(source: Source, subject: int = 0) -> VisitStack:
-    """Ages and gaps of a subject as a series of single pixels, without loading the images.
+    """Make a series of single pixels with a subject's ages and missing visits; loads no image.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def outline(source: Source, subject: int = 0) -> VisitStack:
 
 
 def one_subject(source: Source, subject: int) -> Source:
-    """Take one subject out of a source of many, with its place in space."""
+    """Take one subject out of a source of several, with its place in space."""
     axis, name = source.axes.index("s"), source.subjects[subject]
     own = {
         key: source.about[key][subject]
@@ -123,7 +123,7 @@ def one_subject(source: Source, subject: int) -> Source:
 
 
 def of_one_visit(source: Source) -> Source:
-    """Take the axis of visits away, for a result that is the same at all of them."""
+    """Remove the axis of visits, for a result that is the same at all of them."""
     axis = source.axes.index("v")
     kept = ("subject", "affine")
     own: dict[str, Any] = {name: source.about[name] for name in kept if name in source.about}
@@ -138,19 +138,19 @@ def of_one_visit(source: Source) -> Source:
 
 
 def _is_blank(data: Any, axes: str, where: Mapping[str, int]) -> bool:
-    """Whether the plane at `where` is NaN all over."""
+    """Whether all pixels of the plane at `where` are NaN."""
     plane = np.asarray(data[tuple(slice(None) if a in "yx" else where[a] for a in axes)])
     return bool(np.isnan(plane.flat[0]) and np.isnan(plane).all())
 
 
 def position(viewer: Any, layer: Any, axes: str) -> dict[str, int]:
-    """One index for each letter of `axes`, kept inside the layer."""
+    """Where the sliders are in a layer: one index a letter of `axes`, clipped to the layer."""
     inside = np.clip(_index(viewer, layer), 0, _sizes(layer) - 1)
     return dict(zip(axes, inside.tolist(), strict=True))
 
 
 def covers(viewer: Any, layer: Any, axes: str) -> bool:
-    """Whether the visit slider stands inside a layer; so it does where it has no such axis."""
+    """Whether the visit slider is inside a layer; True without an axis of visits."""
     if "v" not in axes or len(axes) != layer.ndim:
         return True
     visit = axes.index("v")

@@ -1,7 +1,8 @@
-"""What stands in the way of a stack, row by row; pure functions of rows and options.
+"""From the rows of the table to a stack: check them, plan the stack, make it.
 
-Rows make visits as the rows of a table do: those of one visit share its name, else its age; where
-there is neither, the first image of each modality makes the first visit, and so on.
+Rows of one visit share the visit's name, or else its age. Without both, the first image of each
+modality belongs to the first visit, the second to the second, and so on. Large images stay on disk,
+unless they are resampled onto another grid.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from napari_followup.io.lazy import stacked
-from napari_followup.plugin.layers.layers import LayerTuple
-from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.plugin.run.progress import spoken
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack.stack_rows import OLDEST, Facts, Opener, Options, Row, ages_of
@@ -28,7 +27,6 @@ __all__ = [
     "Visit",
     "check",
     "lies_on",
-    "make_layers",
     "make_stack",
     "placed",
     "plan_of",
@@ -39,7 +37,7 @@ LEVELS = ("good", "note", "warning", "error", "busy")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said at a row; of several things the worst."""
+    """Status of a row: the most severe of its problems."""
 
     text: str = ""
     level: str = "good"
@@ -47,7 +45,7 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """Rows of one visit, by their places."""
+    """Rows of one visit, by their positions."""
 
     places: tuple[int, ...]
     age: float | None
@@ -56,13 +54,13 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """Verdicts on the rows, and the visits that they make, by age."""
+    """Status of the rows, and their visits by age."""
 
     verdicts: tuple[Verdict, ...]
     visits: tuple[Visit, ...]
     names: tuple[tuple[str, ...], ...]  # of the modalities of each row
     modalities: tuple[str, ...]  # of the stack
-    complaint: str  # why there can be no stack; empty where there can
+    complaint: str  # why no stack can be made; empty if it can
 
     @property
     def numbers(self) -> dict[int, int]:
@@ -75,32 +73,19 @@ class Checked:
 
 
 class _Notes:
-    """Verdicts as they are found; a worse one takes the place of a better one."""
+    """Collects the status of the rows; a more severe problem replaces a less severe one."""
 
     def __init__(self, count: int) -> None:
         self.verdicts = [Verdict() for _ in range(count)]
 
     def add(self, place: int, level: str, text: str) -> None:
-        """Say something at a row, unless something worse, or as bad, was said before."""
+        """Set the status of a row, unless it already has a problem of this level or above."""
         if LEVELS.index(level) > LEVELS.index(self.verdicts[place].level):
             self.verdicts[place] = Verdict(text[:1].upper() + text[1:], level)
 
 
 def check(rows: Sequence[Row], options: Options) -> Checked:
-    """Check what the table holds.
-
-    Parameters
-    ----------
-    rows
-        As they stand; not all of them need to have been read.
-    options
-        What is said of the stack as a whole.
-
-    Returns
-    -------
-    Checked
-        One verdict a row.
-    """
+    """Check the rows of the table, some of which may not be read yet."""
     notes = _Notes(len(rows))
     _check_sources(rows, notes)
     _check_subjects(rows, notes)
@@ -126,7 +111,7 @@ def check(rows: Sequence[Row], options: Options) -> Checked:
 
 
 def placed(facts: Facts, options: Options) -> Facts:
-    """Apply the spacing and unit of the options to images that do not know their own."""
+    """Apply the spacing and unit of the options to images without their own."""
     if facts.unit != "pixel" or (options.spacing is None and options.unit == "pixel"):
         return facts
     spacing = options.spacing or facts.spacing
@@ -136,7 +121,7 @@ def placed(facts: Facts, options: Options) -> Facts:
 
 
 def lies_on(facts: Facts, first: Facts) -> bool:
-    """Whether two grids are one."""
+    """Whether two grids are the same."""
     from napari_followup.io.same_grid import SAME_PLACE, apart
 
     same = facts.shape == first.shape and facts.unit == first.unit
@@ -144,7 +129,7 @@ def lies_on(facts: Facts, first: Facts) -> bool:
 
 
 def _check_sources(rows: Sequence[Row], notes: _Notes) -> None:
-    """Say what could not be read, has yet to be, or stands there twice."""
+    """Note rows that cannot be read, are not read yet, or occur twice."""
     seen: dict[object, int] = {}
     for place, row in enumerate(rows):
         if row.error and not (row.is_missing and row.origin):
@@ -155,7 +140,7 @@ def _check_sources(rows: Sequence[Row], notes: _Notes) -> None:
             notes.add(place, "busy", "reading …")
         first = seen.setdefault((row.origin.said(), row.part), place)
         if first != place:
-            notes.add(place, "error", f"the same image as row {first + 1}; take one out")
+            notes.add(place, "error", f"the same image as row {first + 1}; remove one")
 
 
 def _check_subjects(rows: Sequence[Row], notes: _Notes) -> None:
@@ -163,20 +148,20 @@ def _check_subjects(rows: Sequence[Row], notes: _Notes) -> None:
     for place, subject in named:
         if subject != named[0][1]:
             text = (
-                f"of {subject!r}, but row {named[0][0] + 1} of {named[0][1]!r}: a stack holds one "
-                "subject; choose it below, or take the others out"
+                f"of {subject!r}, but row {named[0][0] + 1} is of {named[0][1]!r}: a stack has "
+                "one subject; choose it below, or remove the others"
             )
             notes.add(place, "error", text)
 
 
 def _shared(rows: Sequence[Row], texts: Sequence[str]) -> list[str]:
-    """Ages and dates as typed; where a row has none, that of its visit's other images."""
+    """Ages and dates as typed; a row without one takes that of its visit's other images."""
     known = {row.visit: text for row, text in zip(rows, texts, strict=True) if row.visit and text}
     return [text or known.get(row.visit, "") for row, text in zip(rows, texts, strict=True)]
 
 
 def _modalities(rows: Sequence[Row], options: Options) -> list[tuple[str, ...]]:
-    """Names of each row's modalities; one that goes unnamed is what the options say."""
+    """Names of each row's modalities; those without a name get that of the options."""
     named = {row.modality for row in rows if row.modality}
     usual = options.modality or (named.pop() if len(named) == 1 else "image")
     return [
@@ -190,13 +175,13 @@ def _modalities(rows: Sequence[Row], options: Options) -> list[tuple[str, ...]]:
 def _visits(
     rows: Sequence[Row], ages: Sequence[float | None], names: Sequence[tuple[str, ...]]
 ) -> list[Visit]:
-    """Group rows into visits, by age where all have one."""
+    """Group rows into visits, sorted by age if all have one."""
     groups: dict[object, list[int]] = {}
     count: dict[object, int] = {}
     for place, row in enumerate(rows):
         key: object = row.visit
         if row.origin is None and not (row.visit or row.modality):
-            key = place  # typed in: a visit by itself
+            key = place  # added by hand: a visit of its own
         elif not row.visit:
             kind = (ages[place], names[place])
             count[kind] = count.get(kind, 0) + 1
@@ -220,7 +205,7 @@ def _check_ages(visits: Sequence[Visit], ages: Sequence[float | None], notes: _N
     for number, visit in enumerate(visits, start=1):
         for place in visit.places:
             if ages[place] not in (None, visit.age):
-                text = f"says {ages[place]:.5g} of a visit that is {visit.age:.5g} in another row"
+                text = f"age {ages[place]:.5g}, but {visit.age:.5g} in another row of this visit"
                 notes.add(place, "error", text)
         if visit.age is None:
             continue
@@ -239,28 +224,30 @@ def _check_modalities(
     names: Sequence[tuple[str, ...]],
     notes: _Notes,
 ) -> None:
-    """Every visit that has images has the same modalities, each once."""
+    """Note visits that lack a modality, or have one twice."""
     shown = [visit for visit in visits if not visit.is_missing]
     wanted = dict.fromkeys(name for v in shown for place in v.places for name in names[place])
     for visit in shown:
         seen: dict[str, int] = {}
         for place in visit.places:
             if rows[place].is_missing or rows[place].origin is None:
-                text = "this visit has an image of another modality; give this one, or take it out"
+                text = (
+                    "this visit has an image of another modality; give this one too, or remove it"
+                )
                 notes.add(place, "error", text)
             for name in names[place]:
                 if seen.setdefault(name, place) != place:
-                    text = f"the same visit and modality as row {seen[name] + 1}; take one out"
+                    text = f"the same visit and modality as row {seen[name] + 1}; remove one"
                     notes.add(place, "error", text)
         if lacking := [name for name in wanted if name not in seen]:
-            text = f"this visit has no {lacking[0]}, others have; add it, or take theirs out"
+            text = f"this visit has no {lacking[0]}, but others have; add it, or remove theirs"
             notes.add(visit.places[0], "error", text)
 
 
 def _check_grids(
     rows: Sequence[Row], visits: Sequence[Visit], options: Options, notes: _Notes
 ) -> None:
-    """Say which images lie on another grid than the first, and what can be done."""
+    """Note images on another grid than the first, and what can be done."""
     places = [place for visit in visits if not visit.is_missing for place in visit.places]
     known: Mapping[int, Facts] = {
         place: placed(facts, options)
@@ -276,7 +263,7 @@ def _check_grids(
 
 
 def _apart(facts: Facts, first: Facts, options: Options) -> tuple[str, str]:
-    """Level and text about an image on another grid."""
+    """Level and text of the problem of an image on another grid."""
     if facts.unit != first.unit:
         text = f"voxels in {facts.unit}, those of visit 1 in {first.unit}; set spacing and unit"
         return "error", text
@@ -285,15 +272,15 @@ def _apart(facts: Facts, first: Facts, options: Options) -> tuple[str, str]:
         text = f"another shape than visit 1 ({size}), and no place in space is known; crop or pad"
         return "error", f"{text} it, or set the spacing in mm below"
     if (facts.shape[0] == 1) != (first.shape[0] == 1):
-        return "error", "a plane and a volume do not make a stack; take one kind out"
+        return "error", "a plane and a volume do not make a stack; remove one kind"
     if options.onto_first:
-        return "note", "will be brought onto the grid of visit 1"
-    text = "another grid than visit 1: bring it onto that one (below), or use Align visits"
+        return "note", "will be resampled onto the grid of visit 1"
+    text = "another grid than visit 1: resample it onto that one (below), or use Align visits"
     return "error", text
 
 
 def _complaint(rows: Sequence[Row], visits: Sequence[Visit], notes: _Notes) -> str:
-    """Say why there can be no stack."""
+    """Why no stack can be made; empty if it can."""
     if not rows:
         return "Add the files or layers of one subject first."
     for level in ("busy", "error"):
@@ -327,7 +314,7 @@ class PlannedVisit:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StackPlan:
-    """All that making a stack needs; holds no layer."""
+    """Everything that is needed to make a stack; holds no layer."""
 
     visits: tuple[PlannedVisit, ...]
     modalities: tuple[str, ...]
@@ -341,12 +328,12 @@ class StackPlan:
 
 
 def plan_of(rows: Sequence[Row], checked: Checked, options: Options) -> StackPlan:
-    """Plan the stack of rows that were checked.
+    """Plan the stack of checked rows.
 
     Raises
     ------
     ValueError
-        If there can be no stack of them.
+        If no stack can be made.
     """
     if checked.complaint:
         raise ValueError(checked.complaint)
@@ -360,24 +347,13 @@ def plan_of(rows: Sequence[Row], checked: Checked, options: Options) -> StackPla
     return StackPlan(visits=tuple(visits), modalities=checked.modalities, options=options)
 
 
-def make_layers(plan: StackPlan, report: Report) -> list[LayerTuple]:
-    """Make the stack's image layers, one a modality; what was done is in their metadata.
-
-    Raises
-    ------
-    ValueError
-        As `make_stack`.
-    """
-    return stack_layers(make_stack(plan, report))
-
-
 def make_stack(plan: StackPlan, report: Report) -> VisitStack:
-    """Read the visits and bring them together.
+    """Read the visits, and join them to one stack.
 
     Raises
     ------
     ValueError
-        If an image cannot be read, has changed since it was, or does not fit; it is named.
+        If an image cannot be read, has changed, or does not fit; the message names it.
     """
     maker = _Maker(plan.options)
     images: list[Any] = []
@@ -389,9 +365,9 @@ def make_stack(plan: StackPlan, report: Report) -> VisitStack:
         images.append(_side_by_side(parts, visit.images, plan.modalities) if parts else None)
         observed.append(bool(parts) and all(i.facts.is_observed for i in visit.images))
         said.append(_said(visit, parts))
-    report.phase("Putting the visits together")
+    report.phase("Joining the visits")
     first = maker.first
-    assert first is not None  # the checks let no plan without an image pass
+    assert first is not None  # a checked plan has an image
     gap = next(image for image in images if image is not None) * np.float32("nan")
     return VisitStack(
         images=stacked([gap if image is None else image for image in images]),
@@ -408,7 +384,7 @@ def make_stack(plan: StackPlan, report: Report) -> VisitStack:
 
 
 class _Maker:
-    """Reads images onto the grid of the first; the file read last is kept, for its other visits."""
+    """Reads images onto the grid of the first; keeps the last file for its other visits."""
 
     def __init__(self, options: Options) -> None:
         self.first: VisitStack | None = None
@@ -431,7 +407,7 @@ class _Maker:
             self._visits, self._opener = image.opener(), image.opener
         shapes = [stack.shape[2:] for stack, _ in self._visits]
         if shapes[image.part : image.part + 1] != [image.facts.shape]:
-            raise ValueError("has changed since it was read; press 'Check again'")
+            raise ValueError("has changed since it was checked; press 'Check again'")
         stack, index = self._visits[image.part]
         kept = slice(index, index + 1)
         return replace(
@@ -442,7 +418,7 @@ class _Maker:
         )
 
     def _placed(self, image: PlannedImage, stack: VisitStack) -> VisitStack:
-        """Put the image where the options say, and onto the first one's grid."""
+        """Apply the options' spacing, and resample onto the first image's grid."""
         from napari_followup.alignment.resample import regridded
 
         facts = replace(image.facts, affine=stack.affine, spacing=stack.spacing, unit=stack.unit)
@@ -450,12 +426,12 @@ class _Maker:
         stack = replace(stack, affine=facts.affine, spacing=facts.spacing, unit=facts.unit)
         if self.first is None:
             self.first, self._grid = stack, facts
-        assert self._grid is not None  # it comes with the first
+        assert self._grid is not None  # set with the first
         return stack if lies_on(facts, self._grid) else regridded(stack, like=self.first)
 
 
 def _planned(row: Row, names: tuple[str, ...], openers: dict[int, Opener]) -> PlannedImage:
-    assert row.origin is not None  # the checks let no row pass without
+    assert row.origin is not None  # checked rows have both
     assert row.facts is not None
     return PlannedImage(
         name=row.name,
@@ -482,7 +458,7 @@ def _side_by_side(
 
 
 def _said(visit: PlannedVisit, parts: Sequence[VisitStack]) -> dict[str, Any]:
-    """Say in the provenance where a visit came from, and what was done to its images."""
+    """Provenance of a visit: where its images come from, and what was done to them."""
     return {
         "age": visit.age,
         "images": [

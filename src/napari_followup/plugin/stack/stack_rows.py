@@ -1,6 +1,6 @@
-"""What the table of visits holds: rows, where their images come from, and what is known of them.
+"""The rows of the table of visits, and their ages.
 
-Plain values, without Qt. The images themselves stay where they are until a stack is made.
+Plain values without Qt. Images stay in their files or layers until a stack is made.
 """
 
 from __future__ import annotations
@@ -42,43 +42,43 @@ Opener = Callable[[], list[tuple[VisitStack, int]]]  # visits: a stack, and whic
 
 
 class AxesUnknown(ValueError):
-    """A file or layer does not say what its axes are; `choices` is what they can be."""
+    """The axes of a file or layer are unknown; `choices` are the possible ones."""
 
     def __init__(self, choices: tuple[str, ...]) -> None:
-        super().__init__("does not say what its axes are; choose it under 'axes'")
+        super().__init__("does not say what its axes are; choose them under 'axes'")
         self.choices = choices
 
 
 class Origin(Protocol):
-    """A file, folder or layer that holds a visit, or several."""
+    """A file, folder or layer with one visit or several."""
 
-    axes: str | None  # none while it is not known, or says so itself
-    choices: tuple[str, ...]  # what they can be, where it has to be asked
+    axes: str | None  # chosen by the user; None if not asked for
+    choices: tuple[str, ...]  # the possible ones, if the user is asked
 
     @property
     def name(self) -> str:
-        """What to call it at the screen."""
+        """Name on the screen."""
 
     def opener(self) -> Opener:
-        """Make what reads the visits, to be called in a thread."""
+        """Make the function that reads the visits in a thread."""
 
     def subject_of(self, stack: VisitStack) -> str:
-        """Say whose visits it holds; empty where nothing tells."""
+        """Give the subject's name; empty if it is unknown."""
 
     def said(self) -> str:
-        """Say what it is, for the provenance."""
+        """Describe it for the provenance."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Facts:
-    """What is known of one visit's images, without their voxels."""
+    """Grid, modalities and thumbnail of one visit's images; no voxels."""
 
     shape: tuple[int, int, int]  # (z, y, x)
     affine: NDArray[np.float64]  # (4, 4), voxel (z, y, x) -> world (x, y, z)
     spacing: tuple[float, float, float]  # (z, y, x), in `unit`
     unit: str
     modalities: tuple[str, ...]
-    is_observed: bool  # not imputed, nor missing
+    is_observed: bool  # neither imputed nor missing
     thumbnail: NDArray[np.uint8]  # (y, x), the middle plane
 
     @property
@@ -90,7 +90,7 @@ class Facts:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Part:
-    """One visit that an origin was found to hold."""
+    """One visit that was found in an origin."""
 
     facts: Facts
     subject: str
@@ -103,56 +103,56 @@ class Row:
     """One image of one visit, or a visit without an image."""
 
     name: str
-    origin: Origin | None = None  # none: a visit without an image
+    origin: Origin | None = None  # None: a visit without an image
     part: int = 0  # which visit of the origin
-    subject: str = ""  # empty where nothing tells
-    visit: str = ""  # the rows of one visit share it; empty where nothing tells
+    subject: str = ""  # empty if unknown
+    visit: str = ""  # shared by the rows of one visit; empty if unknown
     modality: str = ""
     when: str = ""  # age in years or date, as typed
     birth: str = ""
     is_missing: bool = False
-    is_listed: bool = False  # by a table or folder that says which visit it is
-    table: Path | None = None  # that lists it
-    facts: Facts | None = None  # none until it was read
-    error: str = ""  # what reading it complained of
+    is_listed: bool = False  # by a table or folder that names the visit
+    table: Path | None = None  # the one that lists it
+    facts: Facts | None = None  # None until it is read
+    error: str = ""  # of reading it
 
     @property
     def is_pending(self) -> bool:
-        """Whether it has yet to be read."""
+        """Whether it must still be read."""
         return self.origin is not None and self.facts is None and not self.error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """What a folder or table lists."""
+    """The rows of a folder or table."""
 
     path: Path
     rows: tuple[Row, ...] = ()
     names: tuple[str, ...] = ()  # of a table's columns
-    columns: Mapping[str, str]  # which of them holds what
+    columns: Mapping[str, str]  # name of the column by its meaning
 
     @property
     def is_unclear(self) -> bool:
-        """Whether a table does not tell its paths or ages by the names of its columns."""
+        """Whether the columns with the paths or ages of a table are unknown."""
         known = set(self.columns)
         return bool(self.names) and ("path" not in known or not known & {"age", "date"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is said of the stack as a whole, where the files do not say it."""
+    """Settings for the whole stack, used if the files do not tell."""
 
     name: str = ""
-    subject: str = ""  # whose visits, where there are several subjects
+    subject: str = ""  # the chosen one of several
     modality: str = ""
     spacing: tuple[float, float, float] | None = None  # (z, y, x)
     unit: str = "pixel"
     birth: str = ""
-    onto_first: bool = False  # whether visits are brought onto the first one's grid
+    onto_first: bool = False  # whether visits are resampled onto the first one's grid
 
 
 def facts_of(stack: VisitStack, index: int) -> Facts:
-    """Describe one visit of a stack; of its images the middle plane alone is loaded."""
+    """Describe one visit of a stack; only the middle plane is loaded."""
     return Facts(
         shape=(stack.shape[2], stack.shape[3], stack.shape[4]),
         affine=stack.affine,
@@ -175,7 +175,7 @@ def part_of(stack: VisitStack, index: int, subject: str) -> Part:
 
 
 def _thumbnail(plane: Any) -> NDArray[np.uint8]:
-    """Small image of a plane; its darkest and brightest pixels are cut off."""
+    """Small image of a plane; its darkest and brightest pixels are clipped."""
     step = max(1, -(-max(plane.shape) // THUMBNAIL))
     whole = np.asarray(plane, dtype=np.float32)
     height, width = (max(length // step, 1) for length in whole.shape)
@@ -191,15 +191,15 @@ def _thumbnail(plane: Any) -> NDArray[np.uint8]:
 
 
 def _block_means(plane: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Mean of each of ``shape`` blocks that a plane is made of."""
+    """Mean of each of the ``shape`` blocks of a plane."""
     height, width = (max(a // b, 1) for a, b in zip(plane.shape, shape, strict=True))
     return np.asarray(plane.reshape(shape[0], height, shape[1], width).mean(axis=(1, 3)))
 
 
-OLDEST = 130.0  # years; above it an age was perhaps given in months or days
+OLDEST = 130.0  # years; a higher age was perhaps given in months or days
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/\d{4}")
-DATE = re.compile(r"\d{8}")  # a number by its looks
+DATE = re.compile(r"\d{8}")  # would else be a number
 
 
 def ages_of(texts: Sequence[str], births: Sequence[str]) -> tuple[list[float | None], list[str]]:
@@ -210,13 +210,13 @@ def ages_of(texts: Sequence[str], births: Sequence[str]) -> tuple[list[float | N
     texts
         One a visit: an age in years, a date, or nothing.
     births
-        Dates of birth, or empty texts; the first that is one counts. Without it, ages from dates
-        count from the earliest.
+        Dates of birth, or empty texts; the first date is used. Without it, ages from dates start
+        at 0 on the earliest date.
 
     Returns
     -------
     tuple of list
-        The ages, none where one is not known; and what is wrong with each, empty where nothing is.
+        The ages, None if unknown; and the error of each, empty if there is none.
     """
     ages: dict[int, float] = {}
     days: dict[int, date] = {}
@@ -231,11 +231,13 @@ def ages_of(texts: Sequence[str], births: Sequence[str]) -> tuple[list[float | N
             wrong[place] = str(error)
     if ages and days:
         for place in days:
-            wrong[place] = "is a date, where other visits have ages; give all visits the same kind"
+            wrong[place] = "is a date, but other visits have ages; give all visits the same kind"
         days = {}
     for place, text in enumerate(texts):
         if not text and any(texts):
-            wrong[place] = "has no age or date, other visits have; give it one, or none at all"
+            wrong[place] = (
+                "has no age or date, but other visits have; give one to all visits, or to none"
+            )
     ages |= _from_days(days, births, wrong)
     return [ages.get(place) for place in range(len(texts))], wrong
 
@@ -248,7 +250,7 @@ def _age(text: str) -> float:
 
 
 def _day(text: str, column: Sequence[str]) -> date:
-    """Read one date; the others tell whether the day or the month comes first."""
+    """Read one date; the others show whether the day or the month comes first."""
     if not any(letter.isdigit() for letter in text):
         raise ReadError(f"{text!r} is no age and no date; write years as in 61.5, or 2020-01-31")
     telling = _telling(column) if SLASHED.match(text) else []
@@ -261,7 +263,7 @@ def _day(text: str, column: Sequence[str]) -> date:
 
 
 def _telling(column: Sequence[str]) -> list[str]:
-    """Dates that tell what those of a column do of day and month, and are dates themselves."""
+    """Give example dates with the order of day and month that the column shows."""
     found = [each for text in column if (each := SLASHED.match(text))]
     day_first = any(int(each[1]) > 12 for each in found)
     month_first = any(int(each[2]) > 12 for each in found)
@@ -271,7 +273,7 @@ def _telling(column: Sequence[str]) -> list[str]:
 def _from_days(
     days: Mapping[int, date], births: Sequence[str], wrong: list[str]
 ) -> dict[int, float]:
-    """Ages at dates; says in `wrong` which of them come before the birth."""
+    """Ages at dates; dates before the birth get an error in `wrong`."""
     if not days:
         return {}
     try:
@@ -285,20 +287,17 @@ def _from_days(
     return {place: years_between(birth, day) for place, day in days.items() if day >= birth}
 
 
-EDITABLE = ("modality", "when", "is_missing")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What came of reading an origin: its visits, or what is wrong with it."""
+    """The visits that were read from an origin, or the error."""
 
     parts: tuple[Part, ...] = ()
     error: str = ""
-    choices: tuple[str, ...] = ()  # of axes, where it has to be asked
+    choices: tuple[str, ...] = ()  # of axes, if the user must be asked
 
 
 class StackModel:
-    """Rows in their order; those of other subjects than the chosen one are kept but not shown."""
+    """Rows in their order; rows of subjects that are not chosen are kept but not shown."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -306,29 +305,29 @@ class StackModel:
 
     @property
     def subjects(self) -> list[str]:
-        """Names of the subjects that the rows tell of."""
+        """Names of the subjects of the rows."""
         return list(dict.fromkeys(row.subject for row in self.rows if row.subject))
 
     @property
     def shown(self) -> list[Row]:
-        """Rows of the chosen subject, and those that do not tell; all where none is chosen."""
+        """Rows of the chosen subject and of unknown ones; all rows if none is chosen."""
         if self.subject not in self.subjects:
             return list(self.rows)
         return [row for row in self.rows if row.subject in ("", self.subject)]
 
     @property
     def pending(self) -> list[Origin]:
-        """What has yet to be read."""
+        """Origins that must still be read."""
         return list(dict.fromkeys(row.origin for row in self.rows if row.is_pending and row.origin))
 
     @property
     def doubtful(self) -> list[Origin]:
-        """Origins whose axes are, or had to be, asked for."""
+        """Origins whose axes the user is asked for, or was."""
         found = (row.origin for row in self.rows if row.origin and row.origin.choices)
         return list(dict.fromkeys(found))
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Add rows; of a table with many subjects the first is chosen."""
+        """Add rows; if they are of several subjects, the first subject is chosen."""
         added = list(rows)
         others = set(self.subjects)
         self.rows += added
@@ -341,17 +340,17 @@ class StackModel:
         return row
 
     def take(self, origin: Origin, found: Found) -> None:
-        """Put what was found in an origin into its rows, one a visit."""
+        """Fill the rows of an origin, one a visit, with what was read."""
         own = [row for row in self.rows if row.origin is origin]
         if not own:
-            return  # taken out meanwhile
+            return  # removed in the meantime
         origin.choices = found.choices or origin.choices
         if found.error or not found.parts:
             for row in own:
                 row.error = found.error
             return
         if own[0].is_listed and len(found.parts) > 1:
-            own[0].error = f"holds {len(found.parts)} visits; give a file a visit here"
+            own[0].error = f"holds {len(found.parts)} visits; give one file a visit here"
             return
         if len(own) == len(found.parts):  # read again, or a single visit
             new = [_filled(row, part) for row, part in zip(own, found.parts, strict=True)]
@@ -363,7 +362,7 @@ class StackModel:
         self._choose_first([row.subject for row in new if row.subject], others)
 
     def set_axes(self, origins: Sequence[Origin], axes: str) -> None:
-        """Say what the axes of origins are, and have them read anew."""
+        """Set the axes of origins; they must be read again."""
         for origin in origins:
             origin.axes = axes
             own = [row for row in self.rows if row.origin is origin]
@@ -373,22 +372,22 @@ class StackModel:
                 row.when, row.is_missing = ("", False) if len(own) > 1 else (row.when, False)
 
     def reset(self) -> None:
-        """Have what could not be read read again."""
+        """Clear the errors, so that these origins are read again."""
         wrong = [row.origin for row in self.rows if row.error]
         for row in self.rows:
             if row.origin is not None and row.origin in wrong:
                 row.facts, row.error = None, ""
 
     def remove(self, rows: Sequence[Row]) -> None:
-        """Take rows out."""
+        """Remove rows."""
         self.rows = [row for row in self.rows if row not in rows]
 
     def remove_table(self, path: Path) -> None:
-        """Take out what a table listed."""
+        """Remove the rows of a table."""
         self.rows = [row for row in self.rows if row.table != path]
 
     def move(self, rows: Sequence[Row], by: int) -> None:
-        """Move rows one place up (-1) or down (1) among those that are shown."""
+        """Move rows one place up (-1) or down (1) among the shown ones."""
         shown = self.shown
         places = sorted((shown.index(row) for row in rows), reverse=by > 0)
         for place in places:
@@ -399,7 +398,7 @@ class StackModel:
                 shown = self.shown
 
     def sort(self, options: Options) -> None:
-        """Order the rows by age or date; those that tell none stay last."""
+        """Sort the rows by age or date; rows without one come last."""
         births = [options.birth, *(row.birth for row in self.rows)]
         ages, _ = ages_of([row.when.strip() for row in self.rows], births)
         order = sorted(
@@ -408,13 +407,13 @@ class StackModel:
         self.rows = [self.rows[place] for place in order]
 
     def _choose_first(self, names: Sequence[str], others: set[str]) -> None:
-        """Choose a subject where what was added holds several, and none was there before."""
+        """Choose the first subject if several were added and there was none before."""
         if len(set(names)) > 1 and not others - set(names):
             self.subject = names[0]
 
 
 def _filled(row: Row, part: Part) -> Row:
-    """Add what was found to what is known."""
+    """Fill a row with what was read."""
     row.facts, row.error = part.facts, ""
     row.subject = row.subject or part.subject
     row.is_missing = row.is_missing or part.is_missing
@@ -426,7 +425,7 @@ def _filled(row: Row, part: Part) -> Row:
 
 
 def _row_of(first: Row, part: Part, number: int) -> Row:
-    """Make a row of one of many visits of an origin."""
+    """Make the row of one of several visits of an origin."""
     assert first.origin is not None
     name = f"{first.origin.name} [{number}]"
     when = "" if part.age is None else f"{part.age:.10g}"

@@ -1,6 +1,7 @@
-"""Where visits come from: files, folders and tables of visits, as rows that are yet to be read.
+"""Files, folders, tables of visits and layers, as rows; and how a thread reads them.
 
-A TIFF file that names neither its axes nor its visits is in doubt, and says so as `AxesUnknown`.
+A layer is referred to weakly. Errors are kept as text, to be shown at the row. A TIFF file or a
+layer without information about its axes raises `AxesUnknown`.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ __all__ = [
     "table_rows",
 ]
 
-NO_SUBJECT = "has no subject, other rows have; name it in the table"
+NO_SUBJECT = "has no subject, but other rows have; name it in the table"
 TIFF_AXES = {3: ("zyx", "vyx"), 4: ("vzyx", "svyx"), 5: ("vmzyx", "svzyx")}
 
 
@@ -79,31 +80,31 @@ class FileOrigin:
 
     @property
     def name(self) -> str:
-        """Its name without the folder."""
+        """Name without the folder."""
         return self.path.name
 
     def opener(self) -> Opener:
-        """Make what reads its visits."""
+        """Make the function that reads its visits."""
         path, axes = self.path, self.axes
         return lambda: read_file(path, axes)
 
     def subject_of(self, stack: VisitStack) -> str:
-        """Say whose visits it holds; a file that does not say goes by its name, which is none."""
+        """Give the subject's name; empty if it is only the name of the file."""
         stem = nifti_stem(self.path).removesuffix(self.path.suffix).removesuffix(".ome")
         return "" if stack.subject in ("subject", stem, self.path.stem) else stack.subject
 
     def said(self) -> str:
-        """Whole path."""
+        """Give the absolute path."""
         return str(self.path.absolute())
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is read as it is, where others list what is to be read."""
+    """Whether a path is an image; tables and folders list images instead."""
     return suffix_of(path) not in TABLES and not path.is_dir()
 
 
 def file_rows(paths: Sequence[Path]) -> list[Row]:
-    """Rows of files that were chosen, by date if each name holds another one, else by name."""
+    """Make rows of files, sorted by the dates in their names if all differ, else by name."""
     from napari_followup.io.folder import by_number
 
     days = {path: str(date_in_name(path.name) or "") for path in sorted(paths, key=by_number)}
@@ -116,24 +117,24 @@ def file_rows(paths: Sequence[Path]) -> list[Row]:
 
 
 def listed(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
-    """List what a folder or a table of visits names; no image is opened but for its header.
+    """List the images of a folder or a table of visits; reads no more than their headers.
 
     Parameters
     ----------
     path
         BIDS, DICOM, OME-Zarr or image folder; folder with a table; or a table.
     columns
-        The table's own names for what it holds.
+        Names of the table's columns by their meaning.
 
     Returns
     -------
     Listed
-        Without rows if a table does not tell which of its columns holds the paths.
+        Without rows if it is unknown which column of a table holds the paths.
 
     Raises
     ------
     OSError, ReadError
-        If it cannot be read, or holds nothing.
+        If it cannot be read, or is empty.
     """
     if suffix_of(path) in TABLES:
         return table_rows(path, columns)
@@ -145,7 +146,7 @@ def listed(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
 
 
 def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
-    """List the rows of a table of visits, ages and dates as they stand there."""
+    """List the rows of a table of visits, with ages and dates as written there."""
     from napari_followup.io.manifest import COLUMNS
 
     lines = read_table(path)
@@ -175,24 +176,24 @@ def table_rows(path: Path, columns: Mapping[str, str] | None = None) -> Listed:
 
 
 def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int]]:
-    """Read the visits of a file.
+    """Read the visits of a file, or of a folder of DICOM or OME-Zarr.
 
     Parameters
     ----------
     path
-        Of any kind that `read_stack` knows; a folder of DICOM or OME-Zarr.
+        Of any format of `read_stack`.
     axes
-        One letter an axis where the file does not say; without v, it is one visit.
+        One letter an axis if the file does not tell; without v, it is one visit.
 
     Returns
     -------
     list of tuple
-        Stacks, and which visit of each; of all subjects.
+        Stacks of all subjects, and the index of a visit in each.
 
     Raises
     ------
     AxesUnknown
-        If the file does not say what its axes are.
+        If the file does not tell its axes.
     OSError, TypeError, ValueError
         If it cannot be read.
     """
@@ -200,7 +201,7 @@ def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int
     from napari_followup.io.image import read_image
 
     if not path.exists():
-        raise FileNotFoundError("there is no such file; correct its path, or take the row out")
+        raise FileNotFoundError("there is no such file; correct its path, or remove the row")
     if path.is_dir() and not is_zarr(path):
         return _visits(read_visits(path))
     bare = suffix_of(path) in TIFFS and not is_one_visit(path)
@@ -213,7 +214,7 @@ def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int
 
 
 def _folder(folder: Path) -> Listed:
-    """Rows of a folder that is a series, or holds files that are."""
+    """Make the rows of a folder that is a series, or contains series."""
     from napari_followup.io import files_in
     from napari_followup.io.folder import folder_files
 
@@ -253,16 +254,17 @@ def _visits(stacks: Sequence[VisitStack]) -> list[tuple[VisitStack, int]]:
 
 
 def _axes_count(stack: VisitStack) -> int:
-    """How many axes a bare array had that was read as visits, planes and modalities."""
+    """Count the axes of an array that was read as visits, planes and modalities."""
     return 3 + (stack.shape[2] > 1) + (stack.shape[1] > 1)
 
 
 NO_NAME = "subject"
+REMOVED = "the layer was removed; remove the row, or add the layer again"
 SINGLE = {2: ("yx",), 3: ("zyx",)}  # axes of a layer that holds one visit
 
 
 class LayerOrigin:
-    """An image layer, as long as it is in its viewer."""
+    """An image layer, until it is removed."""
 
     def __init__(self, layer: Any) -> None:
         self.layer: Callable[[], Any] = weakref.ref(layer)
@@ -272,23 +274,23 @@ class LayerOrigin:
 
     @property
     def name(self) -> str:
-        """The layer's name as it is now, or was last."""
+        """Name of the layer, or its last one if it was removed."""
         layer = self.layer()
         if layer is not None:
             self._name = str(layer.name)
         return self._name
 
     def opener(self) -> Opener:
-        """Make what takes the layer's visits apart; it holds the images, not the layer.
+        """Make the function that reads the visits; it holds the images, not the layer.
 
         Raises
         ------
         ValueError
-            If the layer has gone, is in colour, or has too many axes.
+            If the layer was removed, is in colour, or has too many axes.
         """
         layer = self.layer()
         if layer is None:
-            raise ValueError("the layer was removed; take the row out, or add the layer again")
+            raise ValueError(REMOVED)
         choices = (self.axes,) if self.axes else meanings_of(layer)
         if len(choices) > 1:
             raise AxesUnknown(choices)
@@ -296,20 +298,20 @@ class LayerOrigin:
         return lambda: _visits(_stacks(source))
 
     def subject_of(self, stack: VisitStack) -> str:
-        """Say whose visits it holds, as the layer's metadata tell."""
+        """Give the subject's name in the layer's metadata."""
         return "" if stack.subject == NO_NAME else stack.subject
 
     def drop(self) -> None:
-        """Forget the layer, which is no longer in its viewer."""
+        """Forget the layer, which was removed."""
         self.layer = lambda: None
 
     def said(self) -> str:
-        """Name of the layer."""
+        """Give the name of the layer."""
         return f"layer {self.name!r}"
 
 
 def layer_rows(layers: Sequence[Any]) -> list[Row]:
-    """Rows of layers, which may each hold one visit or several."""
+    """Make one row a layer; it may hold several visits."""
     return [
         Row(name=layer.name, origin=LayerOrigin(layer), modality=_modality(layer))
         for layer in layers
@@ -317,13 +319,13 @@ def layer_rows(layers: Sequence[Any]) -> list[Row]:
 
 
 def series_layers(viewer: Any) -> list[Any]:
-    """List the image layers of a viewer that are no results of ours."""
+    """List the image layers of a viewer without our results."""
     images = [each for each in viewer.layers if isinstance(each, Image)]
     return [layer for layer in images if "result" not in about(layer)]
 
 
 def meanings_of(layer: Any) -> tuple[str, ...]:
-    """List what the axes of a layer can mean, a single visit's among it.
+    """List the possible axes of a layer, also those of a single visit.
 
     Raises
     ------
@@ -332,7 +334,7 @@ def meanings_of(layer: Any) -> tuple[str, ...]:
     """
     labels = "".join(WORDS.get(str(label).lower(), "") for label in layer.axis_labels)
     if getattr(layer, "rgb", False):
-        return axes_choices(layer)  # says what to do with colour
+        return axes_choices(layer)  # its error says what to do
     if labels in ("yx", "zyx") and len(labels) == layer.ndim:
         return (labels,)
     if layer.ndim == 2:
@@ -343,7 +345,7 @@ def meanings_of(layer: Any) -> tuple[str, ...]:
 
 
 def _source(layer: Any, axes: str) -> Source:
-    """Take what is needed of a layer; a single visit's gains an axis of visits."""
+    """Take a layer as a source; a single visit gets an axis of visits."""
     if "v" in axes:
         source = source_of(layer, axes=axes)
     else:
@@ -365,7 +367,7 @@ def _source(layer: Any, axes: str) -> Source:
 
 
 def _world(layer: Any, axes: str, source: Source) -> NDArray[np.float64]:
-    """Affine from voxel (z, y, x) to world (x, y, z) in mm, by the layer's place in the viewer."""
+    """Affine from voxel (z, y, x) to world (x, y, z) in mm, by the layer's transform."""
     own = Affine(
         scale=layer.scale, translate=layer.translate, rotate=layer.rotate, shear=layer.shear
     )
@@ -393,14 +395,14 @@ Openers = list[tuple[Origin, Opener | Found]]
 
 
 def list_source(path: Path, columns: Mapping[str, str] | None, report: Report) -> Listed:
-    """List a folder or table.
+    """List a folder or table in a thread.
 
     Raises
     ------
     ValueError
-        If it cannot be read, or holds nothing; the message names it.
+        If it cannot be read, or is empty; the message names it.
     """
-    report.phase(f"Looking through {path.name}")
+    report.phase(f"Listing {path.name}")
     try:
         return listed(path, columns)
     except Exception as error:  # each format's reader has errors of its own
@@ -408,7 +410,7 @@ def list_source(path: Path, columns: Mapping[str, str] | None, report: Report) -
 
 
 def open_all(origins: Sequence[Origin]) -> Openers:
-    """Make what reads origins, while their layers are at hand; or what is wrong with one."""
+    """Make the functions that read origins, or an error, while their layers exist."""
     openers: Openers = []
     for origin in origins:
         try:
@@ -419,7 +421,7 @@ def open_all(origins: Sequence[Origin]) -> Openers:
 
 
 def read_origins(openers: Openers, report: Report) -> list[tuple[Origin, Found]]:
-    """Read each origin far enough to show and check it; after a stop, those that were read."""
+    """Read grid, ages and thumbnails of each origin; a stop returns those that are ready."""
     found: list[tuple[Origin, Found]] = []
     report.phase("Reading")
     for done, (origin, opener) in enumerate(openers):

@@ -9,7 +9,7 @@ In a script::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, QSize, Signal
@@ -17,10 +17,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit,
 
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.series_input import MEANINGS
-from napari_followup.plugin.layers.layers import LayerTuple
+from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.plugin.results.step_panel import StepPanel, Work
-from napari_followup.plugin.run.report import Report
-from napari_followup.plugin.stack.stack_making import Checked, check, make_layers, plan_of
+from napari_followup.plugin.stack.stack_making import check, make_stack, plan_of
 from napari_followup.plugin.stack.stack_rows import Options, Row
 from napari_followup.plugin.stack.visits_panel import VisitsPanel
 
@@ -30,23 +29,23 @@ __all__ = [
     "parse_spacing",
 ]
 
-WIDTH = 740  # pixels, so that the whole table is seen
+WIDTH = 740  # pixels
 
 
 class StackWidget(QWidget):
-    """Bring visits together from files and layers, and make one stack of them.
+    """Collect visits from files and layers, and make one stack of them.
 
     Attributes
     ----------
     visits, form
-        Table of visits with what adds to it; what is said of the stack as a whole.
+        The table of visits with its buttons; the settings of the whole stack.
     step
         Button, progress and layers of *Create stack*: `run`, `finished`, `layers`, `error`.
     complaint
-        Why there can be no stack; empty where there can.
+        Why no stack can be made; empty if it can.
     """
 
-    checked = Signal()  # whenever all that was added is read and checked
+    checked = Signal()  # when everything that was added is read and checked
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
@@ -67,15 +66,15 @@ class StackWidget(QWidget):
 
     @property
     def rows(self) -> list[Row]:
-        """Rows as they are shown."""
+        """The rows that are shown."""
         return self.visits.model.shown
 
     def sizeHint(self) -> QSize:
-        """Say how wide the widget would like to be; it can be made narrower."""
+        """Prefer a width that shows the whole table."""
         return QSize(WIDTH, super().sizeHint().height())
 
     def set_ages(self, ages: Sequence[float | str]) -> None:
-        """Type the ages in years, or dates, of the rows, in their order."""
+        """Set the ages in years, or dates, of the rows, in their order."""
         for row, age in zip(self.rows, ages, strict=True):
             row.when = str(age)
         self.refresh()
@@ -100,7 +99,7 @@ class StackWidget(QWidget):
             self.checked.emit()
 
     def _options(self) -> tuple[Options, str]:
-        """Take the form's options, or those of an empty form and what is wrong with it."""
+        """Give the form's options and no error; or those of an empty form and the error."""
         try:
             return self.form.options(), ""
         except ValueError as error:
@@ -108,13 +107,8 @@ class StackWidget(QWidget):
 
     def _work(self) -> Work:
         rows, options = self.rows, self.form.options()
-        checked: Checked = check(rows, options)
-        plan = plan_of(rows, checked, options)
-
-        def work(report: Report) -> list[LayerTuple]:
-            return make_layers(plan, report)
-
-        return work
+        plan = plan_of(rows, check(rows, options), options)
+        return lambda report: stack_layers(make_stack(plan, report))
 
     def _show_reason(self) -> None:
         is_running = self.step.job.is_running
@@ -133,7 +127,7 @@ class StackWidget(QWidget):
 
 
 def _usual_name(rows: Sequence[Row]) -> str:
-    """Name for a stack that was given none: the subject's, else that of the table."""
+    """Default name of the stack: the subject's, else that of the table."""
     names = [row.subject for row in rows] + [row.table.stem for row in rows if row.table]
     return next(filter(None, names), "stack")
 
@@ -142,7 +136,7 @@ SINGLE = {"zyx": "z, y, x: one visit", "yx": "y, x: one visit"}
 
 
 class StackForm(QWidget):
-    """Subject and axes, asked for where they are in doubt; name, modality, spacing, unit, grid."""
+    """Settings of the whole stack; subject and axes are shown only if they must be chosen."""
 
     changed = Signal()
     subject_chosen = Signal(str)
@@ -150,17 +144,39 @@ class StackForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject_combo, self.axes_combo = QComboBox(), QComboBox()
-        self.name_edit, self.modality_edit = QLineEdit(), QLineEdit()
-        self.spacing_edit, self.birth_edit = QLineEdit(), QLineEdit()
-        self.unit_combo = QComboBox()
+        self.subject_combo = _combo("Subject whose visits make the stack")
+        self.axes_combo = _combo("Axes of files and layers that do not tell them")
+        self.name_edit = _edit("", "Name of the stack")
+        self.modality_edit = _edit(
+            "as the table and files say", "Kind of image of rows without one, such as FLAIR"
+        )
+        self.spacing_edit = _edit(
+            "z, y, x: as the files say", "Size of a voxel, for images without their own"
+        )
+        self.unit_combo = _combo("Unit of the spacing, for images without their own")
         self.unit_combo.addItems(["pixel", "mm"])
-        self.onto_first = QCheckBox("bring visits onto the first one's grid")
+        self.birth_edit = _edit(
+            "ages start at the first date", "Date of birth, if visits have dates: 1958-12-31"
+        )
+        self.onto_first = QCheckBox("resample visits onto the first one's grid")
+        self.onto_first.setToolTip(
+            "Resamples by the positions in the files, without registration. "
+            "To register, use Align visits."
+        )
         self._lay_out()
-        self._connect()
+        self.subject_combo.currentIndexChanged.connect(
+            lambda _: self.subject_chosen.emit(self.subject_combo.currentData() or "")
+        )
+        self.axes_combo.currentIndexChanged.connect(
+            lambda _: self.axes_chosen.emit(self.axes_combo.currentData() or "")
+        )
+        for edit in (self.name_edit, self.modality_edit, self.spacing_edit, self.birth_edit):
+            edit.textChanged.connect(self.changed)
+        self.unit_combo.currentIndexChanged.connect(self.changed)
+        self.onto_first.toggled.connect(self.changed)
 
     def options(self) -> Options:
-        """Take what is set.
+        """Give the settings.
 
         Raises
         ------
@@ -178,58 +194,21 @@ class StackForm(QWidget):
         )
 
     def show_subjects(self, names: Sequence[str], chosen: str, usual: str) -> None:
-        """Offer the subjects, where there are several; `usual` names the stack without a name."""
-        with QSignalBlocker(self.subject_combo):
-            self.subject_combo.clear()
-            self.subject_combo.addItem("choose …", "")
-            for name in names:
-                self.subject_combo.addItem(name, name)
-            self.subject_combo.setCurrentIndex(max(self.subject_combo.findData(chosen), 0))
+        """Offer the subjects if there are several; `usual` is the default name of the stack."""
+        _offer(self.subject_combo, {name: name for name in names}, chosen)
         self._form.setRowVisible(self.subject_combo, len(names) > 1)
         self.name_edit.setPlaceholderText(usual)
 
     def show_axes(self, choices: Sequence[str], chosen: str | None) -> None:
-        """Ask what the axes are, where that is in doubt."""
-        with QSignalBlocker(self.axes_combo):
-            self.axes_combo.clear()
-            self.axes_combo.addItem("choose …", "")
-            for axes in choices:
-                text = SINGLE.get(axes) or MEANINGS.get(axes, ", ".join(axes))
-                self.axes_combo.addItem(text, axes)
-            self.axes_combo.setCurrentIndex(max(self.axes_combo.findData(chosen), 0))
+        """Offer the possible axes, if there are any."""
+        texts = {axes: SINGLE.get(axes) or MEANINGS.get(axes, ", ".join(axes)) for axes in choices}
+        _offer(self.axes_combo, texts, chosen)
         self._form.setRowVisible(self.axes_combo, bool(choices))
 
-    def _connect(self) -> None:
-        self.subject_combo.currentIndexChanged.connect(
-            lambda _: self.subject_chosen.emit(self.subject_combo.currentData() or "")
-        )
-        self.axes_combo.currentIndexChanged.connect(
-            lambda _: self.axes_chosen.emit(self.axes_combo.currentData() or "")
-        )
-        edits = (self.name_edit, self.modality_edit, self.spacing_edit, self.birth_edit)
-        for edit in edits:
-            edit.textChanged.connect(self.changed)
-        self.unit_combo.currentIndexChanged.connect(self.changed)
-        self.onto_first.toggled.connect(self.changed)
-
     def _lay_out(self) -> None:
-        self._form = new_form(self)
-        size = QHBoxLayout()
+        self._form, size = new_form(self), QHBoxLayout()
         size.addWidget(self.spacing_edit, stretch=1)
         size.addWidget(self.unit_combo)
-        self.subject_combo.setToolTip("Whose visits make the stack")
-        self.axes_combo.setToolTip("What the axes are of files and layers that do not say")
-        self.modality_edit.setPlaceholderText("as the table and files say")
-        self.modality_edit.setToolTip("Kind of image, for rows that name none, such as FLAIR")
-        self.spacing_edit.setPlaceholderText("z, y, x: as the files say")
-        self.spacing_edit.setToolTip("Size of a voxel, for images that do not know their own")
-        self.unit_combo.setToolTip("Unit of the spacing, for images that do not know their own")
-        self.birth_edit.setPlaceholderText("ages count from the first date")
-        self.birth_edit.setToolTip("Date of birth, where visits have dates: 1958-12-31")
-        self.onto_first.setToolTip(
-            "Resample by the places that the files give; nothing is registered. "
-            "Align visits does that."
-        )
         add_row(self._form, "subject", self.subject_combo)
         add_row(self._form, "axes", self.axes_combo)
         add_row(self._form, "name", self.name_edit)
@@ -241,13 +220,36 @@ class StackForm(QWidget):
         self.show_axes((), None)
 
 
+def _combo(tip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tip)
+    return combo
+
+
+def _edit(placeholder: str, tip: str) -> QLineEdit:
+    edit = QLineEdit()
+    edit.setPlaceholderText(placeholder)
+    edit.setToolTip(tip)
+    return edit
+
+
+def _offer(combo: QComboBox, texts: Mapping[str, str], chosen: str | None) -> None:
+    """Fill a combo box with values and their texts, without a signal."""
+    with QSignalBlocker(combo):
+        combo.clear()
+        combo.addItem("choose …", "")
+        for value, text in texts.items():
+            combo.addItem(text, value)
+        combo.setCurrentIndex(max(combo.findData(chosen), 0))
+
+
 def parse_spacing(text: str) -> tuple[float, float, float] | None:
-    """Read a voxel size as typed: ``"6, 0.9, 0.9"``, or one for all; none for no text.
+    """Read a typed voxel size: ``"6, 0.9, 0.9"``, or one number; None for an empty text.
 
     Raises
     ------
     ValueError
-        If it is no such thing.
+        If it cannot be read.
     """
     words = text.replace(",", " ").replace("×", " ").replace(";", " ").split()
     if not words:

@@ -1,6 +1,6 @@
-"""Table of visits with its buttons, and the reading of what is added to it.
+"""The table of visits with its buttons, and the reading of what is added to it.
 
-One thing is read at a time, in a thread: folders and tables first, then the images they list.
+One thread reads: first it lists folders and tables, then it reads the images they list.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.stack.stack_making import Checked
 from napari_followup.plugin.stack.stack_rows import Found, Listed, Origin, Row, StackModel
 from napari_followup.plugin.stack.stack_sources import (
+    REMOVED,
     LayerOrigin,
     file_rows,
     is_file,
@@ -47,22 +48,21 @@ __all__ = [
     "VisitsPanel",
 ]
 
-NOT_READ = "not read, because reading was stopped; press 'Check again'"
-REMOVED = "the layer was removed; take the row out, or add the layer again"
+NOT_READ = "not read: reading was stopped; press 'Check again'"
 
 
 class VisitsPanel(QWidget):
-    """Rows of visits, which are read as they are added.
+    """Rows of visits, which are read when they are added.
 
     Attributes
     ----------
     model, table
-        The rows as they are, and as they are shown.
+        The rows; the table that shows them.
     sources, bar, columns, reading
-        Buttons above and below; the question which column holds what; progress.
+        Buttons above and below the table; the form for a table's columns; progress.
     """
 
-    changed = Signal()  # rows were added, read, edited, moved or taken out
+    changed = Signal()  # rows were added, read, edited, moved or removed
     sort_wanted = Signal()
 
     def __init__(self, viewer: Any) -> None:
@@ -73,7 +73,7 @@ class VisitsPanel(QWidget):
         self.reading = JobPanel()
         self._to_list: list[tuple[Path, Mapping[str, str] | None]] = []
         self._being_read: list[Origin] = []
-        self._wrong: list[str] = []  # about folders and tables that could not be listed
+        self._wrong: list[str] = []  # errors of folders and tables that could not be listed
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (self.sources, self.table, self.bar, self.reading, self.columns):
@@ -83,7 +83,7 @@ class VisitsPanel(QWidget):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something has yet to be read."""
+        """Whether something must still be read."""
         return self.reading.is_running or bool(self._to_list or self.model.pending)
 
     def add_paths(self, paths: Iterable[str | os.PathLike[str]]) -> None:
@@ -95,7 +95,7 @@ class VisitsPanel(QWidget):
         self.read()
 
     def add_layers(self, layers: Sequence[Any] | None = None) -> None:
-        """Add layers; without any named, all image layers that are no results."""
+        """Add layers; by default all image layers except our results."""
         viewer = self._viewer()
         if viewer is None:
             return
@@ -104,11 +104,11 @@ class VisitsPanel(QWidget):
         wanted = series_layers(viewer) if layers is None else [unwrapped(each) for each in layers]
         new = [layer for layer in wanted if layer not in there]
         self.model.add(layer_rows(new))
-        self.reading.say("" if new else "There is no image layer that is not in the table.")
+        self.reading.say("" if new else "There is no image layer to add.")
         self.read()
 
     def set_axes(self, axes: str) -> None:
-        """Say what the axes are of all that is in doubt in the same way."""
+        """Set the axes of all files and layers with the same choices."""
         doubtful = self.model.doubtful
         alike = [each for each in doubtful if each.choices == doubtful[0].choices]
         if axes in doubtful[0].choices:
@@ -116,7 +116,7 @@ class VisitsPanel(QWidget):
         self.read()
 
     def read(self) -> None:
-        """Read what has yet to be read, unless that goes on already."""
+        """Read what must still be read, unless a thread is reading."""
         if not self.reading.is_running:
             if self._to_list:
                 path, columns = self._to_list.pop(0)
@@ -130,7 +130,7 @@ class VisitsPanel(QWidget):
         self.changed.emit()
 
     def show_checked(self, checked: Checked) -> None:
-        """Show the rows, and what is said of them."""
+        """Show the rows and their status."""
         self.table.show_rows(self.model.shown, checked.verdicts, checked.numbers)
         self._on_selection()
 
@@ -165,7 +165,7 @@ class VisitsPanel(QWidget):
             self.columns.ask(found)
 
     def _on_ended(self) -> None:
-        """Go on with the next; what a stop left unread says so at its row."""
+        """Continue with the next; rows that a stop left unread get an error."""
         being_read, self._being_read = self._being_read, []
         if self.reading.error and not being_read:
             self._wrong.append(self.reading.error)
@@ -214,7 +214,7 @@ class VisitsPanel(QWidget):
         self.table.choose([shown.index(row) for row in rows])
 
     def _on_selection(self) -> None:
-        self.bar.know(self.table.rowCount(), len(self.table.chosen))
+        self.bar.enable(self.table.rowCount(), len(self.table.chosen))
 
     def _on_layer_removed(self, event: Any) -> None:
         if not is_alive(self):
@@ -231,104 +231,103 @@ TABLES = "Tables (*.csv *.tsv)"
 
 
 class SourceBar(QWidget):
-    """Ask for files, a folder, a table of visits, or layers."""
+    """Buttons that add files, a folder, a table of visits, or layers."""
 
     chosen = Signal(object)  # list of paths
-    layers_wanted = Signal(bool)  # whether those that are selected alone
+    layers_wanted = Signal(bool)  # whether only the selected ones
 
     def __init__(self) -> None:
         super().__init__()
-        self.files_button = QPushButton("Add files…")
-        self.folder_button = QPushButton("Add folder…")
-        self.table_button = QPushButton("Add table…")
-        self.layers_button = QPushButton("Add layers")
-        self.files_button.setToolTip("Images, one visit a file or several in one")
-        self.folder_button.setToolTip("BIDS, DICOM or OME-Zarr, or a folder with an image a visit")
-        self.table_button.setToolTip("CSV or TSV with a row an image: path, age or date, …")
-        self.layers_button.setToolTip("Layers that are open: one a visit, or one with several")
+        self.files_button, self.folder_button, self.table_button, self.layers_button = _buttons(
+            self,
+            {
+                "Add files…": "Images: one visit a file, or several",
+                "Add folder…": "BIDS, DICOM or OME-Zarr, or a folder with one image a visit",
+                "Add table…": "CSV or TSV with one row an image: path, age or date, …",
+                "Add layers": "Open layers: one visit a layer, or several",
+            },
+        )
         menu = QMenu(self.layers_button)
         for text, is_selected in (("all image layers", False), ("selected layers", True)):
             action = menu.addAction(text)
             assert action is not None  # a text always makes one
             action.triggered.connect(
-                lambda _=False, alone=is_selected: self.layers_wanted.emit(alone)
+                lambda _=False, selected=is_selected: self.layers_wanted.emit(selected)
             )
         self.layers_button.setMenu(menu)
         self.files_button.clicked.connect(self._ask_files)
         self.folder_button.clicked.connect(self._ask_folder)
         self.table_button.clicked.connect(self._ask_table)
-        _in_a_row(
-            self, self.files_button, self.folder_button, self.table_button, self.layers_button
-        )
 
     def _ask_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Add files", "", FILES)
-        self._tell(paths)
+        self._emit(paths)
 
     def _ask_folder(self) -> None:
-        self._tell([QFileDialog.getExistingDirectory(self, "Add folder")])
+        self._emit([QFileDialog.getExistingDirectory(self, "Add folder")])
 
     def _ask_table(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Add table of visits", "", TABLES)
-        self._tell([path])
+        self._emit([path])
 
-    def _tell(self, paths: list[str]) -> None:
+    def _emit(self, paths: list[str]) -> None:
         if given := [path for path in paths if path]:
             self.chosen.emit(given)
 
 
 class RowBar(QWidget):
-    """Order, add and take out rows."""
+    """Buttons that sort, add and remove rows."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.up_button, self.down_button = QPushButton("Up"), QPushButton("Down")
-        self.sort_button = QPushButton("Sort by age")
-        self.missing_button = QPushButton("Add missing visit")
-        self.remove_button = QPushButton("Remove")
-        self.again_button = QPushButton("Check again")
-        self.missing_button.setToolTip("A visit that took place, or was planned, without an image")
-        self.again_button.setToolTip("Read again what could not be read")
-        _in_a_row(
+        buttons = _buttons(
             self,
-            self.up_button,
-            self.down_button,
-            self.sort_button,
-            self.missing_button,
-            self.remove_button,
-            self.again_button,
+            {
+                "Up": "",
+                "Down": "",
+                "Sort by age": "",
+                "Add missing visit": "A visit that took place, or was planned, without an image",
+                "Remove": "",
+                "Check again": "Read again the files that could not be read",
+            },
         )
+        self.up_button, self.down_button, self.sort_button, *others = buttons
+        self.missing_button, self.remove_button, self.again_button = others
 
-    def know(self, rows: int, chosen: int) -> None:
-        """Offer what can be done to so many rows, of which so many are chosen."""
+    def enable(self, rows: int, selected: int) -> None:
+        """Enable the buttons that apply, by the numbers of rows and of selected rows."""
         for button in (self.up_button, self.down_button, self.remove_button):
-            button.setEnabled(chosen > 0)
+            button.setEnabled(selected > 0)
         for button in (self.sort_button, self.again_button):
             button.setEnabled(rows > 0)
 
 
-def _in_a_row(widget: QWidget, *buttons: QPushButton) -> None:
-    row = QHBoxLayout(widget)
+def _buttons(bar: QWidget, tips: Mapping[str, str]) -> list[QPushButton]:
+    """Make the buttons of a bar, side by side."""
+    row = QHBoxLayout(bar)
     row.setContentsMargins(0, 0, 0, 0)
+    buttons = [QPushButton(text) for text in tips]
     for button in buttons:
+        button.setToolTip(tips[button.text()])
         row.addWidget(button)
+    return buttons
 
 
 ASKED = {
-    "path": ("image file", "Path of each image, from the table's own folder"),
-    "subject": ("subject", "Name of the subject; without it, the table is about one"),
-    "visit": ("visit", "Name of the visit; rows of one visit share it"),
+    "path": ("image file", "Path of each image, relative to the table's folder"),
+    "subject": ("subject", "Name of the subject; without it, the table has one subject"),
+    "visit": ("visit", "Name of the visit, shared by its rows"),
     "age": ("age", "Age at the visit, in years"),
     "date": ("date", "Date of the visit"),
-    "birth": ("date of birth", "Ages at dates count from it"),
+    "birth": ("date of birth", "Ages are computed from it and the dates"),
     "modality": ("modality", "Kind of image, such as FLAIR"),
 }
 
 
 class ColumnsForm(QWidget):
-    """One box a meaning, with the table's columns; hidden until a table is unclear."""
+    """Asks for the columns of a table whose column names are not known."""
 
-    chosen = Signal(object, object)  # path, columns by what they hold
+    chosen = Signal(object, object)  # path, columns by their meaning
 
     def __init__(self) -> None:
         super().__init__()
@@ -336,11 +335,14 @@ class ColumnsForm(QWidget):
         self.title = QLabel()
         self.title.setWordWrap(True)
         self.boxes = {what: QComboBox() for what in ASKED}
-        self.use_button, self.leave_button = QPushButton("use these columns"), QPushButton("leave")
+        self.use_button, self.leave_button = (
+            QPushButton("Use these columns"),
+            QPushButton("Leave out"),
+        )
         form = new_form(self)
         form.addRow(self.title)
-        for what, (label, about) in ASKED.items():
-            self.boxes[what].setToolTip(about)
+        for what, (label, tip) in ASKED.items():
+            self.boxes[what].setToolTip(tip)
             add_row(form, label, self.boxes[what])
         buttons = QHBoxLayout()
         buttons.addWidget(self.use_button)
@@ -352,9 +354,9 @@ class ColumnsForm(QWidget):
         self.hide()
 
     def ask(self, found: Listed) -> None:
-        """Show the columns of a table, those that are known chosen."""
+        """Show the columns of a table; the known ones are chosen."""
         self._path = found.path
-        self.title.setText(f"Which column of {found.path.name!r} holds what?")
+        self.title.setText(f"Choose the columns of {found.path.name!r}:")
         for what, box in self.boxes.items():
             box.clear()
             box.addItem("—", None)
@@ -366,7 +368,7 @@ class ColumnsForm(QWidget):
 
     @property
     def columns(self) -> dict[str, str]:
-        """Columns that were chosen, by what they hold."""
+        """The chosen columns by their meaning."""
         return {what: box.currentData() for what, box in self.boxes.items() if box.currentData()}
 
     def _on_path(self, _: int = 0) -> None:

@@ -1,6 +1,6 @@
-"""The table of visits: what goes into a stack, row by row, and what is wrong with it.
+"""The table of visits of a stack: one row an image, with its status.
 
-The table shows rows and verdicts and tells of edits; it decides nothing.
+The table shows rows and emits edits; it checks nothing itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from napari_followup.plugin.stack.stack_rows import Facts, Row
 
 __all__ = ["VisitsTable"]
 
-ROW, THUMBNAIL, HEIGHT = 52, 44, 340  # pixels of a row, of a thumbnail, of the table at least
+ROW, THUMBNAIL, HEIGHT = 52, 44, 340  # pixels: row, thumbnail, least of the table
 HINT = "Drop files, folders or a table of visits here"
 COLUMNS = {  # width in pixels
     "visit": 34,
@@ -41,7 +41,7 @@ TIPS = {
     "modality": "Kind of image, such as FLAIR; double click to edit",
     "missing": "The visit took place, or was planned, but there is no image",
     "grid": "Voxels (z, y, x) and their size",
-    "status": "What stands in the way of a stack",
+    "status": "Problems to solve before a stack can be made",
 }
 
 
@@ -59,7 +59,7 @@ class VisitsTable(QTableWidget):
         self.setIconSize(QSize(THUMBNAIL, THUMBNAIL))
         self.setMinimumHeight(HEIGHT)
         self.setWordWrap(True)
-        # Rows are as high as the status needs, whose width a bar that comes and goes would change.
+        # The height of a row depends on the width of its status, which a scroll bar would change.
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setAcceptDrops(True)
@@ -68,7 +68,7 @@ class VisitsTable(QTableWidget):
 
     @property
     def chosen(self) -> list[int]:
-        """Rows that are selected."""
+        """The selected rows."""
         return sorted({index.row() for index in self.selectedIndexes()})
 
     def choose(self, rows: Sequence[int]) -> None:
@@ -84,7 +84,7 @@ class VisitsTable(QTableWidget):
     def show_rows(
         self, rows: Sequence[Row], verdicts: Sequence[Verdict], numbers: Mapping[int, int]
     ) -> None:
-        """Show the rows as they are now; selection and place in the table stay."""
+        """Show the rows; selection and scroll position stay."""
         with QSignalBlocker(self):
             self.setRowCount(len(rows))
             for place, (row, verdict) in enumerate(zip(rows, verdicts, strict=True)):
@@ -94,21 +94,21 @@ class VisitsTable(QTableWidget):
         view.update()
 
     def dragEnterEvent(self, event: Any) -> None:
-        """Take files, rather than have napari open them."""
+        """Accept files, so that napari does not open them."""
         self._take(event)
 
     def dragMoveEvent(self, event: Any) -> None:
-        """Take files anywhere in the table."""
+        """Accept files anywhere in the table."""
         self._take(event)
 
     def dropEvent(self, event: QDropEvent | None) -> None:
-        """Tell of the files that were dropped."""
+        """Emit the dropped files."""
         paths = self._take(event)
         if paths:
             self.dropped.emit(paths)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Say what belongs here while the table is empty."""
+        """Draw a hint if the table is empty."""
         super().paintEvent(event)
         view = self.viewport()
         if self.rowCount() == 0 and view is not None:
@@ -197,7 +197,7 @@ class VisitsTable(QTableWidget):
 
 
 def _short(name: str) -> str:
-    """Name without the ending of an image file, which all of them share."""
+    """Name without the ending of an image file."""
     suffix = suffix_of(Path(name))
     return name[: -len(suffix)] if suffix in ENDINGS else name
 
@@ -207,7 +207,7 @@ def _whole(row: Row) -> str:
 
 
 def _icon(facts: Facts | None) -> QIcon:
-    """Thumbnail on a square, so that the names stand below each other."""
+    """Thumbnail on a square, so that the names are aligned."""
     square = QPixmap(THUMBNAIL, THUMBNAIL)
     square.fill(QColor("transparent"))
     if facts is None:
