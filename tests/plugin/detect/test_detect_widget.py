@@ -620,11 +620,11 @@ def test_presets_fill_the_form_and_the_form_names_the_preset(
 
     widget.preset.setCurrentText("published")
     assert widget.recipe == Recipe.published()
-    widget.form.median.setValue(3)
+    widget.form.widgets["median"].value = 3
     assert widget.preset.currentText() == "as set below"
-    widget.form.median.setValue(5)
+    widget.form.widgets["median"].value = 5
     assert widget.preset.currentText() == "published"
-    widget.form.options_form.controls["noise_levels"].setText("none")
+    widget.form.options_form.widgets["noise_levels"].native.setText("none")
     widget.form.changed.emit()
     assert widget.preset.currentText() == "as set below"
     widget.preset.setCurrentText("default")
@@ -681,12 +681,12 @@ def test_a_model_of_another_method_shows_its_options_and_finds_with_them(
 ) -> None:
     viewer, widget = open_widget(NAME, image_of(series))
     widget.model = str(tiny_andi_model)
-    controls = widget.form.options_form.controls
+    controls = widget.form.options_form.widgets
     assert list(controls) == ["first_step", "last_step", "stride", "noise", "mean", "floor"]
     assert widget.preset.currentText() == "default"
     assert widget.recipe == method_recipe("andi")
-    controls["stride"].setValue(50)
-    controls["mean"].setCurrentText("arithmetic")
+    controls["stride"].value = 50
+    controls["mean"].value = "arithmetic"
     assert widget.preset.currentText() == "as set below"
     finish(qtbot, widget, widget.button.click)
 
@@ -757,7 +757,7 @@ def test_a_recipe_of_another_method_is_not_remembered_for_this_model(
     _, widget = open_widget(NAME)
 
     assert widget.recipe == method_recipe("disyre")
-    assert "its default one was taken" in widget.recipes.note.text()
+    assert "default recipe is used" in widget.recipes.note.text()
     assert not widget.recipes.note.isHidden()
     widget.model = str(header_of("sdm"))
     assert widget.recipe == Recipe.default()
@@ -790,7 +790,7 @@ def test_results_go_when_the_next_run_fails(
     doors.error = None
     finish(qtbot, widget)
     assert not widget.results.isHidden()
-    widget.form.options_form.controls["noise_levels"].setText("high")
+    widget.form.options_form.widgets["noise_levels"].native.setText("high")
     finish(qtbot, widget)
     assert "noise levels: got 'high'" in widget.job.status.text()
     assert widget.results.isHidden()
@@ -829,13 +829,13 @@ def test_what_is_said_is_scrolled_to(
         return not part.visibleRegion().isEmpty()
 
     qtbot.waitUntil(lambda: bar.maximum() > 0)
-    widget.form.options_form.controls["noise_levels"].setText("high")
+    widget.form.options_form.widgets["noise_levels"].native.setText("high")
     bar.setValue(0)
     assert not is_seen(widget.job)
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: is_seen(widget.job.status))
 
-    widget.form.options_form.controls["noise_levels"].setText("250")
+    widget.form.options_form.widgets["noise_levels"].native.setText("250")
     bar.setValue(0)
     finish(qtbot, widget)
     qtbot.waitUntil(lambda: is_seen(widget.results.verdict))

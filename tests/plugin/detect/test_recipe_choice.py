@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.plugin.detect.recipe_choice import CUSTOM, RecipeChoice
+from napari_followup.plugin.detect.recipe_form import CUSTOM, RecipeChoice
 from napari_followup.recipe.recipe import Fam, Fixed, Pixel, Recipe, Temporal
 
 pytestmark = pytest.mark.viewer
@@ -87,10 +87,10 @@ def test_models_are_changed_back_and_forth(choice: RecipeChoice, header_of: Head
     sdm, andi = str(header_of("sdm")), str(header_of("andi"))
     for _ in range(2):
         choice.follow(andi)
-        assert list(choice.form.options_form.controls)[:2] == ["first_step", "last_step"]
+        assert list(choice.form.options_form.widgets)[:2] == ["first_step", "last_step"]
         assert choice.recipe == RECIPES["andi"]["default"]
         choice.follow(sdm)
-        assert next(iter(choice.form.options_form.controls)) == "noise_levels"
+        assert next(iter(choice.form.options_form.widgets)) == "noise_levels"
         assert choice.recipe == Recipe.default()
         assert choice.note.isHidden()
 
@@ -119,7 +119,7 @@ def test_a_named_recipe_that_the_next_model_lacks_gives_way_and_that_is_said(
 
     assert choice.recipe == RECIPES["tdm"]["default"]
     assert not choice.note.isHidden()
-    assert choice.note.text() == ("This model has no recipe 'published': its default one was taken")
+    assert choice.note.text() == ("This model has no recipe 'published': default recipe is used")
     choice.follow(str(header_of("sdm")))
     assert choice.note.isHidden()  # it was about the model before
 
@@ -146,9 +146,9 @@ def test_a_recipe_set_by_hand_for_another_method_gives_way_and_that_is_said(
 
     assert choice.recipe == RECIPES["andi"]["default"]
     assert not choice.note.isHidden()
-    assert "its default one was taken" in choice.note.text()
+    assert "default recipe is used" in choice.note.text()
     assert "ANDi gives no healthy image" in choice.note.text()
-    choice.form.median.setValue(3)
+    choice.form.widgets["median"].value = 3
     assert choice.note.isHidden()  # it was about the recipe before
 
 
@@ -156,21 +156,21 @@ def test_numbers_that_cannot_be_read_give_way_to_the_default(
     choice: RecipeChoice, header_of: Header
 ) -> None:
     choice.follow(str(header_of("sdm")))
-    choice.form.options_form.controls["noise_levels"].setText("high")
+    choice.form.options_form.widgets["noise_levels"].native.setText("high")
     choice.form.changed.emit()
     assert choice.preset.currentText() == CUSTOM
     choice.follow(str(header_of("pddpm")))
 
     assert choice.recipe == RECIPES["pddpm"]["default"]
-    assert "its default one was taken" in choice.note.text()
+    assert "default recipe is used" in choice.note.text()
 
 
 def test_the_same_model_again_changes_nothing(choice: RecipeChoice, header_of: Header) -> None:
     choice.follow(str(header_of("sdm")))
-    choice.form.options_form.controls["noise_levels"].setText("high")
+    choice.form.options_form.widgets["noise_levels"].native.setText("high")
     choice.follow(str(header_of("sdm")))
 
-    assert choice.form.options_form.controls["noise_levels"].text() == "high"
+    assert choice.form.options_form.widgets["noise_levels"].native.text() == "high"
 
 
 def test_a_recipe_is_remembered_unless_it_is_the_default(
@@ -194,7 +194,7 @@ def test_a_remembered_recipe_of_another_method_gives_way_and_that_is_said(
     choice.follow(str(header_of("andi")))
     choice.remembered = json.dumps(Recipe(options={"draws": 3}).as_dict())
     assert choice.recipe == RECIPES["andi"]["default"]
-    assert "its default one was taken" in choice.note.text()
+    assert "default recipe is used" in choice.note.text()
 
     choice.remembered = "{"
     assert choice.recipe == RECIPES["andi"]["default"]
@@ -237,7 +237,7 @@ def test_why_a_recipe_gave_way_is_said_whole(choice: RecipeChoice, header_of: He
     choice.follow(str(header_of("vae3d")))
 
     assert choice.note.text() == (
-        "The recipe that was set is not for this model: its default one was taken (score: VAE "
+        "The recipe that was set is not for this model: default recipe is used (score: VAE "
         "gives no features to compare images by (SDM does; bundle join puts one beside it))"
     )
 
@@ -246,9 +246,9 @@ def test_patches_larger_than_the_images_are_refused_before_a_run(
     choice: RecipeChoice, header_of: Header
 ) -> None:
     choice.follow(str(header_of("pddpm", config={"image_size": [64, 64]})))
-    choice.form.options_form.controls["patch"].setText("128, 128")
+    choice.form.options_form.widgets["patch"].native.setText("128, 128")
 
     with pytest.raises(ValueError, match=r"patch: got 128 x 128 pixels, larger than .* 64 x 64;"):
         choice.checked()
-    choice.form.options_form.controls["patch"].setText("64, 32")
+    choice.form.options_form.widgets["patch"].native.setText("64, 32")
     assert choice.checked().options["patch"] == (64, 32)

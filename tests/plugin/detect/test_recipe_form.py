@@ -1,20 +1,21 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 import pytest
 from qtpy.QtWidgets import QLabel
 
+from napari_followup.methods import METHODS
+from napari_followup.methods.options import OPTION_TYPES
 from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
 from napari_followup.plugin.detect.recipe_form import (
     OptionsForm,
     RecipeForm,
-    kinds_of,
+    left_to_method,
     with_options,
 )
-from napari_followup.plugin.forms.choice_form import ChoiceForm
-from napari_followup.plugin.models.method_options import OPTIONS
+from napari_followup.plugin.forms.fields import kinds_of
 from napari_followup.plugin.models.model_facts import ModelFacts
 from napari_followup.recipe.recipe import (
     Fam,
@@ -22,11 +23,9 @@ from napari_followup.recipe.recipe import (
     Fusion,
     Lafm,
     Mahalanobis,
-    Pixel,
     Quantile,
     Recipe,
     Score,
-    Ssim,
     Temporal,
     Threshold,
     Yen,
@@ -68,11 +67,11 @@ def test_controls_change_the_recipe(qtbot: Any) -> None:
     qtbot.addWidget(form)
     changes: list[int] = []
     form.changed.connect(lambda: changes.append(1))
-    form.options_form.controls["draws"].setValue(3)
-    form.fusion.value = None
-    form.threshold.value = Fixed(value=0.25)
-    form.median.setValue(3)
-    form.imputed_references.setChecked(True)
+    form.options_form.widgets["draws"].value = 3
+    form.widgets["fusion"].value = None
+    form.widgets["threshold"].value = Fixed(value=0.25)
+    form.widgets["median"].value = 3
+    form.widgets["imputed_references"].value = True
 
     assert changes
     assert form.recipe.imputed_references
@@ -93,46 +92,19 @@ def test_what_is_left_empty_is_left_to_the_model(qtbot: Any) -> None:
 
 
 def test_noise_levels_that_are_no_steps_are_refused(qtbot: Any) -> None:
-    form = OptionsForm(OPTIONS["sdm"])
+    form = OptionsForm(OPTION_TYPES["sdm"])
     qtbot.addWidget(form)
-    form.controls["noise_levels"].setText("250, high")
+    form.widgets["noise_levels"].native.setText("250, high")
 
     with pytest.raises(ValueError, match="noise levels: got '250, high'"):
         _ = form.options
-
-
-def test_lines_of_numbers_with_decimals_are_read_as_such(qtbot: Any) -> None:
-    form = ChoiceForm("score", [Ssim, Fam])
-    qtbot.addWidget(form)
-    form.controls[0]["sigmas"].setText("0.5, 2 3.25")
-    assert form.value == Ssim(sigmas=(0.5, 2.0, 3.25))
-    form.controls[0]["sigmas"].setText("0.5, wide")
-
-    with pytest.raises(ValueError, match=r"sigmas: got '0\.5, wide'; write numbers"):
-        _ = form.value
-    form.kind.setCurrentIndex(1)
-    form.controls[1]["levels"].setText("2, 2.5")
-    with pytest.raises(ValueError, match=r"levels: got '2, 2\.5'; write whole numbers"):
-        _ = form.value
-
-
-def test_only_the_numbers_of_the_chosen_kind_are_shown(qtbot: Any) -> None:
-    form = ChoiceForm("fusion", kinds_of(Fusion))
-    qtbot.addWidget(form)
-    lafm = kinds_of(Fusion).index(Lafm)
-    assert all(control.isHidden() for control in form.controls[lafm].values())
-    form.kind.setCurrentIndex(lafm)
-
-    assert form.value == Lafm()
-    assert set(form.controls[lafm]) == {"sigma", "beta", "gamma"}
-    assert not any(control.isHidden() for control in form.controls[lafm].values())
 
 
 def test_the_temporal_residual_goes_by_no_noise_levels(qtbot: Any) -> None:
     form = RecipeForm(Recipe.default())
     qtbot.addWidget(form)
     assert not form.options_form.isHidden()
-    form.score.kind.setCurrentText("temporal residual")
+    form.widgets["score"].kind.setCurrentText("temporal residual")
 
     assert form.options_form.isHidden()
     assert isinstance(form.recipe.score, Temporal)
@@ -153,55 +125,55 @@ def test_the_recipes_of_every_method_come_out_as_they_went_in(qtbot: Any, method
 
 @pytest.mark.parametrize("method", sorted(OWN_RECIPES))
 def test_every_option_of_a_method_has_a_control_that_is_explained(qtbot: Any, method: str) -> None:
-    form = OptionsForm(OPTIONS[method])
+    form = OptionsForm(OPTION_TYPES[method])
     qtbot.addWidget(form)
 
-    assert list(form.controls) == [option.name for option in OPTIONS[method]]
-    assert all("Default: " in control.toolTip() for control in form.controls.values())
+    assert list(form.widgets) == [option.name for option in fields(OPTION_TYPES[method])]
+    assert all("Default: " in control.tooltip for control in form.widgets.values())
     assert form.options == {}
 
 
 def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
-    form = OptionsForm(OPTIONS["andi"])
+    form = OptionsForm(OPTION_TYPES["andi"])
     qtbot.addWidget(form)
-    form.controls["stride"].setValue(1)
-    form.controls["mean"].setCurrentText("geometric")
+    form.widgets["stride"].value = 1
+    form.widgets["mean"].value = "geometric"
     assert form.options == {}
 
-    form.controls["mean"].setCurrentText("arithmetic")
-    form.controls["floor"].setText("1e-9")
+    form.widgets["mean"].value = "arithmetic"
+    form.widgets["floor"].native.setText("1e-9")
     assert form.options == {"mean": "arithmetic", "floor": 1e-9}
     form.options = {"stride": 1}  # a recipe that says it keeps it
     assert form.options == {"stride": 1}
 
 
 def test_another_method_brings_its_own_controls(qtbot: Any) -> None:
-    form = OptionsForm(OPTIONS["sdm"])
+    form = OptionsForm(OPTION_TYPES["sdm"])
     qtbot.addWidget(form)
     form.options = {"draws": 4}
-    form.ask(OPTIONS["cddpm"])
+    form.ask(OPTION_TYPES["cddpm"])
     assert form.options == {"draws": 4}
-    assert form.controls["draws"].value() == 4
-    form.ask(OPTIONS["disyre"])
+    assert form.widgets["draws"].value == 4
+    form.ask(OPTION_TYPES["disyre"])
 
-    assert list(form.controls) == ["step_size", "single_step"]
+    assert list(form.widgets) == ["step_size", "single_step"]
     assert form.options == {"draws": 4}  # which a check refuses
     form.options = {"single_step": 30}
-    assert form.controls["single_step"].value() == 30
+    assert form.widgets["single_step"].value == 30
 
 
 def test_the_method_may_change_while_something_is_typed(qtbot: Any) -> None:
-    form = OptionsForm(OPTIONS["sdm"])
+    form = OptionsForm(OPTION_TYPES["sdm"])
     qtbot.addWidget(form)
     form.changed.connect(lambda: form.options)
     with qtbot.waitExposed(form):
         form.show()
-    form.controls["noise_levels"].setFocus()
-    qtbot.keyClicks(form.controls["noise_levels"], "50")
-    form.ask(OPTIONS["andi"])
+    form.widgets["noise_levels"].native.setFocus()
+    qtbot.keyClicks(form.widgets["noise_levels"].native, "50")
+    form.ask(OPTION_TYPES["andi"])
 
     assert form.options == {}
-    assert list(form.controls) == [option.name for option in OPTIONS["andi"]]
+    assert list(form.widgets) == [option.name for option in fields(OPTION_TYPES["andi"])]
 
 
 def test_a_form_follows_what_a_model_can_do(qtbot: Any) -> None:
@@ -210,37 +182,16 @@ def test_a_form_follows_what_a_model_can_do(qtbot: Any) -> None:
     andi = ModelFacts(method="andi", recipes=OWN_RECIPES["andi"], gives=frozenset({"score"}))
     form.follow(andi)
     form.recipe = andi.recipes["default"]
-    model: Any = form.score.kind.model()
+    model: Any = form.widgets["score"].kind.model()
     able = [
-        form.score.kind.itemText(n) for n in range(model.rowCount()) if model.item(n).isEnabled()
+        form.widgets["score"].kind.itemText(n)
+        for n in range(model.rowCount())
+        if model.item(n).isEnabled()
     ]
 
     assert able == ["the method's own"]
-    assert form.options_form.controls["stride"].value() == 5
+    assert form.options_form.widgets["stride"].value == 5
     assert form.recipe == andi.recipes["default"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class New:
-    """A kind that nobody has written yet."""
-
-    speed: float = 0.25
-    parts: tuple[int, ...] = (1, 2)
-    is_on: bool = True
-    count: int = 3
-    name: str = "x"
-
-
-def test_a_new_kind_needs_no_code(qtbot: Any) -> None:
-    form = ChoiceForm("score", [Pixel, New])
-    qtbot.addWidget(form)
-    form.value = New(speed=0.5, parts=(7,), is_on=False, count=4, name="y")
-
-    assert form.kind.currentText() == "new"
-    assert form.value == New(speed=0.5, parts=(7,), is_on=False, count=4, name="y")
-    form.controls[1]["parts"].setText("1, two")
-    with pytest.raises(ValueError, match="parts: got '1, two'"):
-        _ = form.value
 
 
 def test_the_blur_of_the_score_is_told_from_that_of_a_distance_and_goes_in_halves(
@@ -251,8 +202,8 @@ def test_the_blur_of_the_score_is_told_from_that_of_a_distance_and_goes_in_halve
     named = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
     assert (named.count("blur"), named.count("score blur")) == (1, 1)
 
-    form.blur.stepUp()
-    assert (form.recipe.blur, form.blur.text()) == (0.5, "0.5")
+    form.widgets["blur"].native.stepUp()
+    assert (form.recipe.blur, form.widgets["blur"].native.text()) == (0.5, "0.5")
     form.recipe = Recipe(blur=1.125)
     assert form.recipe.blur == 1.125
 
@@ -263,3 +214,40 @@ def test_small_scores_keep_their_digits(qtbot: Any) -> None:
     qtbot.addWidget(form)
 
     assert form.recipe == recipe
+
+
+def test_every_method_has_options() -> None:
+    assert set(OPTION_TYPES) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_method_takes_the_lowest_numbers_on_offer(name: str) -> None:
+    kinds, hints = get_type_hints(OPTION_TYPES[name]), left_to_method(OPTION_TYPES[name])
+    lowest = {field: hint.between[0] for field, hint in hints.items() if kinds[field] is int}
+    lowest |= {"last_step": 2} if "last_step" in lowest else {}  # it lies above the first
+
+    assert OPTION_TYPES[name](**lowest)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_option_is_explained(name: str) -> None:
+    for hint in left_to_method(OPTION_TYPES[name]).values():
+        assert len(hint.tip.partition(". Default: ")[0]) > 15
+        assert hint.empty
+
+
+def test_what_is_left_to_the_method_is_said(qtbot: Any) -> None:
+    hints = left_to_method(OPTION_TYPES["pddpm"])
+    form = OptionsForm(OPTION_TYPES["pddpm"])
+    qtbot.addWidget(form)
+    rows = form.form.rows
+    labels = [rows.itemAt(n, rows.ItemRole.LabelRole).widget().text() for n in range(5)]
+
+    assert list(hints) == ["noise_levels", "draws", "sampling_steps", "patch", "overlap"]
+    assert hints["overlap"].between == (0, 1000)
+    assert hints["noise_levels"].empty == "500 (default)"
+    assert hints["patch"].empty == "as trained"
+    assert hints["overlap"].empty == "0 (default)"
+    assert (labels[0], labels[3]) == ("noise levels", "patch (y, x)")
+    sdm = left_to_method(OPTION_TYPES["sdm"])
+    assert sdm["noise_levels"].empty == "250 (default)"  # of the method, not of its base

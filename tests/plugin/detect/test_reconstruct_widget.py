@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_followup.methods.options import OPTION_TYPES
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.plugin.models.method_options import OPTIONS
 
 pytestmark = pytest.mark.viewer
 
@@ -29,7 +30,9 @@ def test_the_options_are_those_of_the_model_s_method(
     for method in (*RECIPES, *reversed(RECIPES)):
         widget.model_combo.chosen = str(header_of(method))
 
-        assert list(widget.options.controls) == [option.name for option in OPTIONS[method]]
+        assert list(widget.options.widgets) == [
+            option.name for option in fields(OPTION_TYPES[method])
+        ]
         assert widget.options.options == RECIPES[method]["default"].options
 
 
@@ -38,7 +41,7 @@ def test_a_model_of_another_method_reconstructs(
 ) -> None:
     viewer, widget = open_widget(NAME, Image(series, name="scan"))
     widget.model_combo.chosen = str(tiny_cddpm_model)
-    widget.options.controls["draws"].setValue(2)
+    widget.options.widgets["draws"].value = 2
     finish(qtbot, widget)
 
     assert widget.step.error == ""
@@ -66,7 +69,7 @@ def test_numbers_that_cannot_be_read_are_said(
     open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
 ) -> None:
     _, widget = open_widget(NAME, Image(series, name="scan"))
-    widget.options.controls["noise_levels"].setText("high")
+    widget.options.widgets["noise_levels"].native.setText("high")
     finish(qtbot, widget)
 
     assert "noise levels: got 'high'; write whole numbers" in widget.step.error

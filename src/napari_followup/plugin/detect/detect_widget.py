@@ -19,7 +19,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_followup.plugin.detect.actions import detect_layers
-from napari_followup.plugin.detect.recipe_choice import RecipeChoice
+from napari_followup.plugin.detect.recipe_form import RecipeChoice
 from napari_followup.plugin.detect.result_panel import ResultPanel, summary
 from napari_followup.plugin.forms.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.preferences import Preferences

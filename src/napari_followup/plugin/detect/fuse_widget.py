@@ -7,8 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.detect.actions import lafm_layers
-from napari_followup.plugin.detect.recipe_form import kinds_of
-from napari_followup.plugin.forms.choice_form import ChoiceForm
+from napari_followup.plugin.forms.fields import ChoiceForm, kinds_of
 from napari_followup.plugin.forms.forms import column_of
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple

@@ -1,144 +1,153 @@
-"""The folded part of a widget: a recipe's numbers, as controls."""
+"""Which recipe a run follows: one of the model's own by name, or the values of a form."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import NoneType
-from typing import Any, get_args
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields, replace
+from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QFormLayout, QHBoxLayout, QWidget
+from qtpy.QtCore import QSignalBlocker, Signal
+from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from napari_followup.plugin.forms.choice_form import ChoiceForm, label_of
-from napari_followup.plugin.forms.field_control import Control, Count, Number, control_of
-from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.models.method_options import Option
-from napari_followup.plugin.models.model_facts import ModelFacts
-from napari_followup.recipe.recipe import Fusion, Recipe, Score, Temporal, Threshold
-
-__all__ = ["OptionsForm", "RecipeForm", "kinds_of", "with_options"]
-
-SMALLEST = (
-    "Parts of the mask below this are dropped at each visit: in mm² (planes) or mm³ (volumes) "
-    "where the layer has units of length, else in pixels or voxels; 0 keeps all"
+from napari_followup.plugin.forms.fields import (
+    FieldsForm,
+    Hint,
+    NumberEdit,
+    NumbersEdit,
+    as_text,
+    label_of,
 )
-RIM = "Pixels at the rim of the subject where nothing is marked; 0 examines the whole image"
-GROWN = "Pixels by which the mask is grown in the plane, once its small parts are dropped"
-IMPUTED = (
-    "Visits of the series that were imputed are examined too, and support, or weaken, what the "
-    "observed ones show (LAFM, Support)"
-)
+from napari_followup.plugin.forms.forms import new_form
+from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
+from napari_followup.recipe.recipe import Recipe, Temporal
 
+__all__ = ["OptionsForm", "RecipeChoice", "RecipeForm", "left_to_method", "with_options"]
 
-def kinds_of(union: Any) -> list[type | None]:
-    """List the dataclasses of a union, none first where it is one of them."""
-    kinds = [None if kind is NoneType else kind for kind in get_args(union)]
-    return sorted(kinds, key=lambda kind: kind is not None)
+CUSTOM = "as set below"
+LOST = "The recipe that was set does not fit this model; the model's default recipe is used"
+UNNAMED = "This model has no recipe {!r}; its default recipe is used"
+UNREADABLE = "The recipe of the last session cannot be read; the default recipe is used"
+ROWS = {  # fields of a recipe that have a row, in the order in which a run uses them
+    "score": Hint(),
+    "fusion": Hint(),
+    "imputed_references": Hint(
+        label="imputed visits",
+        tip="Examine imputed visits too, and let them support or weaken what observed visits show "
+        "(LAFM, Support)",
+    ),
+    "median": Hint(
+        tip="Side of the median filter on the score, in pixels; an odd number, 1 for none",
+        between=(1, 15),
+        step=2,
+    ),
+    "volume_median": Hint(
+        label="median in space", tip="Apply the median filter across the planes of volumes, too"
+    ),
+    "blur": Hint(
+        label="score blur",
+        tip="Sigma of a Gaussian filter on the score in the plane, in pixels; 0 for none",
+        between=(0, 99),
+        step=0.5,
+    ),
+    "threshold": Hint(),
+    "erosion": Hint(
+        tip="Width of the border of the subject where nothing is flagged, in pixels; 0 examines "
+        "the whole image",
+        between=(0, 99),
+    ),
+    "smallest": Hint(
+        label="smallest part",
+        tip="Smaller parts of the mask are removed at each visit: in mm² (planes) or mm³ (volumes) "
+        "where the layer has units of length, else in pixels or voxels; 0 keeps all",
+        between=(0, 1e9),
+    ),
+    "dilation": Hint(
+        tip="Pixels by which the mask grows in the plane after small parts are removed",
+        between=(0, 99),
+    ),
+}
 
 
 def with_options(recipe: Recipe, **options: Any) -> Recipe:
-    """Change some of the method's own options; None takes an option out."""
+    """Change some of the method's own options; None removes an option."""
     changed = dict(recipe.options) | options
     return replace(recipe, options={name: v for name, v in changed.items() if v is not None})
 
 
 class OptionsForm(QWidget):
-    """What can be set of a method; what is left empty, or as it is, is the method's own."""
+    """The options of a method; what is left empty, or as it is, stays the method's own."""
 
     changed = Signal()
 
-    def __init__(self, options: Sequence[Option] = ()) -> None:
+    def __init__(self, kind: type) -> None:
+        """Show the options of a method, given as its dataclass."""
         super().__init__()
-        self._asked: tuple[Option, ...] = ()
         self._base: dict[str, Any] = {}
-        self.controls: dict[str, Control] = {}
         self._rows = new_form(self)
-        self.ask(options)
+        self.ask(kind)
 
-    def ask(self, options: Sequence[Option]) -> None:
+    def ask(self, kind: type) -> None:
         """Show the options of another method; the settings stay as they were."""
-        self._asked, self.controls = (), {}  # a line that goes away while it is typed in tells so
         while self._rows.rowCount():
             self._rows.removeRow(0)
-        for option in options:
-            control = control_of(
-                option.kind,
-                option.default,
-                label=option.title,
-                empty=option.left,
-                between=option.between,
-            )
-            if control is not None:
-                self.controls[option.name] = control
-                control.setToolTip(f"{option.tip}. Default: {option.left}")
-                add_row(self._rows, option.title, control)
-                control.edited.connect(self.changed)
-        self._asked = tuple(option for option in options if option.name in self.controls)
+        self.form = FieldsForm(kind(), left_to_method(kind))
+        self.widgets: dict[str, Any] = self.form.widgets
+        self._usual = vars(kind())
+        self._rows.addRow(self.form)
+        self.form.changed.connect(self.changed)
         self.options = self._base
 
     @property
     def options(self) -> dict[str, Any]:
-        """What is set, by name; what has no control here is kept from what was put in.
+        """What is set, by name; what has no row is kept from what was put in.
 
         Raises
         ------
         ValueError
             If a number cannot be read; the message says which.
         """
-        found = {name: value for name, value in self._base.items() if name not in self.controls}
-        for option in self._asked:
-            value = self.controls[option.name].setting
-            is_said = value != option.default or option.name in self._base
-            if value is not None and is_said:
-                found[option.name] = value
-        return found
+        kept = {name: value for name, value in self._base.items() if name not in self.widgets}
+        return kept | {
+            name: value
+            for name, value in self.form.values.items()
+            if value is not None and (value != self._usual[name] or name in self._base)
+        }
 
     @options.setter
     def options(self, options: Mapping[str, Any]) -> None:
         self._base = dict(options)
-        for name, control in self.controls.items():
-            control.setting = options.get(name)
+        for name, widget in self.widgets.items():
+            may_be_empty = isinstance(widget, NumberEdit | NumbersEdit)
+            widget.value = options.get(name, None if may_be_empty else self._usual[name])
 
 
 class RecipeForm(QWidget):
-    """All of a recipe; what has no control here is kept from the recipe that was put in."""
+    """All of a recipe; what has no row is kept from the recipe that was put in."""
 
     changed = Signal()
 
     def __init__(self, recipe: Recipe, facts: ModelFacts | None = None) -> None:
         super().__init__()
-        self.options_form = OptionsForm()
-        self.score = ChoiceForm("score", kinds_of(Score))
-        self.fusion = ChoiceForm("fusion", kinds_of(Fusion))
-        self.imputed_references = QCheckBox("imputed visits too")
-        self.imputed_references.setToolTip(IMPUTED)
-        self.median = Count(1, 15)
-        self.median.setSingleStep(2)
-        self.median.setToolTip("Side of the median filter in pixels; 1 for none")
-        self.volume_median = QCheckBox("in space")
-        self.volume_median.setToolTip("Let the median reach across the planes of volumes, too")
-        self.blur = Number(0, 99)
-        self.blur.setStepType(Number.StepType.DefaultStepType)
-        self.blur.setSingleStep(0.5)
-        self.blur.setToolTip(
-            "Sigma in pixels of a Gaussian over the score, in its plane; 0 for none"
-        )
-        self.threshold = ChoiceForm("threshold", kinds_of(Threshold))
-        self.erosion, self.smallest, self.dilation = Count(0, 99), Number(0, 1e9), Count(0, 99)
-        self.erosion.setToolTip(RIM)
-        self.smallest.setToolTip(SMALLEST)
-        self.dilation.setToolTip(GROWN)
+        facts = facts or ModelFacts()
+        self.options_form = OptionsForm(facts.option_type)
+        self.form = FieldsForm(recipe, ROWS, tuple(ROWS))
+        self.widgets: dict[str, Any] = self.form.widgets
         self._rows = new_form(self)
-        _lay_out(self._rows, self)
-        self._connect()
-        self.follow(facts or ModelFacts())
+        self._rows.addRow(self.options_form)
+        self._rows.addRow(self.form)
+        self.options_form.changed.connect(self.changed)
+        self.form.changed.connect(self.changed)
+        self.widgets["score"].changed.connect(self._on_score)
+        self.follow(facts)
         self.recipe = recipe
 
     def follow(self, facts: ModelFacts) -> None:
-        """Show what can be set of a model's method, and which scores it can give."""
-        self.options_form.ask(facts.options)
-        self.score.refuse(facts.obstacles)
+        """Show the options of a model's method, and which scores the model can give."""
+        self.options_form.ask(facts.option_type)
+        self.widgets["score"].refuse(facts.obstacles)
         self._on_score()
 
     @property
@@ -150,66 +159,174 @@ class RecipeForm(QWidget):
         ValueError
             If a number does not fit; the message says which.
         """
-        return replace(
-            self._base,
-            options=self.options_form.options,
-            score=self.score.value,
-            fusion=self.fusion.value,
-            imputed_references=self.imputed_references.isChecked(),
-            median=self.median.value() | 1,  # odd, whatever was typed
-            volume_median=self.volume_median.isChecked(),
-            blur=self.blur.value(),
-            threshold=self.threshold.value,
-            erosion=self.erosion.value(),
-            smallest=self.smallest.value(),
-            dilation=self.dilation.value(),
-        )
+        values = self.form.values
+        values["median"] |= 1  # odd, whatever was typed
+        return replace(self._base, options=self.options_form.options, **values)
 
     @recipe.setter
     def recipe(self, recipe: Recipe) -> None:
         self.blockSignals(True)
         self._base = recipe
-        self.options_form.options = dict(recipe.options)
-        self.score.value, self.fusion.value = recipe.score, recipe.fusion
-        self.imputed_references.setChecked(recipe.imputed_references)
-        self.median.setting = recipe.median
-        self.volume_median.setChecked(recipe.volume_median)
-        self.blur.setting = recipe.blur
-        self.threshold.value = recipe.threshold
-        self.erosion.setting = recipe.erosion
-        self.smallest.setting = recipe.smallest
-        self.dilation.setting = recipe.dilation
+        self.options_form.options = recipe.options
+        self.form.value = recipe
         self.blockSignals(False)
         self.changed.emit()
 
     def _on_score(self) -> None:
-        """Show the method's options where there are any and the score goes by them."""
-        is_temporal = self.score.kind.currentText() == label_of(Temporal)
-        has_any = bool(self.options_form.controls)
+        """Show the method's options where the score depends on them."""
+        is_temporal = self.widgets["score"].kind.currentText() == label_of(Temporal)
+        has_any = bool(self.options_form.widgets)
         self._rows.setRowVisible(self.options_form, has_any and not is_temporal)
 
-    def _connect(self) -> None:
-        for part in (self.options_form, self.score, self.fusion, self.threshold):
-            part.changed.connect(self.changed)
-        for box in (self.median, self.blur, self.erosion, self.smallest, self.dilation):
-            box.valueChanged.connect(self.changed)
-        for check in (self.volume_median, self.imputed_references):
-            check.toggled.connect(self.changed)
-        self.score.changed.connect(self._on_score)
+
+class RecipeChoice(QWidget):
+    """Names of the model's recipes, and a line on what became of the last choice.
+
+    Attributes
+    ----------
+    form
+        The values of the recipe; it is shown elsewhere.
+    facts
+        What the chosen model can do.
+    """
+
+    customized = Signal()  # the person wants to set the recipe in the form
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = ModelFacts()
+        self.preset, self.note = QComboBox(), QLabel()
+        self.form = RecipeForm(self.presets["default"], self.facts)
+        self.note.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.preset)
+        layout.addWidget(self.note)
+        self._say("")
+        self._fill()
+        self.preset.currentTextChanged.connect(self._on_preset)
+        self.form.changed.connect(self._on_form)
+
+    @property
+    def presets(self) -> dict[str, Recipe]:
+        """The model's recipes by name, the default one with the preferred sampling steps."""
+        found, steps = dict(self.facts.recipes), Preferences.load().sampling_steps
+        has_steps = "sampling_steps" in self.facts.options
+        if steps and has_steps and not isinstance(found["default"].score, Temporal):
+            found["default"] = with_options(found["default"], sampling_steps=steps)
+        return found
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as set; one of the model's own, where it has the same values.
+
+        Raises
+        ------
+        ValueError
+            If a number does not fit; the message says which.
+        """
+        recipe, presets = self.form.recipe, self.presets
+        return presets.get(self.facts.name_of(recipe, presets), recipe)
+
+    @recipe.setter
+    def recipe(self, recipe: Recipe) -> None:
+        self.form.recipe = recipe
+
+    @property
+    def remembered(self) -> str:
+        """The recipe as JSON; empty where it is the model's default one."""
+        recipe = self.recipe
+        return "" if recipe == self.presets["default"] else json.dumps(recipe.as_dict())
+
+    @remembered.setter
+    def remembered(self, text: str) -> None:
+        default = self.presets["default"]
+        try:
+            recipe = Recipe.from_dict(json.loads(text)) if text else default
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.form.recipe = default
+            self._say(UNREADABLE)
+            return
+        self._take(recipe)
+
+    def checked(self) -> Recipe:
+        """Give the recipe of a run.
+
+        Raises
+        ------
+        ValueError
+            If a number does not fit, or the model cannot follow it; the message says why.
+        """
+        recipe = self.recipe
+        if problem := self.facts.problem(recipe):
+            raise ValueError(problem)
+        return recipe
+
+    def follow(self, model: str) -> None:
+        """Offer the recipes of another model; the values stay where they suit that model."""
+        facts = facts_of(model)
+        if facts == self.facts:
+            return
+        name, recipe = self.preset.currentText(), None
+        with suppress(ValueError):
+            recipe = self.recipe
+        self.facts = facts
+        self._fill()
+        self.form.follow(facts)
+        presets = self.presets
+        if name != CUSTOM:
+            self.form.recipe = presets.get(name, presets["default"])
+            self._say("" if name in presets else UNNAMED.format(name))
+        elif recipe is None:
+            self.form.recipe = presets["default"]
+            self._say(LOST)
+        else:
+            self._take(recipe)
+
+    def _take(self, recipe: Recipe) -> None:
+        """Show a recipe, or the model's default one where that recipe does not fit it."""
+        problem = self.facts.problem(recipe)
+        self.form.recipe = self.presets["default"] if problem else recipe
+        if problem:
+            self._say(f"{LOST} ({problem.partition('; choose')[0]})")
+
+    def _fill(self) -> None:
+        with QSignalBlocker(self.preset):
+            self.preset.clear()
+            self.preset.addItems([*self.facts.recipes, CUSTOM])
+
+    def _say(self, text: str) -> None:
+        self.note.setText(text)
+        self.note.setVisible(bool(text))
+
+    def _on_preset(self, name: str) -> None:
+        if name == CUSTOM:
+            self.customized.emit()
+        else:
+            self.form.recipe = self.presets[name]
+
+    def _on_form(self) -> None:
+        self._say("")
+        with QSignalBlocker(self.preset):  # the form has changed, not the choice of a preset
+            self.preset.setCurrentText(self._name())
+
+    def _name(self) -> str:
+        """Name of the recipe in the form; what cannot be read is reported when a run begins."""
+        try:
+            recipe = self.form.recipe
+        except ValueError:
+            return CUSTOM
+        presets, now = self.presets, self.preset.currentText()
+        first = {now: presets[now]} if now in presets else {}  # of two alike, the chosen one
+        return self.facts.name_of(recipe, first | presets) or CUSTOM
 
 
-def _lay_out(rows: QFormLayout, form: RecipeForm) -> None:
-    """In the order in which they come into play."""
-    rows.addRow(form.options_form)
-    rows.addRow(form.score)
-    rows.addRow(form.fusion)
-    add_row(rows, "references", form.imputed_references)
-    medians = QHBoxLayout()
-    medians.addWidget(form.median, stretch=1)
-    medians.addWidget(form.volume_median)
-    add_row(rows, "median", medians)
-    add_row(rows, "score blur", form.blur)
-    rows.addRow(form.threshold)
-    add_row(rows, "erosion", form.erosion)
-    add_row(rows, "smallest part", form.smallest)
-    add_row(rows, "dilation", form.dilation)
+def left_to_method(kind: type) -> dict[str, Hint]:
+    """Hints of a method's options: each widget that can be empty says what the method does then."""
+    hints = {}
+    for each in fields(kind):
+        hint, default = Hint(**each.metadata), each.default
+        usual = "none" if default is None else as_text(default)
+        left = hint.empty or f"{usual} (default)"
+        hints[each.name] = replace(hint, empty=left, tip=f"{hint.tip}. Default: {left}")
+    return hints

@@ -32,7 +32,7 @@ class ReconstructWidget(QWidget):
         kept = Preferences.load()
         self.series = SeriesInput(napari_viewer, sliced=True)
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
-        self.facts, self.options = ModelFacts(), OptionsForm(ModelFacts().options)
+        self.facts, self.options = ModelFacts(), OptionsForm(ModelFacts().option_type)
         self.options.options = self.facts.recipes["default"].options
         self.settings = RunForm()
         self.settings.device, self.settings.seed = kept.device, kept.seed
@@ -51,7 +51,7 @@ class ReconstructWidget(QWidget):
         facts = facts_of(self.model_combo.chosen)
         if facts != self.facts:
             self.facts = facts
-            self.options.ask(facts.options)
+            self.options.ask(facts.option_type)
             self.options.options = facts.recipes["default"].options
 
     def _check(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.detect.actions import fam_layers
-from napari_followup.plugin.forms.choice_form import ChoiceForm
+from napari_followup.plugin.forms.fields import HINTS, FieldsForm
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
@@ -33,7 +33,7 @@ class ScoresWidget(QWidget):
         self.series = SeriesInput(napari_viewer)
         self.healthy = LayerCombo(napari_viewer, results=("healthy",))
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
-        self.score = ChoiceForm("score", [Fam])
+        self.score = FieldsForm(Fam(), HINTS)
         self.settings = RunForm(seeded=False)
         self.settings.device = kept.device
         self.step = StepPanel(napari_viewer, "Score", self._work, uses=self._layers)

@@ -6,7 +6,6 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
-    QDoubleSpinBox,
     QFormLayout,
     QFrame,
     QLabel,
@@ -21,7 +20,6 @@ from qtpy.QtWidgets import (
 
 __all__ = [
     "ElidingCombo",
-    "NumberBox",
     "ScrolledColumn",
     "add_row",
     "column_of",
@@ -117,25 +115,3 @@ class ElidingCombo(QComboBox):
         field = style.subControlRect(QStyle.ComplexControl.CC_ComboBox, option, part, self)
         mode = Qt.TextElideMode.ElideMiddle
         return self.fontMetrics().elidedText(self.currentText(), mode, field.width() - 4)
-
-
-class NumberBox(QDoubleSpinBox):
-    """A number with as many decimals as it needs."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.setDecimals(12)  # scores may be small
-        self.setRange(low, high)
-        self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
-
-    def stepBy(self, steps: int) -> None:
-        """Step by a tenth of the number's size; from 0, which has none, by 0.1."""
-        is_adaptive = self.stepType() == self.StepType.AdaptiveDecimalStepType
-        if is_adaptive and self.value() == 0:
-            self.setValue(0.1 * steps)
-        else:
-            super().stepBy(steps)
-
-    def textFromValue(self, value: float) -> str:
-        """Write a number without trailing zeros."""
-        return f"{value:.6g}"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
+from napari_followup.methods.options import OPTION_TYPES
 from napari_followup.methods.recipes import RECIPES
 from napari_followup.models.catalogue import find
 from napari_followup.models.header import read_about
-from napari_followup.plugin.forms.choice_form import label_of
-from napari_followup.plugin.models.method_options import OPTIONS, Option
+from napari_followup.plugin.forms.fields import label_of
 from napari_followup.plugin.models.train_methods import METHODS
 from napari_followup.recipe.recipe import Recipe, Temporal
 
@@ -42,9 +42,14 @@ class ModelFacts:
         return METHODS[self.method].title.partition(",")[0]
 
     @property
-    def options(self) -> tuple[Option, ...]:
-        """What can be set of the method."""
-        return OPTIONS[self.method]
+    def option_type(self) -> type:
+        """Dataclass of the method's options."""
+        return OPTION_TYPES[self.method]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Defaults of the method's options, by name."""
+        return vars(self.option_type())
 
     @property
     def obstacles(self) -> dict[type, str]:
@@ -59,7 +64,7 @@ class ModelFacts:
             return f"score: {why}; choose another score ({able}) or another model"
         if isinstance(recipe.score, Temporal):
             return ""
-        known = [option.name for option in self.options]
+        known = list(self.options)
         others = sorted(set(recipe.options) - set(known))
         if not others:
             return self._too_large(recipe.options.get("patch"))
@@ -97,8 +102,7 @@ class ModelFacts:
         """Recipe that names all options; none for a score that does not go by them."""
         if isinstance(recipe.score, Temporal):
             return replace(recipe, options={})
-        usual = {option.name: option.default for option in self.options}
-        return replace(recipe, options=usual | dict(recipe.options))
+        return replace(recipe, options=self.options | dict(recipe.options))
 
 
 def facts_of(model: str) -> ModelFacts:
@@ -120,7 +124,7 @@ def facts_of(model: str) -> ModelFacts:
     except (OSError, ValueError, TypeError, KeyError):
         return ModelFacts()
     method, parts = about["method"], about["parts"]
-    if method not in OPTIONS:
+    if method not in OPTION_TYPES:
         return ModelFacts()
     is_temporal = "tdm" in (method, *parts)
     recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own

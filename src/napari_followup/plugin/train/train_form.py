@@ -17,7 +17,8 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_followup.plugin.forms.forms import NumberBox, add_row, column_of, new_form
+from napari_followup.plugin.forms.fields import NumberBox
+from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.models.train_methods import METHODS
 from napari_followup.plugin.train.train_actions import TrainChoice
 
