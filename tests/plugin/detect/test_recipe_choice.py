@@ -119,7 +119,9 @@ def test_a_named_recipe_that_the_next_model_lacks_gives_way_and_that_is_said(
 
     assert choice.recipe == RECIPES["tdm"]["default"]
     assert not choice.note.isHidden()
-    assert choice.note.text() == ("This model has no recipe 'published': default recipe is used")
+    assert choice.note.text() == (
+        "This model has no recipe 'published'; its default recipe is used"
+    )
     choice.follow(str(header_of("sdm")))
     assert choice.note.isHidden()  # it was about the model before
 
@@ -237,8 +239,9 @@ def test_why_a_recipe_gave_way_is_said_whole(choice: RecipeChoice, header_of: He
     choice.follow(str(header_of("vae3d")))
 
     assert choice.note.text() == (
-        "The recipe that was set is not for this model: default recipe is used (score: VAE "
-        "gives no features to compare images by (SDM does; bundle join puts one beside it))"
+        "The recipe that was set does not fit this model; the model's default recipe is used "
+        "(score: VAE gives no features to compare images by (SDM does; bundle join puts one beside "
+        "it))"
     )
 
 

@@ -199,7 +199,7 @@ def test_the_blur_of_the_score_is_told_from_that_of_a_distance_and_goes_in_halve
 ) -> None:
     form = RecipeForm(Recipe(score=Mahalanobis()))
     qtbot.addWidget(form)
-    named = [label.text() for label in form.findChildren(QLabel) if not label.isHidden()]
+    named = [label.text() for label in form.findChildren(QLabel) if label.isVisibleTo(form)]
     assert (named.count("blur"), named.count("score blur")) == (1, 1)
 
     form.widgets["blur"].native.stepUp()

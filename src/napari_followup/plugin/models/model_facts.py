@@ -49,7 +49,7 @@ class ModelFacts:
     @property
     def options(self) -> dict[str, Any]:
         """Defaults of the method's options, by name."""
-        return vars(self.option_type())
+        return dict(vars(self.option_type()))
 
     @property
     def obstacles(self) -> dict[type, str]:
