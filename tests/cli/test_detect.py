@@ -33,7 +33,12 @@ def test_files_in_files_out(
 
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["tiny.npz", "visits.csv"]
     assert [row["age"] for row in rows_of(tmp_path / "out")] == ["60.0", "61.0", "62.5", "64.0"]
-    assert capsys.readouterr().out.startswith("tiny: 4 visits, ")
+    first, scores, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "tiny: 50 % of all pixels are flagged: the images are probably out of dis"
+    )
+    assert "anomalies" not in first  # no finding beside the warning
+    assert scores.startswith("  highest score ")
 
 
 def test_a_tiff_gives_tiffs_back(run: Run, words: list[object], tmp_path: Path) -> None:
@@ -209,7 +214,8 @@ def test_notes_and_the_folder_are_printed(
     notes = json.loads(str(np.load(tmp_path / "out" / "plain.npz")["provenance"]))["notes"]
     lines = capsys.readouterr().out.splitlines()
     assert notes
-    assert lines[1:-1] == [f"  {note}" for note in notes]
+    assert lines[0].startswith(f"plain: {notes[-1]}")  # that the images are out of distribution
+    assert lines[2:-1] == [f"  {note}" for note in notes[:-1]]
     assert lines[-1].startswith(f"Written to {tmp_path / 'out'}: 1 series")
     assert not read_stack(tmp_path / "out" / "plain.npz").ages_known
 
@@ -223,12 +229,12 @@ def test_what_was_dropped_after_the_threshold_is_said(
     assert run("detect", series, *words) == 0
 
     said = capsys.readouterr().out
-    assert "0 of them marked" in said
-    assert "marked from 1e-06 on" in said
-    assert "dropped: at the rim of the subject or outside it or in parts below 9999 " in said
+    assert "anomalies flagged at 0 of" in said
+    assert "flagged from 1e-06 on" in said
+    assert "dropped: at the border of the subject or outside it or in parts below 9999 " in said
 
 
-def test_both_lines_of_healthy_subjects_are_said(
+def test_both_thresholds_from_healthy_subjects_are_reported(
     run: Run,
     series: Path,
     words: list[object],
@@ -244,7 +250,7 @@ def test_both_lines_of_healthy_subjects_are_said(
     assert run("detect", series, *words) == 0
 
     said = capsys.readouterr().out
-    assert "marked from 0.0456 on, followed down to 0.00123 (" in said
+    assert "flagged from 0.0456 on, followed down to 0.00123\n" in said
 
 
 def test_a_file_is_named_once_and_a_failed_run_leaves_no_folder(
@@ -447,7 +453,7 @@ def test_a_threshold_of_the_data_set_is_drawn_by_all_files(
     lines = said.out.splitlines()
     assert lines[0].startswith("tiny: examined (")
     assert lines[2] == "One threshold for 2 series; results are written now"
-    assert lines[3].startswith("tiny: 4 visits, ")
+    assert lines[3].startswith("tiny: ")
 
 
 def test_a_file_on_another_grid_fails_alone_where_each_pixel_has_its_threshold(

@@ -174,7 +174,7 @@ def test_the_last_lines_say_what_the_model_sees_and_what_to_do_with_it(
 
     model = tmp_path / "tiny.safetensors"
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "on 2 held-out subjects: 0.1 % of healthy pixels marked; mean Dice in per cent of drawn "
+        "on 2 held-out subjects: 0.1 % of healthy pixels flagged; mean Dice in per cent of drawn "
         "anomalies: darker blob 81.0 (so few that the figures say little)",
         f"{model}: {trainer.bundle.fingerprint}, validation loss 0.2500; now try it: "
         f"napari-followup detect SERIES --model {model} --out results",

@@ -8,7 +8,7 @@ from napari_followup.diffusion.corruption import (
     HEALTHY,
     VISIBLE,
     corrupt,
-    half_spoilt,
+    half_corrupted,
     random_filling,
     random_shapes,
 )
@@ -61,14 +61,14 @@ def test_share_is_the_chance_of_a_first_blob() -> None:
     assert changed.float().mean().item() == pytest.approx(1 - 0.5 * 0.75 * 0.875, abs=0.06)
 
 
-def test_spoilt_images_stay_in_range_and_follow_their_generator() -> None:
+def test_corrupted_images_stay_in_range_and_follow_their_generator() -> None:
     images = torch.rand(32, 1, 16, 16)
 
-    spoilt = corrupt(images, generator(5), share=1.0)
+    corrupted = corrupt(images, generator(5), share=1.0)
 
-    assert spoilt.min() >= 0
-    assert spoilt.max() <= 1
-    assert torch.equal(spoilt, corrupt(images, generator(5), share=1.0))
+    assert corrupted.min() >= 0
+    assert corrupted.max() <= 1
+    assert torch.equal(corrupted, corrupt(images, generator(5), share=1.0))
 
 
 def test_fillings_are_of_every_kind_and_in_range() -> None:
@@ -86,10 +86,10 @@ def test_fillings_are_of_every_kind_and_in_range() -> None:
     assert (flat.std(dim=1) > 0.16).any()  # noise; the images themselves have 0.125
 
 
-def test_every_second_image_is_spoilt_and_the_others_are_healthy() -> None:
+def test_every_second_image_is_corrupted_and_the_others_are_healthy() -> None:
     images = torch.rand(64, 1, 16, 16)
 
-    shown, labels = half_spoilt(images, generator())
+    shown, labels = half_corrupted(images, generator())
 
     assert torch.equal(shown[::2], images[::2])
     assert (labels[::2] == HEALTHY).all()
@@ -99,7 +99,7 @@ def test_every_second_image_is_spoilt_and_the_others_are_healthy() -> None:
 def test_a_label_says_whether_the_change_can_be_seen() -> None:
     images = torch.full((200, 1, 8, 8), 0.5)  # many a filling is the same grey, or nearly
 
-    shown, labels = half_spoilt(images, generator(1))
+    shown, labels = half_corrupted(images, generator(1))
 
     change = (shown - images).abs().flatten(1).amax(dim=1)
     assert torch.equal(labels == ANOMALOUS, change > VISIBLE)
@@ -109,9 +109,9 @@ def test_a_label_says_whether_the_change_can_be_seen() -> None:
 def test_the_value_range_is_kept() -> None:
     images = torch.rand(32, 1, 16, 16)
 
-    signed, labels = half_spoilt(2 * images - 1, generator(2), (-1.0, 1.0))
+    signed, labels = half_corrupted(2 * images - 1, generator(2), (-1.0, 1.0))
 
-    plain, expected = half_spoilt(images, generator(2))
+    plain, expected = half_corrupted(images, generator(2))
     torch.testing.assert_close(signed, 2 * plain - 1, atol=1e-5, rtol=1e-5)
     assert torch.equal(labels, expected)
     assert signed.min() == pytest.approx(-1, abs=0.01)

@@ -50,7 +50,7 @@ def test_steps_are_all_those_of_the_schedule_and_low_ones_more_often_where_asked
     assert low.float().mean().item() == pytest.approx(50 / 3, abs=1)
 
 
-def test_spoilt_planes_stay_in_the_value_range_and_keep_their_targets() -> None:
+def test_corrupted_planes_stay_in_the_value_range_and_keep_their_targets() -> None:
     images = 200 * torch.rand(32, 1, 16, 16) - 100
     config = settings(corruption=1.0, value_range=(-100.0, 100.0))
 

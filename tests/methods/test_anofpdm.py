@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.diffusion.corruption import half_spoilt
+from napari_followup.diffusion.corruption import half_corrupted
 from napari_followup.methods.anofpdm import (
     COMPACT,
     PUBLISHED,
@@ -247,12 +247,12 @@ def test_largest_difference_and_boundary_are_those_of_the_planes_that_were_held_
     assert replace(found, largest_difference=None, healthy_similarity=None) == TINY
 
 
-def test_half_of_the_planes_are_spoilt_where_no_labels_are_given() -> None:
+def test_half_of_the_planes_are_corrupted_where_no_labels_are_given() -> None:
     model, planes = awake(TINY), series(3, depth=4).planes
 
     found = model.refined(planes, None, generator(4))
 
-    shown = half_spoilt(planes, generator(4), TINY.value_range)
+    shown = half_corrupted(planes, generator(4), TINY.value_range)
     assert found == model.refined(*shown, generator())
     alike = model.refined(planes, torch.zeros(12), generator())
     assert alike.healthy_similarity is None

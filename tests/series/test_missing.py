@@ -5,7 +5,7 @@ import pytest
 
 from napari_followup.alignment.visits import single_visits
 from napari_followup.comparison.change_map import change
-from napari_followup.series.missing import is_map, observed_visits, refuse_holes
+from napari_followup.series.missing import is_map, observed_visits, refuse_partly_missing
 from napari_followup.series.stack import VisitStack
 
 
@@ -34,7 +34,7 @@ def test_nothing_is_computed_of_a_map_that_lacks_planes() -> None:
     said = {"layer": {"result": "score"}}
     stack = VisitStack.from_array(images(), provenance=said)
 
-    refuse_holes(images()[2], "a missing visit")
+    refuse_partly_missing(images()[2], "a missing visit")
     with pytest.raises(ValueError, match="is a saved map, partly NaN; give the series"):
         change(stack, 0, 1)
     with pytest.raises(ValueError, match="is a saved map, partly NaN; give the series"):

@@ -80,7 +80,7 @@ def _coarse(image: ArrayLike, steps: NDArray[np.intp]) -> NDArray[np.float32]:
 
 
 def _shown(*images: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where any of the images shows the subject, and a rim around it."""
+    """Where any of the images shows the subject, and a border around it."""
     shown = np.any([foreground(image) for image in images], axis=0)
     if not shown.any():
         return np.ones_like(shown)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.series.grid import spacing_of
-from napari_followup.series.missing import refuse_holes
+from napari_followup.series.missing import refuse_partly_missing
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["SingleVisit", "check_alike", "reference_of", "single_visits"]
@@ -45,7 +45,7 @@ class SingleVisit:
             If it is the same value all over.
         """
         image = np.asarray(self.images[modality], dtype=np.float32)
-        refuse_holes(image, self.name)
+        refuse_partly_missing(image, self.name)
         if image.min() == image.max():
             raise ValueError(f"{self.name} is the same value all over; mark it as missing")
         return image

@@ -140,7 +140,7 @@ def _calibrate(args: argparse.Namespace) -> None:
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.3g}")
     if len(stacks) < FEW:
-        print(f"the line of {who} is a guess: subjects differ; give {FEW} or more")
+        print(f"the threshold from {who} is a guess: subjects differ; give {FEW} or more")
 
 
 def _refined(

@@ -83,7 +83,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--imputed-references",
         action="store_true",
         help="let imputed visits of the series (see impute) count when scores are fused over "
-        "visits; they are references only, and are not marked themselves",
+        "visits; they serve as references only and are not flagged",
     )
     add_model(parser)
     add_planes(parser)
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
         rows += detection_rows(found, str(source))
         # Each time anew: what is done is kept if the run dies.
         write_csv(args.out / "visits.csv", rows)
-        print(f"{_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
+        print(f"{_finding(found)} ({time.monotonic() - start:.1f} s)", flush=True)
         for note in _notes(found, source):
             print(f"  {note}", flush=True)
     if not rows:
@@ -229,15 +229,19 @@ def _notes(found: Detection, source: Path) -> list[str]:
             f"taken as volumes of {stack.shape[2]} planes, examined plane by plane"
             + ("; if it is a cohort (subject, visit, y, x), say --axes svyx" if doubt else "")
         )
-    return [*notes, *_dropped(found), *found.provenance["notes"]]
+    notes.append(f"highest score {_highest(found):.3g}, {_flagged_from(found)}")
+    first = [found.out_of_distribution] if found.is_out_of_distribution else []
+    said = [note for note in found.provenance["notes"] if note not in first]
+    return [*notes, *_dropped(found), *said]
 
 
-def _line(found: Detection) -> str:
-    shown = int(found.mask.any(axis=(1, 2, 3)).sum())
-    return (
-        f"{found.stack.subject}: {counted(found.stack.n_visits, 'visit')}, {shown} of them marked, "
-        f"highest score {_highest(found):.3g}, {_marked_from(found)}"
-    )
+def _finding(found: Detection) -> str:
+    """First line of a result: the finding, or why there is none."""
+    if found.is_out_of_distribution:
+        return f"{found.stack.subject}: {found.out_of_distribution}"
+    flagged = int(found.mask.any(axis=(1, 2, 3)).sum())
+    observed = int(found.stack.is_observed.sum())
+    return f"{found.stack.subject}: anomalies flagged at {flagged} of {counted(observed, 'visit')}"
 
 
 def _highest(found: Detection) -> float:
@@ -247,22 +251,22 @@ def _highest(found: Detection) -> float:
     return max(float(np.nanmax(found.score[visit])) for visit in observed)
 
 
-def _marked_from(found: Detection) -> str:
+def _flagged_from(found: Detection) -> str:
     high, low = found.flagging_thresholds
     if high == float("inf"):
-        return "none stands out"
-    return f"marked from {high:.3g} on" + (f", followed down to {low:.3g}" if low < high else "")
+        return "the threshold is beyond every score"
+    return f"flagged from {high:.3g} on" + (f", followed down to {low:.3g}" if low < high else "")
 
 
 def _dropped(found: Detection) -> list[str]:
-    """Say why nothing is marked where something reached the line."""
+    """Say why nothing is flagged although a score reached the threshold."""
     from napari_followup.io.lesion_table import lesion_size
 
     recipe, unit = found.provenance["recipe"], lesion_size(found.stack, 0)[1]
     causes = [
-        *(["at the rim of the subject or outside it"] if recipe["erosion"] else []),
+        *(["at the border of the subject or outside it"] if recipe["erosion"] else []),
         *([f"in parts below {recipe['smallest']:g} {unit}"] if recipe["smallest"] else []),
     ]
     if not causes or found.mask.any() or _highest(found) < found.flagging_thresholds[0]:
         return []
-    return [f"all that reached the line was dropped: {' or '.join(causes)}"]
+    return [f"all regions that reached the threshold were dropped: {' or '.join(causes)}"]

@@ -324,7 +324,7 @@ def _about(args: argparse.Namespace) -> Any:
 
 
 def _trainer() -> Callable[..., ModelBundle]:
-    """Import the door, or say what to install when Lightning is not there."""
+    """Import the function, or say what to install when Lightning is not there."""
     try:
         from napari_followup.training.train import train
     except ModuleNotFoundError as error:
@@ -357,7 +357,7 @@ def figures_line(sees: Mapping[str, Any]) -> str:
     )
     return (
         f"on {counted(sees['subjects'], 'held-out subject')}: "
-        f"{sees['false_positives_percent']} % of healthy pixels marked; mean Dice in per cent "
+        f"{sees['false_positives_percent']} % of healthy pixels flagged; mean Dice in per cent "
         f"of drawn anomalies: {found}{FEW if sees['subjects'] < 3 else ''}"
     )
 

@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_followup.alignment.brain_mask import foreground
 from napari_followup.series.intensity import fit_scaling
-from napari_followup.series.missing import refuse_holes
+from napari_followup.series.missing import refuse_partly_missing
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["change", "change_mask"]
@@ -143,7 +143,7 @@ def _image(stack: VisitStack, index: int, modality: int) -> NDArray[np.float32]:
             "from 0"
         )
     image = np.asarray(stack.images[index, modality], dtype=np.float32)
-    refuse_holes(image, f"change: visit {index} of {stack.subject!r}")
+    refuse_partly_missing(image, f"change: visit {index} of {stack.subject!r}")
     return image
 
 

@@ -2,8 +2,8 @@
 
 Denoising in the sense of self-supervision (Vincent et al. 2008; foreign patches and soft masks as
 in DISYRE): random soft-edged shapes of any size are filled with what does not belong there. No
-shape, size or grey value is favoured, and no label is used: what was spoilt is known because it was
-done here. Pure tensor functions, any device.
+shape, size or grey value is favoured, and no label is used: the corrupted
+pixels are known. Pure tensor functions, any device.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ANOMALOUS", "HEALTHY", "corrupt", "half_spoilt", "random_filling", "random_shapes"]
+__all__ = ["ANOMALOUS", "HEALTHY", "corrupt", "half_corrupted", "random_filling", "random_shapes"]
 
 
 def _uniform(
@@ -125,21 +125,23 @@ def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> T
     Tensor
         Same shape.
     """
-    spoilt = images
+    corrupted = images
     device = generator.device
     for turn in range(3):
         filling = random_filling(images, generator)
         keeps = torch.rand(len(images), generator=generator, device=device) < share * 0.5**turn
         cover = random_shapes(images, generator) * keeps.to(images)[:, None, None, None]
-        spoilt = torch.lerp(spoilt, filling, cover)
-    return spoilt
+        corrupted = torch.lerp(corrupted, filling, cover)
+    return corrupted
 
 
 HEALTHY, ANOMALOUS = 0, 1
-VISIBLE = 0.1  # change of grey, of the value range, without which a spoilt image counts as healthy
+VISIBLE = (
+    0.1  # change of grey, of the value range, without which a corrupted image counts as healthy
+)
 
 
-def half_spoilt(
+def half_corrupted(
     images: Tensor, generator: torch.Generator, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[Tensor, Tensor]:
     """Spoil every second image, and say which ones show it.

@@ -51,7 +51,7 @@ class DenoisingConfig:
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "clean"
     loss: Literal["l1", "l2"] = "l1"
-    corruption: float = 0.0  # share of training images that are spoilt before they are noised
+    corruption: float = 0.0  # share of training images that are corrupted before they are noised
     step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class DenoisingConfig:
 class NoisedPlanes:
     """Healthy planes made ready for a training step.
 
-    `shown` is what was noised: the planes, some of them spoilt on purpose; `noised` and `noise`
+    `shown` is what was noised: the planes, some of them corrupted on purpose; `noised` and `noise`
     are ``(b, modality, y, x)`` as well, `steps` is ``(b,)``.
     """
 
@@ -89,7 +89,7 @@ def check_target(config: Any) -> None:
     check_betas(config.beta_range)
     if config.corruption and config.prediction != "clean":
         raise ValueError(
-            "corruption needs prediction='clean': the noise in a spoilt image is not the noise "
+            "corruption needs prediction='clean': the noise in a corrupted image is not the noise "
             "that was added to it"
         )
 
@@ -104,8 +104,8 @@ def noised_planes(
     images
         ``(b, modality, y, x)`` in the value range.
     config
-        `noise` by name; `corruption`, the share of planes spoilt first; `step_power`, above 1 for
-        more low steps than high ones; `value_range`.
+        `noise` by name; `corruption`, the share of planes corrupted first; `step_power`, above 1
+        for more low steps than high ones; `value_range`.
     abars
         Signal share of every step, see `linear_schedule`.
     generator
@@ -119,17 +119,17 @@ def noised_planes(
     most = len(abars) - 1
     steps = draw_steps(len(images), (1, most), generator, images, power=config.step_power)
     noise = noise_named(config.noise)(tuple(images.shape), generator, images)
-    shown = _spoilt(images, config, generator)
+    shown = _corrupted(images, config, generator)
     noised = add_noise(shown, noise, abar_at(abars, steps, images))
     return NoisedPlanes(shown=shown, noised=noised, noise=noise, steps=steps)
 
 
-def _spoilt(images: Tensor, config: Any, generator: torch.Generator) -> Tensor:
+def _corrupted(images: Tensor, config: Any, generator: torch.Generator) -> Tensor:
     if not config.corruption:
         return images
     low, high = config.value_range
-    spoilt = corrupt((images - low) / (high - low), generator, config.corruption)
-    return torch.lerp(torch.full_like(images, low), torch.full_like(images, high), spoilt)
+    corrupted = corrupt((images - low) / (high - low), generator, config.corruption)
+    return torch.lerp(torch.full_like(images, low), torch.full_like(images, high), corrupted)
 
 
 def clean_planes(predicted: Tensor, noised: Tensor, abar: Tensor, config: Any) -> Tensor:
@@ -163,7 +163,7 @@ def error_map(predicted: Tensor, images: Tensor, sample: NoisedPlanes, config: A
     predicted
         What the network made of ``sample.noised``.
     images
-        The healthy planes, never spoilt.
+        The healthy planes, never corrupted.
     sample
         What `noised_planes` made of them.
     config

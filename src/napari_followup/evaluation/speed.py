@@ -84,7 +84,7 @@ def evaluate_speed(
     usual = network.config.usual_steps(DRAWS)
     default = _seconds(partial(_call, network, series, usual, DRAWS), where, repeats)
     timed = {
-        "our default, through the door": (DRAWS * usual, _seconds(door, where, repeats)),
+        "our default, by the public function": (DRAWS * usual, _seconds(door, where, repeats)),
         "our default, network alone": (DRAWS * usual, default),
         "many calls, the subject prepared once": (
             calls,

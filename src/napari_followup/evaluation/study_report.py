@@ -32,7 +32,7 @@ __all__ = [
 LEGEND = (
     "mDICE is the mean over visits that show the anomaly, with the threshold of the recipe, which "
     "knows no label; [Dice] is what one threshold for all patients would reach, chosen by their "
-    "labels: an evaluation figure, no way to segment. FP is the marked share of healthy patients' "
+    "labels: an evaluation figure, no way to segment. FP is the flagged share of healthy patients' "
     "pixels, pixel AUPRC is of all sick patients' pixels together, AUROC of the highest score of a "
     "visit. All but the last four columns in per cent. Seconds are the median of a patient on this "
     "machine, everything included; training images count each time they are seen."

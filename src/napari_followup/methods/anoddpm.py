@@ -3,7 +3,7 @@
 Wyatt et al. (2022), as Behrendt (2026), Sec. 3.3 and 3.4.2, uses it: simplex noise, the clean image
 predicted with L1, one network call at step 500. Several steps, of DDIM or with fresh noise at each
 as in the original, are options. Presets: `THESIS`; `GAUSSIAN`, the plain DDPM; `COMPACT`, small and
-fast, trained to put spoilt parts right (`diffusion.corruption`).
+fast, trained to put corrupted parts right (`diffusion.corruption`).
 """
 
 from __future__ import annotations

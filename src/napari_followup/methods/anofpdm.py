@@ -3,7 +3,7 @@
 Che et al. (2024). One network learns healthy and anomalous images under their label, and without
 one; guided towards "healthy" it takes anomalies away, unguided it only blurs them. The step where
 the two part most ends the sum of errors. Image labels come with the batch, or are made: half of the
-healthy planes are spoilt (`diffusion.labelled`). Labels enter the network where codes do, not by
+healthy planes are corrupted (`diffusion.labelled`). Labels enter the network where codes do, not by
 cross-attention as in the source.
 """
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.diffusion.corruption import HEALTHY, half_spoilt
+from napari_followup.diffusion.corruption import HEALTHY, half_corrupted
 from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise, clean_from_noise, ddim_step
 from napari_followup.diffusion.sampling import noised_to
@@ -68,7 +68,7 @@ class AnoFPDMConfig:
     prediction: Literal["noise", "clean"] = "noise"
     trained_steps: tuple[int, int] = (1, 1000)
     label_dropout: float = 0.1
-    synthetic_labels: bool = True  # whether plain healthy planes may be spoilt to make labels
+    synthetic_labels: bool = True  # whether plain healthy planes may be corrupted to make labels
     # M_max of Algorithm 1, which `AnoFPDM.refined` measures when training ends; where it is not
     # known, the series' own largest
     largest_difference: float | None = None
@@ -285,7 +285,7 @@ class AnoFPDM(nn.Module, Method):
                 "AnoFPDM learns from images with labels, healthy or anomalous, got images alone; "
                 "give both, or a configuration with synthetic_labels"
             )
-        return half_spoilt(batch, generator, self.config.value_range)
+        return half_corrupted(batch, generator, self.config.value_range)
 
     def refined(
         self, planes: Tensor, labels: Tensor | None, generator: torch.Generator
@@ -297,10 +297,10 @@ class AnoFPDM(nn.Module, Method):
         planes
             ``(b, modality, y, x)`` in the value range, not trained on; healthy without `labels`.
         labels
-            ``(b,)``, 0 for healthy. Where none are given, half of the planes are spoilt, as in
+            ``(b,)``, 0 for healthy. Where none are given, half of the planes are corrupted, as in
             training.
         generator
-            Source of what they are spoilt with.
+            Source of what they are corrupted with.
 
         Returns
         -------
@@ -314,7 +314,7 @@ class AnoFPDM(nn.Module, Method):
         Algorithm 1 and appendix B, with the published guidance, every second of its steps.
         """
         if labels is None:
-            planes, labels = half_spoilt(planes, generator, self.config.value_range)
+            planes, labels = half_corrupted(planes, generator, self.config.value_range)
         first, last = self.config.trained_steps
         options = AnoFPDMOptions(
             first_step=first, last_step=min(AnoFPDMOptions.last_step, last), stride=FIT_STRIDE

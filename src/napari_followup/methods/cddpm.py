@@ -1,7 +1,7 @@
 """Context-conditioned diffusion (cDDPM): a healthy image from noise and a code of the image.
 
 Behrendt (2026), Sec. 3.4.3 and 8.3. Presets: `THESIS`; `PRETRAINED`, whose encoder first learns to
-fill in masked images; `COMPACT`, small and fast, trained to put spoilt parts right
+fill in masked images; `COMPACT`, small and fast, trained to put corrupted parts right
 (`diffusion.corruption`), so that neither code nor noised image carries an anomaly along.
 
 The masked pre-training is that of the text with one change: its SparK encoder leaves masked places

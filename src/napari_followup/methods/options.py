@@ -142,7 +142,7 @@ class DISYREOptions:
     single_step: int | None = field(
         default=None,
         metadata=form_text(
-            "One restoration alone, of an image that is taken for spoilt up to this step",
+            "One restoration alone, of an image that is taken for corrupted up to this step",
             empty="in a chain",
         ),
     )

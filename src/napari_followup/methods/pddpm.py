@@ -2,8 +2,8 @@
 
 Behrendt (2026), Sec. 3.4.2 and 8.2. Presets: `THESIS` has patches of half the image on a fixed
 grid and the loss inside the patch, the best row of its Table 1; `COMPACT` is small and fast, and
-trained to put spoilt parts right (`diffusion.corruption`), so that surroundings which hold a part
-of an anomaly do not bring it back.
+trained to put corrupted parts right (`diffusion.corruption`), so that surroundings which hold a
+part of an anomaly do not bring it back.
 """
 
 from __future__ import annotations

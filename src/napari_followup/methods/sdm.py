@@ -63,7 +63,7 @@ class SDMConfig:
     steps: int = 1000
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "noise"
-    corruption: float = 0.0  # chance that a part of a training image is spoilt, see `corrupt`
+    corruption: float = 0.0  # chance that a part of a training image is corrupted, see `corrupt`
     step_power: float = 1.0  # training steps fall on uniform ** step_power: above 1, on low ones
     feature_levels: tuple[int, ...] = (2, 3)  # Sec. 3.2.1; Table 4.2 lists levels 1 to 3
     adaptation_levels: tuple[int, ...] = (100, 250, 500, 1000)  # Sec. 4.2.2
@@ -73,7 +73,7 @@ class SDMConfig:
     def __post_init__(self) -> None:
         check_target(self)
 
-    def spoilt(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def corrupted(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(b, modality, y, x) in the value range, some of them with parts that are not healthy."""
         if not self.corruption:
             return images
@@ -295,7 +295,7 @@ class SDM(nn.Module, Method):
             self.config.steps - 1
         )
         noise = draw_noise(tuple(images.shape), generator, images)
-        shown = self.config.spoilt(images, generator)
+        shown = self.config.corrupted(images, generator)
         noised = add_noise(shown, noise, abar_at(self.abars, steps, images))
         predicted = self.unet(
             noised, self.unet.project_steps(steps), self.unet.project_code(self.encoder(shown))

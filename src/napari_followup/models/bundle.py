@@ -160,7 +160,7 @@ class ModelBundle:
         """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
 
         Scores of the same recipe with other draws or sampling steps are near enough to be of use,
-        and so are those of a narrower rim, which draw a higher line.
+        and so are those of a narrower border, which give a higher threshold.
         """
         if key in self.healthy:
             return self.healthy[key], True
@@ -190,7 +190,7 @@ class ModelBundle:
 
 
 def _coarse(key: str) -> tuple[Any, float]:
-    """Give what recipes must share for scores to be of use, and the rim that is left out."""
+    """Give what recipes must share for scores to be of use, and the border that is left out."""
     values = json.loads(key)
     rim = values.pop("erosion", 0.0)
     for name in ("options", "score"):

@@ -57,7 +57,7 @@ class HealthyScores:
         if not finite:
             raise ValueError(
                 "healthy scores: no pixel of the healthy subjects was examined; give subjects "
-                "with observed visits, or a smaller rim (erosion)"
+                "with observed visits, or a smaller border (erosion)"
             )
         pooled = np.concatenate(finite)
         shares = tuple(share for share in TAIL if share * pooled.size >= 1)

@@ -238,15 +238,15 @@ class HealthyQuantile:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthyHysteresis:
-    """Regions that somewhere pass a high healthy line, out to where they fall below a low one.
+    """Regions that somewhere pass a high healthy threshold, out to where they fall below a low one.
 
-    The high line keeps healthy images clean. It goes by patients and not by pixels, so that one
-    unusual healthy subject cannot raise it. The low line follows a lesion to its rim. Both come
-    from the bundle and need no label.
+    The high threshold keeps healthy images clean. It is set by patients and not by pixels, so that
+    one unusual healthy subject cannot raise it. The low threshold follows a lesion to its border.
+    Both come from the bundle and need no label.
     """
 
-    low: float = 0.9995  # share of healthy pixels that lie below the low line
-    high: float = 0.9  # share of healthy patients that stay below the high line everywhere
+    low: float = 0.9995  # share of healthy pixels that lie below the low threshold
+    high: float = 0.9  # share of healthy patients that stay below the high threshold everywhere
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_followup.series.disk_arrays import each_visit
 
-__all__ = ["is_map", "observed_visits", "refuse_holes"]
+__all__ = ["is_map", "observed_visits", "refuse_partly_missing"]
 
 
 def is_map(provenance: Mapping[str, Any]) -> bool:
@@ -19,7 +19,7 @@ def is_map(provenance: Mapping[str, Any]) -> bool:
     return isinstance(layer, Mapping) and "result" in layer
 
 
-def refuse_holes(image: NDArray[Any], name: str) -> None:
+def refuse_partly_missing(image: NDArray[Any], name: str) -> None:
     """Refuse an image of an observed visit that lacks planes: nothing can be computed of it.
 
     Raises
@@ -80,6 +80,6 @@ def _is_missing(visit: NDArray[Any], name: str, may_lack_planes: bool) -> bool:
     if may_lack_planes:
         return False
     raise ValueError(
-        f"{name} is partly NaN; fill the holes (numpy.nan_to_num), or make the whole visit NaN if "
-        "it is missing"
+        f"{name} is partly NaN; fill the missing pixels (numpy.nan_to_num), or make the "
+        "whole visit NaN if it is missing"
     )

@@ -43,7 +43,7 @@ FILTERS: tuple[dict[str, Any], ...] = (
     *({"median": 1, "blur": sigma} for sigma in (0.5, 1.0, 1.5, 2.0, 3.0)),
 )
 TOLERANT = (Pixel(), Pixel(tolerance=2.0))
-HEALTHY = 24  # subjects that draw the line, at most
+HEALTHY = 24  # subjects that set the threshold, at most
 SICK = 8  # subjects that anomalies are drawn into, at most
 SIZES = (1.0, 0.4)  # of what is drawn, in turn, since a filter that helps one may harm the other
 ELSEWHERE = 1000  # added to the seed: anomalies lie elsewhere than where the card measures them

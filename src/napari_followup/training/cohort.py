@@ -104,19 +104,19 @@ def split_subjects(
     *,
     sick: Sequence[bool] | None = None,
 ) -> tuple[list[VisitStack], list[VisitStack]]:
-    """Subjects to train on, and those kept aside for validation and the healthy score quantiles.
+    """Subjects to train on, and those held out for validation and the healthy score quantiles.
 
     Parameters
     ----------
     stacks
         Series; those with one name are of one subject and stay together.
     held_out
-        Share of the subjects to keep aside; at least one is, and at least one is not.
+        Share of the subjects to hold out; at least one is, and at least one is not.
     seed
         Source of the random choice.
     sick
         Whether a series shows anything abnormal, one a series. Where it is given, this share of the
-        healthy subjects is kept aside, at least one, and of the others, of whom one is not.
+        healthy subjects is held out, at least one, and of the others, of whom one is not.
 
     Returns
     -------
@@ -152,7 +152,7 @@ def split_subjects(
 
 
 def _of_both_kinds(order: Sequence[str], ill: set[str], held_out: float) -> set[str]:
-    """Subjects kept aside, healthy ones first of all: they tell how high healthy ones score."""
+    """Subjects held out, healthy ones first of all: they tell how high healthy ones score."""
     healthy, others = ([n for n in order if (n in ill) == is_ill] for is_ill in (False, True))
     few = max(1, _share(len(healthy), held_out))
     return {*healthy[:few], *others[: _share(len(others), held_out)]}
@@ -167,7 +167,7 @@ def _none_healthy(subjects: int, series: int) -> str:
 
 
 def _share(count: int, held_out: float) -> int:
-    """How many of so many are kept aside: at least one, and not all."""
+    """How many of so many are held out: at least one, and not all."""
     return min(max(1, round(held_out * count)), max(0, count - 1))
 
 

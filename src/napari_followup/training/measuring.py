@@ -1,4 +1,4 @@
-"""What is found out about a model once it is trained: its recipe, its line, what it can see."""
+"""Measure a trained model: its recipe, its threshold, what it can see."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def healthy_scores(
     stacks
         Healthy series it was not trained on.
     recipe
-        Score, fusion and filter, and the rim that is left out; its threshold does not matter here.
+        Score, fusion, filter and the border that is left out; its threshold is not used.
 
     Returns
     -------

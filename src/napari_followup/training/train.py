@@ -98,7 +98,7 @@ def train(
         A name of the methods table, such as ``"sdm"``.
     stacks
         Healthy series, one a subject, or a table, folder or file of them; with `labels` others,
-        too. Some subjects are kept aside for validation, and healthy ones for the healthy scores.
+        too. Some subjects are held out for validation, and healthy ones for the healthy scores.
     out
         Folder for checkpoints, loss tables and the finished ``<name>.safetensors``. Where it holds
         a checkpoint, training goes on from there.

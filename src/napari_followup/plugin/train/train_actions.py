@@ -145,7 +145,7 @@ def figures(card: Mapping[str, Any]) -> str:
     if sees:
         count, share = sees["subjects"], sees["false_positives_percent"]
         held_out = "1 held-out subject" if count == 1 else f"{count} held-out subjects"
-        lines.append(f"On {held_out}, {share:g} % of healthy pixels are marked.")
+        lines.append(f"On {held_out}, {share:g} % of healthy pixels are flagged.")
         found = [
             f"{kind.replace('_', ' ')} {_shown(v)}" for kind, v in sees["mdice_percent"].items()
         ]
