@@ -16,7 +16,7 @@ from napari_followup.plugin.detect.recipe_form import (
     with_options,
 )
 from napari_followup.plugin.forms.fields import kinds_of
-from napari_followup.plugin.models.model_facts import ModelFacts
+from napari_followup.plugin.models.model_choice import ModelFacts
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

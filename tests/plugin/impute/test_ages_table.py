@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from napari_followup.plugin.impute.ages_table import AgesTable
+from napari_followup.plugin.impute.impute_widget import AgesTable
 from napari_followup.series.stack import VisitStack
 
 pytestmark = pytest.mark.viewer

@@ -9,8 +9,8 @@ import pytest
 
 from napari_followup.models import catalogue
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.models import model_combo
-from napari_followup.plugin.models.model_combo import CHOOSE, ModelCombo
+from napari_followup.plugin.models import model_choice
+from napari_followup.plugin.models.model_choice import CHOOSE, ModelCombo
 
 pytestmark = pytest.mark.viewer
 
@@ -122,7 +122,7 @@ def test_a_file_can_be_chosen(
     combo: ModelCombo, tiny_tdm_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tiny_tdm_model)
-    monkeypatch.setattr(model_combo.QFileDialog, "getOpenFileName", lambda *_: (path, ""))
+    monkeypatch.setattr(model_choice.QFileDialog, "getOpenFileName", lambda *_: (path, ""))
     combo.setCurrentIndex(4)
     combo.activated.emit(4)
 
@@ -134,7 +134,7 @@ def test_a_cancelled_dialog_keeps_the_choice(
     combo: ModelCombo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     combo.chosen = "starmen"
-    monkeypatch.setattr(model_combo.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    monkeypatch.setattr(model_choice.QFileDialog, "getOpenFileName", lambda *_: ("", ""))
     combo.setCurrentIndex(4)
     combo.activated.emit(4)
 

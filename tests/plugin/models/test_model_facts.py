@@ -11,7 +11,7 @@ import pytest
 from napari_followup.detection.recipe_checks import check_recipe
 from napari_followup.methods.recipes import RECIPES
 from napari_followup.models.files import ModelBundle
-from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
+from napari_followup.plugin.models.model_choice import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
 
 pytestmark = pytest.mark.viewer
@@ -121,7 +121,7 @@ def test_a_file_that_cannot_be_read_is_taken_for_an_sdm(tmp_path: Path, header_o
 
 def test_a_header_is_read_without_torch(header_of: Header) -> None:
     script = (
-        "import sys; from napari_followup.plugin.models.model_facts import facts_of;"
+        "import sys; from napari_followup.plugin.models.model_choice import facts_of;"
         "print(facts_of(sys.argv[1]).title, 'torch' in sys.modules)"
     )
     done = subprocess.run(

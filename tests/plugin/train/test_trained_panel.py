@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.models.model_combo import ModelCombo
+from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.train.train_actions import Trained
 from napari_followup.plugin.train.trained_panel import TrainedPanel
 

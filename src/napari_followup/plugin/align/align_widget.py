@@ -20,8 +20,8 @@ from superqt import QCollapsible
 
 from napari_followup.plugin.align.align_visits import align_visits
 from napari_followup.plugin.align.gathered import Gathered, gather, holds_one_visit, may_be_visit
+from napari_followup.plugin.forms.fields import Hint, controls_of
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form, scrolled_column_of
-from napari_followup.plugin.forms.function_form import OptionalNumber, controls_of
 from napari_followup.plugin.forms.layer_list import LayerList
 from napari_followup.plugin.forms.series_input import (
     MaskCombo,
@@ -44,29 +44,17 @@ MISSING = (
     "Registration and the correction of shading need SimpleITK, which is not installed: "
     'pip install "napari-followup[mri]", then start napari again.'
 )
-CONTROLS: dict[str, dict[str, Any]] = {  # of the settings of `align_visits`
-    "register": {"text": "register the visits"},
-    "reference": {"choices": [FIRST], "nullable": False},
-    "modality": {"choices": [("modality 1", 0)]},
-    "spacing": {
-        "widget_type": OptionalNumber,
-        "text": "isotropic",
-        "start": 1.0,
-        "min": 0.01,
-        "max": 1000,
-    },
-    "even_shading": {"text": "correct the shading (N4)"},
-    "blank_outside": {"text": "set the rest to 0"},
-    "percentile": {
-        "widget_type": OptionalNumber,
-        "text": "percentile to 1",
-        "start": 99.0,
-        "min": 1,
-        "max": 100,
-    },
-    "margin": {"widget_type": OptionalNumber, "text": "crop, margin", "start": 5.0, "max": 1000},
-    "interpolation": {},
-    "seed": {"min": 0, "max": 2**31 - 2},
+CONTROLS = {  # of the settings of `align_visits`
+    "register": Hint(text="register the visits"),
+    "reference": Hint(choices=[FIRST]),
+    "modality": Hint(choices=[("modality 1", 0)]),
+    "spacing": Hint(text="isotropic", start=1.0, between=(0.01, 1000)),
+    "even_shading": Hint(text="correct the shading (N4)"),
+    "blank_outside": Hint(text="set the rest to 0"),
+    "percentile": Hint(text="percentile to 1", start=99.0, between=(1, 100)),
+    "margin": Hint(text="crop, margin", start=5.0, between=(0, 1000)),
+    "interpolation": Hint(),
+    "seed": Hint(between=(0, 2**31 - 2)),
 }
 ROWS = {  # label and control; the mask stands before `blank_outside`
     "registration": "register",

@@ -22,8 +22,8 @@ from napari_followup.plugin.compare.compare_visits import (
     full_scale,
     is_of_change,
 )
+from napari_followup.plugin.forms.fields import Hint, controls_of
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
-from napari_followup.plugin.forms.function_form import controls_of
 from napari_followup.plugin.forms.series_input import MaskCombo, SeriesInput
 from napari_followup.plugin.layers.layers import Source
 from napari_followup.plugin.layers.visit_text import VisitText
@@ -33,15 +33,15 @@ from napari_followup.plugin.run.progress import MODES
 __all__ = ["CompareWidget"]
 
 MASKS = {"none: the foreground": "foreground", "brain (simple)": "brain"}
-# Settings of `compare_visits`: label and options of the control; `_offer` fills the choices.
-ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "first": ("from", {"choices": [0]}),
-    "second": ("to", {"choices": [1]}),
-    "modality": ("modality", {"choices": [0]}),
-    "smoothing": ("smoothing", {"min": 0.01, "max": 100}),
-    "threshold": ("threshold", {"min": 0.1, "max": 1000}),
-    "smallest": ("smallest size", {"max": 1e6}),
-    "regions": ("also show", {"text": "regions as labels"}),
+# Settings of `compare_visits`; `_offer` fills the choices.
+ROWS = {
+    "first": Hint(label="from", choices=[("visit 1", 0)]),
+    "second": Hint(label="to", choices=[("visit 2", 1)]),
+    "modality": Hint(choices=[("modality 1", 0)]),
+    "smoothing": Hint(between=(0.01, 100)),
+    "threshold": Hint(between=(0.1, 1000)),
+    "smallest": Hint(label="smallest size", between=(0, 1e6)),
+    "regions": Hint(label="also show", text="regions as labels"),
 }
 MEANING = (
     "Change in units of noise, the spread of what did not change. "
@@ -63,7 +63,7 @@ class CompareWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self.series = SeriesInput(napari_viewer, results=("aligned", ""), leave_out=is_of_change)
-        self.controls = controls_of(compare_visits, {name: own for name, (_, own) in ROWS.items()})
+        self.controls = controls_of(compare_visits, ROWS)
         self.mask_combo = MaskCombo(napari_viewer, *MASKS, leave_out=is_of_change)
         self.mask_combo.setToolTip("Where to look")
         self.mode, self.rows, self.legend = QComboBox(), new_form(), ChangeLegend()
@@ -73,8 +73,8 @@ class CompareWidget(QWidget):
         )
         self._names: list[str] | None = None  # of the visits to choose from
         self._visit_text = VisitText(napari_viewer)
-        for name, (label, _) in ROWS.items():
-            add_row(self.rows, label, self.controls[name].native)
+        for name, hint in ROWS.items():
+            add_row(self.rows, hint.label or name, self.controls[name].native)
         self.rows.insertRow(3, QLabel("mask"), self.mask_combo)
         add_row(self.rows, "then", self.mode)
         scrolled_column_of(self, self.series, self.rows, self.step, self.legend)

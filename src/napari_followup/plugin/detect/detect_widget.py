@@ -27,7 +27,7 @@ from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers, show_layers
 from napari_followup.plugin.layers.visit_text import VisitText
-from napari_followup.plugin.models.model_combo import ModelCombo
+from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.run.progress import STOPPED, JobPanel, RunForm
 from napari_followup.plugin.run.report import Report
 from napari_followup.recipe.recipe import Recipe

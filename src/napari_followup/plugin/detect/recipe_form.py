@@ -21,7 +21,7 @@ from napari_followup.plugin.forms.fields import (
 )
 from napari_followup.plugin.forms.forms import new_form
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
+from napari_followup.plugin.models.model_choice import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 __all__ = ["OptionsForm", "RecipeChoice", "RecipeForm", "left_to_method", "with_options"]

@@ -12,8 +12,7 @@ from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple
-from napari_followup.plugin.models.model_combo import ModelCombo
-from napari_followup.plugin.models.model_facts import ModelFacts, facts_of
+from napari_followup.plugin.models.model_choice import ModelCombo, ModelFacts, facts_of
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report

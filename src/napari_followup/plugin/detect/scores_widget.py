@@ -12,7 +12,7 @@ from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, source_of
-from napari_followup.plugin.models.model_combo import ModelCombo
+from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
 from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report

@@ -1,14 +1,15 @@
-"""Forms from dataclasses: a magicgui widget for each field, chosen by the type of the field.
+"""Forms from annotations: a magicgui widget for each field of a dataclass or setting of a function.
 
-`FieldsForm` shows one dataclass, `ChoiceForm` one of several. What a type does not say (label, tip,
-range) is a `Hint`: in a table, in the annotation (``Annotated[float, Hint(...)]``), or in the
-metadata of the field.
+`FieldsForm` shows one dataclass, `ChoiceForm` one of several; `controls_of` makes the widgets of a
+function. What a type does not say (label, tip, range) is a `Hint`: in a table, in the annotation
+(``Annotated[float, Hint(...)]``), or in the metadata of the field.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origin, get_type_hints
@@ -16,7 +17,7 @@ from typing import Annotated, Any, Literal, Protocol, Union, get_args, get_origi
 from magicgui.backends._qtpy.widgets import QBaseValueWidget
 from magicgui.type_map import TypeMap
 from magicgui.types import Undefined
-from magicgui.widgets import CheckBox, LineEdit
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
@@ -31,7 +32,9 @@ __all__ = [
     "NumberBox",
     "NumberEdit",
     "NumbersEdit",
+    "OptionalNumber",
     "as_text",
+    "controls_of",
     "field_widget",
     "kinds_of",
     "label_of",
@@ -49,6 +52,9 @@ class Hint:
     empty: str = ""  # what an empty widget means; a field without it is empty only as None
     between: tuple[float, float] | None = None  # lowest and highest number
     step: float | None = None  # of the arrows; a tenth of the number's size when none is given
+    text: str = ""  # of the check box
+    start: float | None = None  # a check box stands before a number that may be None; at first this
+    choices: Sequence[tuple[str, Any]] = ()  # text and value; a list to choose from
 
 
 LABELS = {  # of kinds of settings, by their class
@@ -227,19 +233,50 @@ class NumbersEdit(LineEdit):
         return f"{many}, as in {'2, 3' if self._word is int else '0.5, 1'}"
 
 
+class OptionalNumber(Container[Any]):
+    """A number with a check box; none where the box is not checked."""
+
+    def __init__(self, value: float | None, *, hint: Hint, **more: Any) -> None:
+        own = replace(hint, empty="")
+        first = hint.start if value is None else value
+        self.check = CheckBox(text=hint.text, value=value is not None, tooltip=hint.tip)
+        self.number = NumberEdit(
+            first, hint=own, annotation=float, nullable=False, tooltip=hint.tip
+        )
+        parts = [self.check, self.number]
+        super().__init__(widgets=parts, layout="horizontal", labels=False, **more)
+        self.margins = (0, 0, 0, 0)
+        self.check.changed.connect(self._enable)
+        self._enable(self.check.value)
+
+    @property
+    def value(self) -> float | None:
+        """The number, or none."""
+        return float(self.number.value) if self.check.value else None
+
+    @value.setter
+    def value(self, value: float | None) -> None:
+        self.check.value = value is not None
+        if value is not None:
+            self.number.value = value
+
+    def _enable(self, is_on: bool) -> None:
+        self.number.enabled = is_on
+
+
+class Field(Protocol):
+    """What a form shows of a field: a magicgui widget, or a `ChoiceForm`."""
+
+    value: Any
+    changed: Any
+
+
 TYPES = TypeMap(
     simple_types={bool: CheckBox, int: NumberEdit, float: NumberEdit, tuple: NumbersEdit}
 )
 
 
-def as_text(value: Any) -> str:
-    """Write a number, or several with commas between them."""
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def field_widget(
-    name: str, kind: Any, default: Any, hint: Hint | None = None
-) -> ValueWidget[Any] | None:
+def field_widget(name: str, kind: Any, default: Any, hint: Hint | None = None) -> Any:
     """Make the widget of a field.
 
     Parameters
@@ -255,35 +292,66 @@ def field_widget(
 
     Returns
     -------
-    ValueWidget or None
-        Its ``value`` is that of the field, none where it is empty. Nothing for other types, and for
-        those that leave no choice.
+    Widget or None
+        A widget of magicgui. Its ``value`` is that of the field, none where it is empty. Nothing
+        for other types, and for those that leave no choice.
     """
+    hint = hint or Hint()
     kind, may_be_none = _without_none(kind)
     parts = get_args(kind)
-    is_choice = get_origin(kind) is Literal and len(parts) > 1
+    is_choice = bool(hint.choices) or (get_origin(kind) is Literal and len(parts) > 1)
     is_number = kind in (int, float) or (get_origin(kind) is tuple and parts[0] in (int, float))
     if not (is_choice or is_number or kind is bool):
         return None
-    hint = hint or Hint()
     options: dict[str, Any] = {"tooltip": hint.tip}
-    if is_number:
+    if hint.choices:
+        options |= {"choices": list(hint.choices), "nullable": False, "widget_type": ComboBox}
+    elif is_number:
         empty = hint.empty or ("none" if may_be_none else "")
         options["hint"] = replace(hint, label=hint.label or name, empty=empty)
+        if may_be_none and hint.start is not None:
+            return OptionalNumber(default, name=name, **options)
         if kind is float and empty:  # a box could not show the smallest numbers
             options["widget_type"] = NumbersEdit
     widget = TYPES.create_widget(default, kind, name=name, options=options)
-    assert isinstance(widget, ValueWidget)
     if isinstance(widget, CheckBox):
-        widget.text = ""  # its label stands before it
+        widget.text = hint.text  # its label stands before it
     return widget
 
 
-class Field(Protocol):
-    """What a form shows of a field: a magicgui widget, or a `ChoiceForm`."""
+def controls_of(function: Callable[..., Any], hints: Mapping[str, Hint]) -> dict[str, Any]:
+    """Make the widgets of a function's settings: its defaults, and the tips of its docstring.
 
-    value: Any
-    changed: Any
+    Parameters
+    ----------
+    function
+        With annotations, and a numpy docstring.
+    hints
+        The parameters that get a widget, in their order.
+
+    Returns
+    -------
+    dict
+        As from `field_widget`, by the names of the parameters.
+    """
+    kinds, parameters = get_type_hints(function), inspect.signature(function).parameters
+    doc = (inspect.getdoc(function) or "").partition("Parameters\n----------\n")[2]
+    found = re.findall(r"^(\w+)\n((?:    .*\n?)+)", doc.partition("\n\n")[0], re.MULTILINE)
+    tips = {name: " ".join(text.split()) for name, text in found}
+    return {
+        name: field_widget(
+            name,
+            kinds[name],
+            parameters[name].default,
+            replace(hint, tip=hint.tip or tips.get(name, "")),
+        )
+        for name, hint in hints.items()
+    }
+
+
+def as_text(value: Any) -> str:
+    """Write a number, or several with commas between them."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 class FieldsForm(QWidget):

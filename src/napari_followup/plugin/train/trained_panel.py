@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_followup.models.catalogue import model_folder
 from napari_followup.models.header import SUFFIX
-from napari_followup.plugin.models.model_combo import ModelCombo
+from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train.train_actions import Trained, figures
