@@ -108,7 +108,7 @@ def test_a_second_training_waits_for_the_first(asked: Any, tmp_path: Path) -> No
         assert set(phases) == {"Waiting for another training to end"}
     thread.join(20)
 
-    assert phases[-1] == "Getting ready"
+    assert phases[-1] == "Preparing the training"
 
 
 def test_a_checkpoint_that_cannot_be_read_is_said(asked: Any, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_the_figures_of_a_card_are_said() -> None:
     }
 
     assert figures(card).splitlines() == [
-        "On 2 held-out subjects, 0.125 % of healthy pixels are marked.",
+        "On 2 held-out subjects, 0.125 % of healthy pixels are flagged.",
         "Mean Dice of drawn anomalies, in %: darker blob 61.5, patch not measured.",
         "denoise: 20 batches in 1.5 min, validation loss 0.0125.",
         "Note: the model explains these subjects far worse than the others: p-07.",
@@ -198,7 +198,7 @@ def test_examples_notes_and_the_end_come_at_once() -> None:
     assert watched.sent[1].pair is not None
     assert watched.sent[1].pair[1].max() == 1
     assert watched.sent[3].notes == ("memory ran out",)
-    assert "finished; what comes next" in watched.lines[-1][0]
+    assert "finished; the next phase" in watched.lines[-1][0]
 
 
 def test_a_validation_loss_is_noted_once() -> None:

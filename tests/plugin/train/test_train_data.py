@@ -272,7 +272,7 @@ def test_labels_that_may_not_be_meant_are_warned_of(opened: Opened, qtbot: Any) 
     assert not facts(qtbot, data).problem
     lines = data.notes.text().splitlines()
     assert "⚠ 'painted' is chosen for 'a' and 'b': is it of both?" in lines
-    assert "⚠ 'blank' marks nothing: 'c' counts as healthy" in lines
+    assert "⚠ 'blank' is empty: 'c' counts as healthy" in lines
 
 
 ABOUT = {"followup": {"axes": "vyx"}}
@@ -337,7 +337,7 @@ def test_what_the_user_chose_stays(viewer: ViewerModel, labels: LayerLabels) -> 
     assert chosen(labels, a, b, viewer.layers["c"]) == ["painted", None, None]
     labels.show_layers([a])
     assert chosen(labels, a, b) == ["painted", None]
-    with pytest.raises(ValueError, match="is not learned from; check it in the list first"):
+    with pytest.raises(ValueError, match="is not used; check it in the list first"):
         labels.choose(b, None)
 
 

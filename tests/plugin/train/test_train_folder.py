@@ -57,7 +57,7 @@ def test_a_checkpoint_can_be_resumed(tmp_path: Path) -> None:
 
     assert found.can_resume
     assert found.said == (
-        "Holds a training of sdm (compact) that can be resumed: denoise has a checkpoint."
+        "Contains a training of sdm (compact) that can be resumed: denoise has a checkpoint."
     )
 
 
@@ -177,7 +177,7 @@ def test_a_checkpoint_is_offered_and_other_settings_are_named(
 
     assert out.run.can_resume
     assert "can be resumed" in out.said.text()
-    assert "Its settings are others: seed 4 there, 0 here." in out.said.text()
+    assert "Its settings differ: seed 4 there, 0 here." in out.said.text()
     with qtbot.waitSignal(out.settings_wanted) as wanted:
         out.take_button.click()
     assert wanted.args[0]["plan"]["seed"] == 4

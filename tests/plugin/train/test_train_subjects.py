@@ -194,7 +194,7 @@ def test_labels_of_two_subjects_and_empty_ones_are_doubted() -> None:
 
     assert found.notes == (
         "'painted' is chosen for 'one' and 'two': is it of both?",
-        "'blank' marks nothing: 'three' counts as healthy",
+        "'blank' is empty: 'three' counts as healthy",
     )
     assert layer_subjects(layers, [twice, None, None]).notes == ()
     assert layer_subjects(layers).notes == ()

@@ -194,7 +194,7 @@ def test_a_stop_waits_for_the_checkpoint_and_says_so(
     qtbot.waitUntil(lambda: bool(widget.losses.plot.curves.losses), timeout=10_000)
     finish(qtbot, widget, widget.job.stop_button.click)
 
-    assert "Stopped at batch 1 of 'denoise'. The checkpoint is kept" in widget.job.status.text()
+    assert "Stopped at batch 1 of 'denoise'. The checkpoint is saved" in widget.job.status.text()
     assert widget.error == ""
     assert training.ended.is_set()
     assert widget.result.trained is None
@@ -367,7 +367,7 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
     widget.run()
     qtbot.waitUntil(lambda: len(widget.losses.plot.curves.losses) > 5, timeout=60_000)
     finish(qtbot, widget, widget.stop)
-    assert "Resume goes on from it" in widget.job.status.text()
+    assert "Resume continues from it" in widget.job.status.text()
     assert widget.button.text() == "Resume"
 
     form.batch.setValue(5)
@@ -380,7 +380,7 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
     finish(qtbot, widget, widget.button.click)
     assert widget.error == ""
     assert widget.result.trained.name == "tiny"
-    assert "of healthy pixels are marked" in widget.result.text.text()
+    assert "of healthy pixels are flagged" in widget.result.text.text()
     assert viewer.layers[-1].data.shape == (3, 16, 32)
     assert widget.losses.stage.count() == 2
     with qtbot.waitSignal(widget.result.finished, timeout=10_000):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt, QTimer
+from collections.abc import Mapping
+from typing import Any
+
+from qtpy.QtCore import QSignalBlocker, Qt, QTimer
 from qtpy.QtGui import QPaintEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -23,6 +26,7 @@ __all__ = [
     "ScrolledColumn",
     "add_row",
     "column_of",
+    "fill_combo",
     "new_form",
     "scrolled_column_of",
 ]
@@ -48,6 +52,16 @@ def add_row(form: QFormLayout, text: str, field: QWidget | QLayout) -> None:
         form.addRow(label, field)
     else:
         form.addRow(label, field)
+
+
+def fill_combo(combo: QComboBox, texts: Mapping[Any, str], chosen: Any) -> None:
+    """Fill a combo box with values and their texts, and "choose …" before them; no signal."""
+    with QSignalBlocker(combo):
+        combo.clear()
+        combo.addItem("choose …", None)
+        for value, text in texts.items():
+            combo.addItem(text, value)
+        combo.setCurrentIndex(max(combo.findData(chosen), 0))
 
 
 def column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:

@@ -9,13 +9,13 @@ In a script::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import QSignalBlocker, QSize, Signal
+from qtpy.QtCore import QSize, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QWidget
 
-from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.forms import add_row, fill_combo, new_form, scrolled_column_of
 from napari_followup.plugin.forms.series_input import MEANINGS
 from napari_followup.plugin.layers.stack_layers import stack_layers
 from napari_followup.plugin.results.step_panel import StepPanel, Work
@@ -195,14 +195,14 @@ class StackForm(QWidget):
 
     def show_subjects(self, names: Sequence[str], chosen: str, usual: str) -> None:
         """Offer the subjects if there are several; `usual` is the default name of the stack."""
-        _offer(self.subject_combo, {name: name for name in names}, chosen)
+        fill_combo(self.subject_combo, {name: name for name in names}, chosen)
         self._form.setRowVisible(self.subject_combo, len(names) > 1)
         self.name_edit.setPlaceholderText(usual)
 
     def show_axes(self, choices: Sequence[str], chosen: str | None) -> None:
         """Offer the possible axes, if there are any."""
         texts = {axes: SINGLE.get(axes) or MEANINGS.get(axes, ", ".join(axes)) for axes in choices}
-        _offer(self.axes_combo, texts, chosen)
+        fill_combo(self.axes_combo, texts, chosen)
         self._form.setRowVisible(self.axes_combo, bool(choices))
 
     def _lay_out(self) -> None:
@@ -231,16 +231,6 @@ def _edit(placeholder: str, tip: str) -> QLineEdit:
     edit.setPlaceholderText(placeholder)
     edit.setToolTip(tip)
     return edit
-
-
-def _offer(combo: QComboBox, texts: Mapping[str, str], chosen: str | None) -> None:
-    """Fill a combo box with values and their texts, without a signal."""
-    with QSignalBlocker(combo):
-        combo.clear()
-        combo.addItem("choose …", "")
-        for value, text in texts.items():
-            combo.addItem(text, value)
-        combo.setCurrentIndex(max(combo.findData(chosen), 0))
 
 
 def parse_spacing(text: str) -> tuple[float, float, float] | None:

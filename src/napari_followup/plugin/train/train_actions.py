@@ -1,4 +1,7 @@
-"""Train a model in the widget's thread, and put the finished one where models are found."""
+"""Train a model in the widget's thread, and report its state.
+
+The thread sends its state as plain values (`Snapshot`), a few times a second.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ MISSING = (
     "Training needs Lightning, which is not installed: "
     'pip install "napari-followup[train]", then start napari again.'
 )
-FORESEEN = (FloatingPointError, ImportError, MemoryError)  # whose messages say what to do
-_ONE = threading.Lock()  # a training ends before the next one begins, in the same folder or not
+FORESEEN = (FloatingPointError, ImportError, MemoryError)  # their messages say what to do
+_ONE = threading.Lock()  # only one training runs at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,20 +55,20 @@ class TrainChoice:
     plan: TrainingPlan
     method: str = "sdm"
     preset: str = "compact"
-    image_size: tuple[int, int] | None = None  # as the series, 128 at most
-    fields: str = ""  # others of the preset, as "channels=32,64; attention=1"
+    image_size: tuple[int, int] | None = None  # None: as the series, 128 at most
+    fields: str = ""  # other fields of the preset, as "channels=32,64; attention=1"
     device: str = "auto"
     about: Mapping[str, str] = field(default_factory=dict)  # name, text, author, licences
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return self.about.get("name") or self.method
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came of a training: a model, or a stop at a checkpoint."""
+    """Result of a training: a model, or a stop at a checkpoint."""
 
     said: str
     path: Path | None = None
@@ -90,12 +93,12 @@ def train_model(
     report: Report | None = None,
     send: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> Trained:
-    """Train, or go on with a training; a stop is a result, too.
+    """Train a model, or resume a training.
 
     Parameters
     ----------
     read
-        Gives the series, and what is abnormal in them if that is told.
+        Reads the series, and their labels if there are any.
     choice
         Model and plan.
     out
@@ -108,12 +111,12 @@ def train_model(
     Returns
     -------
     Trained
-        Without a path where it was stopped.
+        Without a path if the training was stopped.
 
     Raises
     ------
     OSError, ValueError
-        As `training.train.train`; also where the loss is no number, memory does not suffice or
+        As `training.train.train`; also if the loss is not finite, the memory does not suffice or
         Lightning is missing.
     """
     report = report or Report()
@@ -122,7 +125,7 @@ def train_model(
         with _alone(report):
             report.phase("Reading the subjects")
             subjects = read()
-            report.phase("Getting ready")
+            report.phase("Preparing the training")
             teller = _teller(report, send, out)
             return _trained(subjects, choice, out, teller)
     except Cancelled as stop:
@@ -140,7 +143,7 @@ def train_model(
 
 
 def figures(card: Mapping[str, Any]) -> str:
-    """Say what a card's figures are, a line each."""
+    """Write the figures of a model card, one a line."""
     sees, lines = card.get("sees") or {}, []
     if sees:
         count, share = sees["subjects"], sees["false_positives_percent"]
@@ -185,7 +188,7 @@ def _trained(subjects: Subjects, choice: TrainChoice, out: Path, teller: Teller)
 
 
 def _teller(report: Report, send: Callable[[Snapshot], None], out: Path) -> Teller:
-    """Make what is told the states; the curves of an interrupted run go on."""
+    """Make the receiver of the states; it continues the curves of an interrupted run."""
     if not has_lightning():
         raise ValueError(MISSING)
     from napari_followup.training.checkpoint import read_checkpoint
@@ -202,14 +205,14 @@ def _stopped(teller: Teller | None, out: Path) -> str:
     if teller is None or not teller.batch:
         return "Stopped before the first batch."
     return (
-        f"Stopped at batch {teller.batch} of {teller.stage!r}. The checkpoint is kept in {out}; "
-        "Resume goes on from it."
+        f"Stopped at batch {teller.batch} of {teller.stage!r}. The checkpoint is saved in {out}; "
+        "Resume continues from it."
     )
 
 
 @contextmanager
 def _alone(report: Report) -> Iterator[None]:
-    """Wait for a training that still writes its checkpoint."""
+    """Wait until another training has written its checkpoint."""
     while not _ONE.acquire(timeout=0.2):
         report.phase("Waiting for another training to end")
     try:
@@ -219,7 +222,7 @@ def _alone(report: Report) -> Iterator[None]:
 
 
 def _give_back(device: str) -> None:
-    """Free the GPU's memory, also after a stop: Lightning's objects refer to each other."""
+    """Free the GPU's memory, also after a stop: Lightning has circular references."""
     import sys
 
     gc.collect()
@@ -230,7 +233,7 @@ def _give_back(device: str) -> None:
     try:
         with inference(choose_device(device)):
             pass
-    except ValueError:  # no such device, as the training has said
+    except ValueError:  # no such device; the training has raised it
         return
 
 
@@ -244,7 +247,7 @@ INTERVAL = 0.3  # seconds
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Snapshot:
-    """How a training stands, as the widget shows it."""
+    """State of a training, for the widget."""
 
     stage: str = ""
     batch: int = 0
@@ -258,12 +261,12 @@ class Snapshot:
 class Teller:
     """The `on_state` of a training in a thread.
 
-    `send` gets at most about three snapshots a second, those with an example or a note at once.
+    `send` gets about three snapshots a second at most; those with an example or a note at once.
     """
 
     report: Report
     send: Callable[[Snapshot], None]
-    curves: dict[str, LossCurve]  # by stage; those of an earlier run go on
+    curves: dict[str, LossCurve]  # by stage; those of an earlier run continue
     new_curve: Callable[[], LossCurve]
     clock: Callable[[], float] = time.monotonic
     notes: list[str] = field(default_factory=list)
@@ -273,7 +276,7 @@ class Teller:
     _told_stage: str = ""
 
     def __call__(self, state: TrainingState) -> bool:
-        """Note a state and pass it on if it is time; False to stop, of which the widget tells."""
+        """Record a state, and send it if it is time; False to stop."""
         if not self._goes_on():
             return False
         self.notes += [note for note in state.notes if note not in self.notes]
@@ -295,7 +298,7 @@ class Teller:
         is_known = state.loss is not None or state.stage == "measure"
         if is_known and state.stage != self._told_stage:
             self._told_stage = state.stage
-            with suppress(Cancelled):  # the training stops at its checkpoint, not here
+            with suppress(Cancelled):  # the training stops at a checkpoint, not here
                 self.report.phase(STAGES.get(state.stage, state.stage))
         self.report.detail(_line(state))
         self.report(round(100 * state.progress), 100)
@@ -320,18 +323,18 @@ class Teller:
 
 
 def _is_new(curve: LossCurve, state: TrainingState) -> bool:
-    """Whether the validation loss was measured since the last state."""
+    """Whether the validation loss is new."""
     if state.validation_loss is None:
         return False
     return not curve.validations or curve.validations[-1][1] != state.validation_loss
 
 
 def _line(state: TrainingState) -> str:
-    """One line: what is learned, how far, how long still."""
+    """One line: batch, progress, time left, memory."""
     if state.loss is None:
         return ""
     if state.progress >= 1:
-        return "finished; what comes next may take a moment to begin"
+        return "finished; the next phase may take a moment to start"
     parts = [f"batch {state.batch}", f"{state.progress:.0%}"]
     if state.seconds_left is not None:
         parts.append(f"{clock_time(state.seconds_left)} left")
@@ -341,7 +344,7 @@ def _line(state: TrainingState) -> str:
 
 
 def clock_time(seconds: float) -> str:
-    """Seconds in words."""
+    """Write a duration."""
     if seconds < 90:
         return f"{max(0, round(seconds))} s"
     minutes = seconds / 60

@@ -1,7 +1,8 @@
-"""Choose whom a training learns from: open layers, or a table, folder or file; says what is there.
+"""Choose the subjects to learn from: open layers, or a table, folder or file.
 
-Every change is looked at in a thread, so that the user knows of mixed sizes or too few subjects
-before hours of training.
+Every change is checked in a thread, so that mixed sizes or too few subjects are known before hours
+of training. Methods that learn from labels ask for them: a Labels layer each, or masks in files. A
+layer "NAME truth" is the default for the layer NAME.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_followup.methods.given import LABELS
-from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, fill_combo, new_form
 from napari_followup.plugin.forms.layer_list import LayerList
 from napari_followup.plugin.forms.series_input import MEANINGS, MaskCombo, is_alive, unwrapped
 from napari_followup.plugin.layers.layers import GivenMask, about, axes_choices, source_of
@@ -62,38 +63,39 @@ __all__ = [
 ]
 
 LAYERS, PATH = "open layers", "a table, folder or file"
+HEALTHY, TRUTH, MASKS = "none: healthy", "the truth in the files", "masks in other files"
 WAIT = 250  # ms after the last change
+LINES = 5  # rows shown at once
 WARNING = "color: #ff9f0a;"
 TABLES = "Series (*.csv *.tsv *.npz *.nii *.nii.gz *.tif *.tiff);;All files (*)"
 
 
 class TrainData(QWidget):
-    """Series to learn from: healthy ones, and others where a method takes labels.
+    """Series to learn from: healthy ones, and others if the method learns from labels.
 
     Attributes
     ----------
     layers
-        The open layers, checked where they are used; a subject or a cohort each.
+        The open layers; the checked ones are used, a subject or a cohort each.
     path
-        Of the table, folder or file.
+        Table, folder or file.
     labels, path_labels
-        What is abnormal in the layers, or in the files; shown where the method can learn from it.
+        What is abnormal in the layers, or in the files; shown if the method can learn from it.
     facts
-        What was found when the choice was last looked at; none until then.
+        What the last check found; None before it.
     """
 
-    looked = Signal()  # `facts` are there
+    looked = Signal()  # `facts` are new
 
     def __init__(self, viewer: Any) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(viewer))
         self._plan: dict[str, Any] = {"method": "sdm", "held_out": 0.1, "seed": 0, "makes": True}
         self.facts: Facts | None = None
-        self.mode, self.layers = QComboBox(), LayerList(viewer)
+        self.mode, self.layers, self.axes_combo = QComboBox(), LayerList(viewer), QComboBox()
         self.labels, self.path_labels = LayerLabels(viewer), PathLabels()
         self.asked = QLabel("where the labels of a layer are not 0")
-        self.axes_combo, self.path = QComboBox(), QLineEdit()
-        self.table_button, self.folder_button = QPushButton("File…"), QPushButton("Folder…")
+        self.path = PathEdit("Healthy subjects", TABLES)
         self.found, self.notes, self.look = QLabel(), QLabel(), JobPanel()
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -105,14 +107,14 @@ class TrainData(QWidget):
         self._on_mode()
 
     def reader(self) -> Reader:
-        """Give what reads the series, in a thread; the layers may go away meanwhile.
+        """Give the function that reads the series in a thread; layers may be removed meanwhile.
 
         Raises
         ------
         ValueError
-            If nothing is chosen, or what the axes of a layer are.
+            If no series, or no axes of a layer, are chosen.
         """
-        if self.mode.currentText() == PATH:
+        if self._by_path:
             text = self.path.text().strip()
             if not text:
                 raise ValueError(
@@ -127,21 +129,21 @@ class TrainData(QWidget):
                 "cohort each, or choose a table or folder"
             )
         axes = self.axes_combo.currentData()
-        sources = [source_of(each, axes=_axes(each, axes)) for each in chosen]
+        sources = [source_of(e, axes=axes if axes in _choices(e) else None) for e in chosen]
         masks = [self._mask_of(each) for each in chosen]
         return partial(layer_subjects, sources, masks if any(masks) else None)
 
     def plan_for(self, method: str, held_out: float, seed: int, *, makes: bool = True) -> None:
-        """Say what the series are for; it is looked at anew where that matters."""
+        """Set what the series are used for; they are checked again if that matters."""
         plan = {"method": method, "held_out": held_out, "seed": seed, "makes": makes}
         if plan != self._plan:
             self._plan = plan
-            self.layers.reset_choices()  # layers with a truth are healthy for no other method
+            self.layers.reset_choices()  # layers with a truth are used by some methods only
             self._show_labels()
             self._timer.start()
 
     def refresh(self) -> None:
-        """Look at what is chosen."""
+        """Check what is chosen."""
         self._timer.stop()
         self.facts = None
         self._show_axes()
@@ -152,7 +154,7 @@ class TrainData(QWidget):
             self.look.stop()
             self._on_found(Facts(text=str(error)))
             return
-        self.look.start("Look at the subjects", partial(_look, read, self._plan))
+        self.look.start("Check the subjects", partial(_look, read, self._plan))
 
     def _on_found(self, facts: Facts) -> None:
         self.facts = facts
@@ -167,83 +169,61 @@ class TrainData(QWidget):
             label.setVisible(bool(label.text()))
         self.looked.emit()
 
-    def _is_sick(self, layer: Any) -> bool:
-        viewer = self._viewer()
-        return viewer is not None and has_truth(viewer, layer)
-
-    def _is_wanted(self, layer: Any) -> bool:
-        """Whether a layer is checked at first: a healthy one, or with a truth that can be used."""
-        if not self._is_sick(layer):
-            return True
-        return self._takes_labels and truth_of(self._viewer(), layer) is not None
+    @property
+    def _by_path(self) -> bool:
+        return self.mode.currentText() == PATH
 
     @property
     def _takes_labels(self) -> bool:
         return self._plan["method"] in LABELS
 
+    def _is_sick(self, layer: Any) -> bool:
+        viewer = self._viewer()
+        return viewer is not None and has_truth(viewer, layer)
+
+    def _is_wanted(self, layer: Any) -> bool:
+        """Whether a layer is checked at first: a healthy one, or one with a truth to learn from."""
+        if not self._is_sick(layer):
+            return True
+        return self._takes_labels and truth_of(self._viewer(), layer) is not None
+
     def _mask_of(self, layer: Any) -> GivenMask | None:
         return self.labels.given(layer) if self._takes_labels else None
 
     def _show_labels(self) -> None:
-        """Ask for labels where the method can learn from them."""
-        by_path, layers = self.mode.currentText() == PATH, self.layers.layers
-        by_layer = self._takes_labels and not by_path and bool(layers)
+        """Ask for labels if the method can learn from them."""
+        layers = self.layers.layers
+        by_layer = self._takes_labels and not self._by_path and bool(layers)
         if by_layer:
             self.labels.show_layers(layers)
         for part in (self.asked, self.labels):
             self.form.setRowVisible(part, by_layer)
-        self.below.setRowVisible(self.path_labels, self._takes_labels and by_path)
+        self.below.setRowVisible(self.path_labels, self._takes_labels and self._by_path)
 
     def _show_axes(self) -> None:
-        """Ask what the axes are where a checked layer does not say."""
-        chosen = self.axes_combo.currentData()
+        """Ask for the axes if a checked layer does not tell them."""
         unclear = [each for each in self.layers.layers if len(_choices(each)) > 1]
         choices = _choices(unclear[0]) if unclear else ()
-        self.axes_combo.blockSignals(True)
-        self.axes_combo.clear()
-        self.axes_combo.addItem("choose …", None)
-        for axes in choices:
-            self.axes_combo.addItem(MEANINGS.get(axes, ", ".join(axes)), axes)
-        self.axes_combo.setCurrentIndex(max(self.axes_combo.findData(chosen), 0))
-        self.axes_combo.blockSignals(False)
-        is_asked = bool(choices) and self.mode.currentText() == LAYERS
-        self.form.setRowVisible(self.axes_combo, is_asked)
+        texts = {axes: MEANINGS.get(axes, ", ".join(axes)) for axes in choices}
+        fill_combo(self.axes_combo, texts, self.axes_combo.currentData())
+        self.form.setRowVisible(self.axes_combo, bool(choices) and not self._by_path)
 
     def _on_mode(self, _: object = None) -> None:
-        by_path = self.mode.currentText() == PATH
-        self.form.setRowVisible(self.layers, not by_path)
-        for part in (self.path, self.table_button, self.folder_button):
-            part.setVisible(by_path)
+        self.form.setRowVisible(self.layers, not self._by_path)
+        self.path.setVisible(self._by_path)
         self._show_axes()
-        self._show_labels()
-        self._timer.start()
+        self._on_layers()
 
     def _on_layers(self) -> None:
         self._show_labels()
         self._timer.start()
 
-    def _on_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Healthy subjects", self.path.text(), TABLES)
-        self._take(path)
-
-    def _on_folder(self) -> None:
-        self._take(
-            QFileDialog.getExistingDirectory(self, "Folder of healthy subjects", self.path.text())
-        )
-
-    def _take(self, path: str) -> None:
-        if path:
-            self.path.setText(path)
-
     def _connect(self) -> None:
         self.mode.currentIndexChanged.connect(self._on_mode)
         self.layers.changed.connect(self._on_layers)
-        for part in (self.labels, self.path_labels):
+        for part in (self.labels, self.path_labels, self.path):
             part.changed.connect(self._timer.start)
         self.axes_combo.currentIndexChanged.connect(self._timer.start)
-        self.path.textChanged.connect(self._timer.start)
-        self.table_button.clicked.connect(self._on_file)
-        self.folder_button.clicked.connect(self._on_folder)
         self._timer.timeout.connect(self.refresh)
         self.look.returned.connect(self._on_found)
 
@@ -252,37 +232,33 @@ def _lay_out(data: TrainData) -> None:
     data.mode.addItems([LAYERS, PATH])
     data.path.setPlaceholderText("table of visits (CSV), folder or file")
     data.layers.setToolTip(
-        "A layer a subject, or layers of many: healthy ones, unless it can be said what is not"
+        "One subject a layer, or several; all healthy, unless their labels can be given"
     )
-    data.axes_combo.setToolTip("A checked layer does not say what its axes are")
+    data.axes_combo.setToolTip("Axes of a checked layer that does not tell them")
     data.notes.setStyleSheet(WARNING)
-    for label in (data.found, data.notes):
+    for label in (data.found, data.notes, data.asked):
         label.setWordWrap(True)
+    for label in (data.found, data.notes):
         label.hide()
-    data.asked.setWordWrap(True)
-    row = QHBoxLayout()
-    row.addWidget(data.table_button)
-    row.addWidget(data.folder_button)
     add_row(data.form, "learn from", data.mode)
     add_row(data.form, "layers", data.layers)
     add_row(data.form, "axes", data.axes_combo)
     add_row(data.form, "abnormal", data.asked)
     data.form.addRow(data.labels)
     add_row(data.below, "abnormal", data.path_labels)
+    for lines in (data.layers, data.labels):  # else they stretch what is around them
+        lines.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     layout = QVBoxLayout(data)
     layout.setContentsMargins(0, 0, 0, 0)
-    for lines in (data.layers, data.labels):  # else they make what is around them grow
-        lines.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
     layout.addLayout(data.form)
     layout.addWidget(data.path)
-    layout.addLayout(row)
     layout.addLayout(data.below)
     for part in (data.look, data.found, data.notes):
         layout.addWidget(part)
 
 
 def _fits(layer: Any) -> bool:
-    """Whether a layer may hold series: an image that is none of our results."""
+    """Whether a layer may hold series: a grey image, not one of our results."""
     return about(layer).get("result") is None and not layer.rgb and layer.ndim >= 3
 
 
@@ -293,13 +269,8 @@ def _choices(layer: Any) -> tuple[str, ...]:
         return ()
 
 
-def _axes(layer: Any, chosen: Any) -> str | None:
-    """Take the chosen axes for a layer that leaves the choice."""
-    return str(chosen) if chosen in _choices(layer) else None
-
-
 def _read(path: Path, masks: Sequence[Path] | None) -> Subjects:
-    """Read healthy series; or others, too, with their masks, or their truth where none is named."""
+    """Read healthy series; with `masks`, also others with these masks, or with their truth."""
     if masks is None:
         from napari_followup.io import read_healthy
 
@@ -314,13 +285,9 @@ def _look(read: Reader, plan: dict[str, Any], report: Report) -> Facts:
     return examined(read, report=report, **plan)
 
 
-HEALTHY, TRUTH, MASKS = "none: healthy", "the truth in the files", "masks in other files"
-LINES = 5  # rows shown at once
-
-
 @dataclass(eq=False)
 class _Row:
-    """A layer, and the choice of its labels; `is_own` once it was chosen by hand."""
+    """A layer and the choice of its labels; `is_own` if the user chose them."""
 
     layer: Any  # a weak reference
     name: QElidingLabel
@@ -329,7 +296,7 @@ class _Row:
 
 
 class LayerLabels(QScrollArea):
-    """Which Labels layer marks what is abnormal in each layer; holds none of them alive."""
+    """The Labels layer with what is abnormal in each layer; holds weak references."""
 
     changed = Signal()
 
@@ -352,7 +319,7 @@ class LayerLabels(QScrollArea):
             event.connect(self._on_layers)
 
     def show_layers(self, layers: Sequence[Any]) -> None:
-        """Show a row each layer, those with labels first; what was chosen stays."""
+        """Show one row a layer, those with labels first; the choices stay."""
         if {id(layer) for layer in layers} == {id(row.layer()) for row in self._rows}:
             self._suggest()
         else:
@@ -368,7 +335,7 @@ class LayerLabels(QScrollArea):
             self._fit()
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Take the height of the rows, which hangs on the theme."""
+        """Set the height, which depends on the theme."""
         super().showEvent(event)
         self._fit()
 
@@ -379,10 +346,10 @@ class LayerLabels(QScrollArea):
             self.setFixedHeight(lines * line + 2)
 
     def choose(self, layer: Any, labels: Any) -> None:
-        """Choose the Labels layer of a layer that is shown, or none, as the user does."""
+        """Choose the Labels layer of a shown layer, or None, as the user does."""
         row = next((row for row in self._rows if row.layer() is unwrapped(layer)), None)
         if row is None:
-            raise ValueError(f"{layer!r} is not learned from; check it in the list first")
+            raise ValueError(f"{layer!r} is not used; check it in the list first")
         row.is_own = True
         if labels is None:
             row.combo.setCurrentIndex(0)
@@ -390,7 +357,7 @@ class LayerLabels(QScrollArea):
             row.combo.layer = labels
 
     def given(self, layer: Any) -> GivenMask | None:
-        """Give what a run needs of the labels of a layer, if any are chosen."""
+        """Give the chosen labels of a layer, or None."""
         row = next((row for row in self._rows if row.layer() is unwrapped(layer)), None)
         return None if row is None else row.combo.given
 
@@ -398,7 +365,7 @@ class LayerLabels(QScrollArea):
         viewer = self._viewer()
         row = _Row(weakref.ref(layer), QElidingLabel(layer.name), MaskCombo(viewer, HEALTHY))
         row.name.setElideMode(Qt.TextElideMode.ElideMiddle)
-        row.combo.setToolTip("Labels painted on this layer, nonzero where abnormal")
+        row.combo.setToolTip("Labels on the voxels of this layer; not 0 where abnormal")
         row.combo.activated.connect(lambda index: setattr(row, "is_own", True))
         row.combo.currentIndexChanged.connect(self._on_chosen)
         return row
@@ -406,14 +373,14 @@ class LayerLabels(QScrollArea):
     def _on_layers(self, event: Any = None) -> None:
         self._suggest()
         if is_alive(self):
-            # not at every choice: the row would go from under the cursor
+            # not at every choice: the row would move away from the mouse
             self._rows.sort(key=lambda row: row.combo.layer is None)
             for number, row in enumerate(self._rows):
                 self._grid.addWidget(row.name, number, 0)
                 self._grid.addWidget(row.combo, number, 1)
 
     def _suggest(self) -> None:
-        """Take the truths of layers whose labels nobody has chosen."""
+        """Choose the truths of layers whose labels the user has not chosen."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):
             return
@@ -424,7 +391,7 @@ class LayerLabels(QScrollArea):
             row.name.setText(layer.name)
             row.name.setToolTip(layer.name)
             if not row.is_own:
-                row.combo.reset_choices()  # whose turn to hear of a new layer may come later
+                row.combo.reset_choices()  # it may not know a new layer yet
                 with QSignalBlocker(row.combo):
                     truth = truth_of(viewer, layer)
                     row.combo.setCurrentIndex(0)
@@ -433,7 +400,7 @@ class LayerLabels(QScrollArea):
         self._on_chosen()
 
     def _on_chosen(self, _: object = None) -> None:
-        """Tell of another choice, and hear of what is painted from now on."""
+        """Emit a new choice, and follow the painting in the chosen layers."""
         chosen = [row.combo.layer for row in self._rows]
         before = [reference() for reference in self._painted]
         now = [layer for layer in chosen if layer is not None]
@@ -452,42 +419,68 @@ class LayerLabels(QScrollArea):
             self.changed.emit()
 
 
+class PathEdit(QWidget):
+    """A line for a path, and buttons that ask for a file or a folder."""
+
+    changed = Signal()
+
+    def __init__(self, title: str, files: str = "") -> None:
+        """Show `title` in the dialogs, and in that of files those of the kinds `files`."""
+        super().__init__()
+        self._title, self._files = title, files
+        self.line = QLineEdit()
+        self.text, self.setText = self.line.text, self.line.setText
+        self.setPlaceholderText = self.line.setPlaceholderText
+        self.file_button, self.folder_button = QPushButton("File…"), QPushButton("Folder…")
+        row, column = QHBoxLayout(), QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.line)
+        column.addLayout(row)
+        for button in (self.file_button, self.folder_button):
+            row.addWidget(button)
+        self.line.textChanged.connect(self.changed)
+        self.file_button.clicked.connect(self._on_file)
+        self.folder_button.clicked.connect(self._on_folder)
+
+    def _on_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, self._title, self.text(), self._files)
+        self.setText(path or self.text())
+
+    def _on_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, f"{self._title}: folder", self.text())
+        self.setText(path or self.text())
+
+
 class PathLabels(QWidget):
-    """Where the masks of files are: in or beside them, or in others."""
+    """Where the masks of files are: in or beside the files, or in other files."""
 
     changed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.choice, self.path = QComboBox(), QLineEdit()
-        self.file_button, self.folder_button = QPushButton("File…"), QPushButton("Folder…")
+        self.choice, self.path = QComboBox(), PathEdit("Masks")
         self.choice.addItems([HEALTHY, TRUTH, MASKS])
-        self.path.setToolTip("Masks named as the subjects, or one for each; 0 where healthy")
         self.choice.setToolTip(
             "truth: an array 'truth' in an .npz file, or NAME_truth.tif beside NAME.tif"
         )
+        self.path.setToolTip("Masks with the names of the subjects, or one for each; 0 is healthy")
         self.path.setPlaceholderText("file or folder of masks")
-        row, column = QHBoxLayout(), QVBoxLayout(self)
-        row.addWidget(self.file_button)
-        row.addWidget(self.folder_button)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.choice)
-        column.addWidget(self.path)
-        column.addLayout(row)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for part in (self.choice, self.path):
+            layout.addWidget(part)
         self.choice.currentIndexChanged.connect(self._on_choice)
-        self.path.textChanged.connect(self.changed)
-        self.file_button.clicked.connect(self._on_file)
-        self.folder_button.clicked.connect(self._on_folder)
+        self.path.changed.connect(self.changed)
         self._on_choice()
 
     @property
     def paths(self) -> tuple[Path, ...] | None:
-        """Files of masks, none of them where the truth counts; nothing where all are healthy.
+        """Files of masks, empty to use the truth in the files; None if all are healthy.
 
         Raises
         ------
         ValueError
-            If files are to be named and are not.
+            If files are needed and not given.
         """
         choice, text = self.choice.currentText(), self.path.text().strip()
         if choice == MASKS and not text:
@@ -497,26 +490,17 @@ class PathLabels(QWidget):
         return (Path(text).expanduser(),) if choice == MASKS else ()
 
     def _on_choice(self, _: object = None) -> None:
-        for part in (self.path, self.file_button, self.folder_button):
-            part.setVisible(self.choice.currentText() == MASKS)
+        self.path.setVisible(self.choice.currentText() == MASKS)
         self.changed.emit()
-
-    def _on_file(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Masks", self.path.text())
-        self.path.setText(path or self.path.text())
-
-    def _on_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Folder of masks", self.path.text())
-        self.path.setText(path or self.path.text())
 
 
 def has_truth(viewer: Any, layer: Any) -> bool:
-    """Whether anomalies of a layer are known, as those of the samples are."""
+    """Whether there is a truth of a layer, as for the samples."""
     return any(_names(each, layer) for each in viewer.layers)
 
 
 def truth_of(viewer: Any, layer: Any) -> Any:
-    """Labels layer named after a layer that lies on its pixels, or none."""
+    """Give the truth of a layer that lies on its voxels, or None."""
     wanted = _shapes(layer)
     found = [each for each in viewer.layers if _names(each, layer)]
     return next((each for each in found if np.shape(each.data) in wanted), None)
@@ -527,7 +511,7 @@ def _names(labels: Any, layer: Any) -> bool:
 
 
 def _shapes(layer: Any) -> set[tuple[int, ...]]:
-    """Shapes that labels of a layer may have: one mask for all modalities."""
+    """Possible shapes of a layer's labels: one mask for all modalities."""
     try:
         choices = axes_choices(layer)
     except ValueError:

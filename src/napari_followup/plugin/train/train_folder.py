@@ -1,4 +1,4 @@
-"""What a folder holds of a training, read without loading anything of it."""
+"""The folder of a training: what it contains, and the controls to choose it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = [
     "unlike",
 ]
 
-NOT_OURS = ("device", "log", "devices", "checkpoint_minutes")  # may change when a run goes on
+NOT_OURS = ("device", "log", "devices", "checkpoint_minutes")  # may change when a run resumes
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolder:
-    """A folder, and what was begun in it."""
+    """A folder, and the training in it."""
 
     path: Path
     noted: Mapping[str, Any] = field(default_factory=dict)  # method, preset, config, plan
@@ -48,24 +48,24 @@ class RunFolder:
 
     @property
     def is_used(self) -> bool:
-        """Whether a training was begun there."""
+        """Whether there is a training."""
         return bool(self.noted)
 
     @property
     def can_resume(self) -> bool:
-        """Whether there is something to go on from."""
+        """Whether the training can be resumed."""
         return self.is_used and bool(self.begun or self.finished) and not self.models
 
     @property
     def said(self) -> str:
-        """What a person should know of it, in one sentence."""
+        """The state of the training in one sentence; empty without one."""
         what = f"a training of {self.noted.get('method')} ({self.noted.get('preset')})"
         if self.models:
-            return f"Holds {what} that is finished; take a new folder to train anew."
+            return f"Contains {what} that is finished; take a new folder to train again."
         if self.begun or self.finished:
-            return f"Holds {what} that can be resumed: {self._stages()}."
+            return f"Contains {what} that can be resumed: {self._stages()}."
         if self.is_used:
-            return f"Holds {what} that stopped before its first checkpoint."
+            return f"Contains {what} that stopped before its first checkpoint."
         return ""
 
     def _stages(self) -> str:
@@ -75,24 +75,14 @@ class RunFolder:
 
 
 def trainings_folder() -> Path:
-    """Where trainings go that were told no other place: beside the folder of the models."""
+    """Give the default folder of all trainings, beside the folder of the models."""
     return model_folder().parent / "trainings"
 
 
 def free_folder(name: str, *, unused: bool = False) -> Path:
-    """Suggest a folder: the first one of that name whose training is not finished.
+    """Suggest a folder: the first with a model's name whose training is not finished.
 
-    Parameters
-    ----------
-    name
-        Of the model.
-    unused
-        Whether one that holds an unfinished training will not do either.
-
-    Returns
-    -------
-    Path
-        Need not exist.
+    With `unused`, also one with an unfinished training is left out. The folder may not exist yet.
     """
     stem = "".join(c if c.isalnum() or c in "._+-" else "-" for c in name).strip(".") or "model"
     number = 1
@@ -105,7 +95,7 @@ def free_folder(name: str, *, unused: bool = False) -> Path:
 
 
 def run_folder(path: Path) -> RunFolder:
-    """Look into a folder; one that is not there, or holds other things, says nothing."""
+    """Read the state of a folder, without loading a model; a folder may be missing or empty."""
     try:
         noted = json.loads((path / "training.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -122,14 +112,14 @@ def run_folder(path: Path) -> RunFolder:
 
 
 def unlike(noted: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Say in what a noted training differs from a chosen one, as far as both tell.
+    """List the settings in which a training in a folder differs from the chosen one.
 
     Parameters
     ----------
     noted
-        As `RunFolder` has it.
+        As in `RunFolder`.
     given
-        Method, preset, image size or none, and the plan as a dict.
+        Method, preset, image size or None, and the plan as a dict.
 
     Returns
     -------
@@ -163,22 +153,16 @@ def _shown(value: Any) -> str:
 
 
 def _holders(path: Path, name: str) -> tuple[str, ...]:
-    """Folders that hold a file of this name, the older file first."""
+    """Folders with a file of this name, the oldest file first."""
     files = sorted(path.glob(f"*/{name}"), key=lambda file: file.stat().st_mtime)
     return tuple(file.parent.name for file in files)
 
 
 class TrainOut(QWidget):
-    """The folder of a training.
-
-    Attributes
-    ----------
-    run
-        What the folder holds.
-    """
+    """Controls to choose the folder of a training; `run` is the state of the folder."""
 
     changed = Signal()
-    settings_wanted = Signal(object)  # those noted in the folder
+    settings_wanted = Signal(object)  # those of the training in the folder
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +191,7 @@ class TrainOut(QWidget):
         self.refresh()
 
     def follow(self, choice: TrainChoice) -> None:
-        """Suggest a folder for a model, unless the user chose one, and compare settings."""
+        """Suggest a folder for a model, unless the user chose one; compare the settings."""
         self._choice = choice
         if not self._is_own and choice.name != self._name:
             self._name = choice.name
@@ -217,17 +201,17 @@ class TrainOut(QWidget):
     def _show(self, folder: Path) -> None:
         home = Path.home()
         inside = folder.is_relative_to(home) and home != Path(home.root)
-        # the cursor stands behind it, so a long one shows how it ends
+        # the cursor is at the end, so a long path shows its end
         self.edit.setText(str(Path("~") / folder.relative_to(home)) if inside else str(folder))
 
     def refresh(self) -> None:
-        """Look into the folder."""
+        """Read the state of the folder."""
         self.run = run_folder(self.folder)
-        self.edit.setToolTip(f"{self.folder}\nCheckpoints, losses and the finished model go here")
+        self.edit.setToolTip(f"{self.folder}\nFolder of checkpoints, losses and the finished model")
         others = self._others()
         lines = [self.run.said]
         if others and not self.run.models:
-            lines.append(f"Its settings are others: {'; '.join(others)}.")
+            lines.append(f"Its settings differ: {'; '.join(others)}.")
         self.said.setText("\n".join(filter(None, lines)))
         self.said.setVisible(bool(self.said.text()))
         self.take_button.setVisible(bool(others) and not self.run.models)
@@ -235,7 +219,7 @@ class TrainOut(QWidget):
         self.changed.emit()
 
     def _others(self) -> list[str]:
-        """In what the settings differ from those of the folder."""
+        """Differences between the settings and those of the folder."""
         choice = self._choice
         if choice is None or not self.run.is_used:
             return []

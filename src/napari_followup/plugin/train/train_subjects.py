@@ -1,4 +1,4 @@
-"""Whom a training learns from: layers as series of subjects, and what is said of them before."""
+"""Subjects to learn from: layers as series, and the check of the series before a training."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from napari_followup.methods.given import LABELS
+from napari_followup.plugin.forms.series_input import counted
 from napari_followup.plugin.layers.layers import GivenMask, Series, Source, series_of
 from napari_followup.plugin.models.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.plugin.run.report import Report
@@ -19,9 +20,10 @@ __all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subjects:
-    """Series to learn from; with `labels`, one entry each: a mask (visit, z, y, x), 0 if healthy.
+    """Series to learn from.
 
-    Without any, all are healthy; `notes` say what the user may not have meant.
+    `labels` has one entry a series: a mask (visit, z, y, x), or 0 if it is healthy; without labels
+    all are healthy. `notes` are possible mistakes of the user.
     """
 
     stacks: list[VisitStack] = field(default_factory=list)
@@ -35,25 +37,24 @@ Reader = Callable[[], Subjects]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What there is to learn from: one line, and what the user should know."""
+    """Result of the check: one line, notes for the user, and why training is impossible."""
 
     text: str
     notes: tuple[str, ...] = ()
-    problem: str = ""  # why it cannot be learned from
+    problem: str = ""
 
 
 def layer_subjects(
     sources: Sequence[Source], masks: Sequence[GivenMask | None] | None = None
 ) -> Subjects:
-    """Make a series a subject; layers that show one subject's modalities go together.
+    """Make one series a subject; layers with the modalities of one subject are joined.
 
     Parameters
     ----------
     sources
-        Layers of one subject each, or of many.
+        Layers of one subject each, or of several.
     masks
-        What is abnormal in each layer, of the layer's shape without modalities; none of a healthy
-        one.
+        What is abnormal in each layer, in the layer's shape without modalities; None if healthy.
 
     Returns
     -------
@@ -63,7 +64,7 @@ def layer_subjects(
     Raises
     ------
     ValueError, TypeError
-        As `VisitStack`, the message begins with the layer's name; or if a mask has another shape.
+        As `VisitStack`, with the layer's name first; or if a mask has another shape.
     """
     groups: dict[Any, list[tuple[VisitStack, str, Any]]] = {}
     for place, source in enumerate(sources):
@@ -89,31 +90,31 @@ def examined(
     makes: bool = True,
     report: Report | None = None,
 ) -> Facts:
-    """Look at the series before a training, as it does itself.
+    """Check the series before a training, in the same way as the training.
 
     Parameters
     ----------
     read
-        Gives the series.
+        Reads the series.
     method
-        Some need several visits, some take labels.
+        Some methods need several visits, some take labels.
     held_out, seed
         As in the plan.
     makes
-        Whether the method may make anomalies where there are no labels.
+        Whether the method may draw anomalies if there are no labels.
     report
         Progress and stop.
 
     Returns
     -------
     Facts
-        With `problem` where the series cannot be learned from.
+        With a `problem` if the method cannot learn from the series.
     """
     from napari_followup.training.cohort import Learner, check_series, cohort_of
     from napari_followup.training.plan import TrainingPlan
 
     report = report or Report()
-    report.phase("Looking at the subjects")
+    report.phase("Checking the subjects")
     given = Subjects()
     learner = Learner(
         name=METHODS[method].title.partition(",")[0],
@@ -141,7 +142,7 @@ def examined(
 
 
 def _doubts(sources: Sequence[Source], masks: Sequence[GivenMask | None]) -> tuple[str, ...]:
-    """Say which labels are of two subjects, or mark nothing."""
+    """Note labels that are used for two subjects, or are empty."""
     shown: dict[str, dict[Any, str]] = {}  # by labels and subject, a layer
     empty = []
     for source, mask in zip(sources, masks, strict=False):
@@ -149,7 +150,7 @@ def _doubts(sources: Sequence[Source], masks: Sequence[GivenMask | None]) -> tup
             continue
         shown.setdefault(mask.name, {})[source.about.get("subject", source.name)] = source.name
         if not np.any(mask.data):
-            empty.append(f"{mask.name!r} marks nothing: {source.name!r} counts as healthy")
+            empty.append(f"{mask.name!r} is empty: {source.name!r} counts as healthy")
     twice = [
         f"{name!r} is chosen for {' and '.join(map(repr, layers.values()))}: is it of both?"
         for name, layers in shown.items()
@@ -166,7 +167,7 @@ def _series(source: Source, number: int) -> Series:
 
 
 def _entry(source: Source, series: Series, number: int, mask: GivenMask | None) -> Any:
-    """(visit, z, y, x) bool of one subject, copied: the user may go on painting; or 0."""
+    """Mask (visit, z, y, x) of one subject, or 0; a copy, as the user may continue to paint."""
     if mask is None:
         return 0
     sizes = dict(zip(source.axes, source.data.shape, strict=True))
@@ -186,7 +187,7 @@ def _entry(source: Source, series: Series, number: int, mask: GivenMask | None) 
 
 
 def _joined(group: Sequence[tuple[VisitStack, str, Any]]) -> list[tuple[VisitStack, Any]]:
-    """One series of several modalities, or all series where they are none of one another."""
+    """One series of several modalities; all series if they do not belong together."""
     first, names = group[0][0], tuple(name for _, name, _ in group)
     alike = all(np.array_equal(stack.ages, first.ages) for stack, _, _ in group)
     if len(group) == 1 or not alike or len(set(names)) < len(names):
@@ -199,7 +200,7 @@ def _joined(group: Sequence[tuple[VisitStack, str, Any]]) -> list[tuple[VisitSta
 
 
 def _counts(stacks: Sequence[VisitStack], aside: Sequence[VisitStack] = ()) -> str:
-    """Say how many there are of what."""
+    """Write how many subjects, visits and planes there are."""
     subjects = len(stacks)
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
     planes = sum(int(stack.is_observed.sum()) * stack.shape[2] for stack in stacks)
@@ -207,13 +208,9 @@ def _counts(stacks: Sequence[VisitStack], aside: Sequence[VisitStack] = ()) -> s
     size = f"{sizes[0][0]} x {sizes[0][1]}" + (" and other sizes" if len(sizes) > 1 else "")
     modalities = stacks[0].shape[1]
     parts = [
-        _counted(subjects, "subject") + (f" ({len(aside)} held out)" if aside else ""),
-        _counted(visits, "visit"),
-        f"{_counted(planes, 'plane')} of {size} pixels",
+        counted(subjects, "subject") + (f" ({len(aside)} held out)" if aside else ""),
+        counted(visits, "visit"),
+        f"{counted(planes, 'plane')} of {size} pixels",
         *([f"{modalities} modalities"] if modalities > 1 else []),
     ]
     return ", ".join(parts)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

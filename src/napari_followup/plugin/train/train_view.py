@@ -1,4 +1,4 @@
-"""Losses by batch: each one faintly, their course, and those of the held-out subjects."""
+"""What is shown during a training: the losses, and an example of a held-out subject."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 24, 22  # margins in pixels
-SHARE = 40  # of the points are averaged on either side
+SHARE = 40  # one of so many points is averaged on either side
 TICKS = 4  # on either axis, about
 TRAINING, VALIDATION = QColor("#4aa8ff"), QColor("#ff9f0a")
 Points = Sequence[tuple[int, float]]
@@ -35,7 +35,7 @@ Points = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Curves:
-    """What is drawn, and where."""
+    """The losses that are drawn, and their pixels."""
 
     losses: Points = ()
     validations: Points = ()
@@ -43,7 +43,7 @@ class Curves:
 
     @property
     def course(self) -> list[tuple[int, float]]:
-        """The losses without their scatter: means of each and its neighbours."""
+        """Smoothed losses: the mean of each and its neighbours."""
         count = len(self.losses)
         half = -(-count // SHARE)
         sums = np.cumsum([0.0, *(loss for _, loss in self.losses)])
@@ -58,7 +58,7 @@ class Curves:
 
     @property
     def span(self) -> tuple[float, float]:
-        """Lower and upper end of the axis of losses; a few high ones at the start are cut off."""
+        """Ends of the axis of losses; a few high losses at the start are clipped."""
         course = [loss for _, loss in self.course] or [1.0]
         values = np.array([*course, *(loss for _, loss in self.validations)])
         top = 1.05 * max([float(np.quantile(values, 0.98)), *self._last()])
@@ -68,7 +68,7 @@ class Curves:
         return (0.9 * low, top) if top > low else (0.5 * low, 2 * low)
 
     def place(self, points: Points, width: float, height: float) -> NDArray[np.float64]:
-        """Pixel (x, y) of each point, those beyond the span at its end."""
+        """Pixel (x, y) of each point; points outside the span are drawn at its end."""
         low, high = self.span
         batches = np.array([batch for batch, _ in points], float)
         values = np.clip(np.array([loss for _, loss in points], float), low, high)
@@ -94,12 +94,12 @@ class Curves:
         return [round(step) for step in _round_steps(self.last_batch) if step == round(step)]
 
     def _last(self) -> list[float]:
-        """Give the newest losses, which are never cut off."""
+        """Give the newest losses, which are never clipped."""
         return [points[-1][1] for points in (self.course, self.validations) if points]
 
 
 class LossPlot(QWidget):
-    """Blue: loss of the training; orange: of held-out subjects, with the averaged weights."""
+    """Blue: training loss; orange: loss of held-out subjects with the averaged weights."""
 
     def __init__(self, height: int = 190) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ def _round_steps(high: float) -> list[float]:
 
 
 class LossPanel(QWidget):
-    """The plot of one phase; once there are several, the user chooses which."""
+    """The plot of one phase; the user can choose from several."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class LossPanel(QWidget):
         self.stage.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.stage.setMinimumContentsLength(8)  # the names are long, the dock is narrow
+        self.stage.setMinimumContentsLength(8)  # long names in a narrow dock
         row = QHBoxLayout()
         row.addWidget(self.log_box)
         row.addWidget(self.stage, stretch=1)
@@ -218,14 +218,14 @@ class LossPanel(QWidget):
         self.clear()
 
     def clear(self) -> None:
-        """Forget the losses of another run."""
+        """Remove the losses of another run."""
         self._known = {}
         self.stage.clear()
         self.stage.hide()
         self.plot.show_losses((), ())
 
     def show_losses(self, stage: str, losses: Points, validations: Points) -> None:
-        """Show the newest losses of a phase; one that begins comes to the front."""
+        """Show the losses of a phase; a new phase is selected."""
         self._known[stage] = losses, validations
         if self.stage.findData(stage) < 0:
             self.stage.addItem(STAGES.get(stage, stage), stage)
@@ -245,7 +245,7 @@ Images = NDArray[np.float32]
 
 
 def side_by_side(given: Images, healthy: Images) -> Images:
-    """Put what was given to the left of what the model made of it.
+    """Put given images to the left of the healthy images that the model made.
 
     Parameters
     ----------
@@ -263,10 +263,10 @@ def side_by_side(given: Images, healthy: Images) -> Images:
 
 
 class ExampleLayer:
-    """Adds the layer with the first example of a run, and fills it anew with those that follow.
+    """Adds a layer with the first example of a run, and updates it with the next ones.
 
-    It lies to the right of what is there. A layer that the user removes stays away until the next
-    run.
+    It lies to the right of the other layers. If the user removes it, it does not return until the
+    next run.
     """
 
     def __init__(self, viewer: Any) -> None:
@@ -274,7 +274,7 @@ class ExampleLayer:
         self._layer: Any = None  # a weak reference, once there is a layer in this run
 
     def begin(self) -> None:
-        """Begin a run: the layer of an earlier one is used again."""
+        """Begin a run; the layer of an earlier run is used again."""
         self._layer = None
 
     @property
@@ -312,7 +312,7 @@ class ExampleLayer:
             viewer.layers.selection.active = active
             viewer.reset_view()
         visits = viewer.dims.ndim - data.ndim
-        if viewer.dims.current_step[visits] >= len(data):  # it has few visits, and is to be seen
+        if viewer.dims.current_step[visits] >= len(data):  # it would not be seen
             viewer.dims.set_current_step(visits, 0)
         return layer
 
@@ -323,7 +323,7 @@ def _earlier(viewer: Any, ndim: int) -> Any:
 
 
 def _place(viewer: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Scale, translation and units right of all layers, as high as they are."""
+    """Scale, translation and units: right of all layers, with their height."""
     if not len(viewer.layers):
         return {}
     (top, left), (bottom, right) = np.asarray(viewer.layers.extent.world)[:, -2:]

@@ -1,4 +1,4 @@
-"""The widget *Train a model*: healthy subjects in, a model for the other widgets out.
+"""The widget *Train a model*: train a model on healthy subjects, for the other widgets.
 
 In a script::
 
@@ -35,12 +35,12 @@ from napari_followup.plugin.train.trained_panel import TrainedPanel
 
 __all__ = ["TrainWidget"]
 
-STOPPING = "Stopping: the checkpoint is being written …"
+STOPPING = "Stopping: writing the checkpoint …"
 ERROR = "color: #e5533d;"
 
 
 class _Bridge(QObject):
-    """Snapshots from one run's thread to the widget; the number tells runs apart."""
+    """Sends snapshots from the thread of a run, with its number, to the widget."""
 
     told = Signal(int, object)
 
@@ -53,7 +53,7 @@ class TrainWidget(QWidget):
     form, data, out, job, losses, result
         The parts: model, length and settings; subjects; folder; progress; losses; the model.
     error
-        What the last run complained of; empty after a good one, and after a stop.
+        Error of the last run; empty after success and after a stop.
     """
 
     finished = Signal()  # after every run, good, failed or stopped
@@ -75,7 +75,7 @@ class TrainWidget(QWidget):
         self._on_form()
 
     def run(self) -> None:
-        """Train, or go on; `finished` says when it is over, `result` and `error` what came."""
+        """Train or resume; `finished` is emitted at the end, see `result` and `error`."""
         if self.job.is_running:
             return
         try:
@@ -89,7 +89,7 @@ class TrainWidget(QWidget):
         self._number += 1
         number = self._number
         bridge.told.connect(self._on_told)
-        self._bridge = bridge  # what is sent while it is there arrives
+        self._bridge = bridge  # its signals arrive as long as it exists
 
         def work(report: Report) -> Trained:
             return train_model(
@@ -103,7 +103,7 @@ class TrainWidget(QWidget):
         self.job.start(f"Train {choice.name}", work, keeps_partial=True)
 
     def stop(self) -> None:
-        """Stop at a checkpoint, from which the next run goes on."""
+        """Stop at a checkpoint, from which the next run resumes."""
         if self.job.is_running and self.job.stop_button.isEnabled():
             self.job.stop()
             self._on_stop()
@@ -140,7 +140,7 @@ class TrainWidget(QWidget):
         if trained.path is not None:
             self.result.show_trained(trained)
             self._reveal(self.result)
-            self.notes.hide()  # the figures tell them
+            self.notes.hide()  # the figures include them
 
     def _on_ended(self) -> None:
         self._enable(True)
@@ -157,7 +157,7 @@ class TrainWidget(QWidget):
             self.job.say(str(error), is_error=True)
             return
         if not self.job.is_running:
-            self.job.say("")  # what was said was about what was chosen before
+            self.job.say("")  # it was about the previous choice
         makes = makes_anomalies(choice.method, choice.fields)
         self.data.plan_for(choice.method, choice.plan.held_out, choice.plan.seed, makes=makes)
         self.out.follow(choice)
@@ -166,7 +166,7 @@ class TrainWidget(QWidget):
         self.button.setText("Resume" if self.out.run.can_resume else "Train")
 
     def _reveal(self, part: QWidget) -> None:
-        """Scroll to what appears for the first time in this run."""
+        """Show a part, and scroll to it once a run."""
         if part is not self._revealed:
             self._revealed = part
             part.show()
@@ -194,7 +194,7 @@ class TrainWidget(QWidget):
 
 
 def _lay_out(widget: TrainWidget) -> ScrolledColumn:
-    """One column that scrolls, so that nothing is cut off on a small screen."""
+    """Lay out the parts in one column that scrolls on a small screen."""
     widget.missing.setStyleSheet(ERROR)
     widget.missing.setVisible(bool(widget.missing.text()))
     for label in (widget.missing, widget.notes):

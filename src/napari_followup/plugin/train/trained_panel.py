@@ -1,4 +1,4 @@
-"""What a finished training has come to: its figures, *Save model*, *Save as…*."""
+"""The result of a training: its figures, *Save model*, *Save as…*."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class TrainedPanel(QWidget):
     Attributes
     ----------
     trained
-        The model; none before there is one.
+        The model, or None.
     saved
-        Where it was last saved.
+        Path of the last save.
     ask_replacing, ask_file
-        The dialogs, as functions: whether to replace the model of that name; a file or nothing.
+        The dialogs, as functions: whether to replace a model of that name; a file or nothing.
     """
 
-    finished = Signal()  # after every attempt to save
+    finished = Signal()  # after every save, also a failed one
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,9 +52,9 @@ class TrainedPanel(QWidget):
         self.text, self.name = QLabel(), QLineEdit()
         self.text.setWordWrap(True)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.name.setToolTip("What the model is called in the lists of models")
+        self.name.setToolTip("Name of the model in the lists of models")
         self.save_button = QPushButton("Save model")
-        self.save_button.setToolTip("Put it into the model folder, for Detect anomalies and others")
+        self.save_button.setToolTip("Save it to the model folder, for Detect anomalies and others")
         self.file_button = QPushButton("Save as…")
         self.job = JobPanel()
         self._lay_out()
@@ -66,7 +66,7 @@ class TrainedPanel(QWidget):
         self.show_trained(None)
 
     def show_trained(self, trained: Trained | None) -> None:
-        """Show a model, or nothing."""
+        """Show a model, or hide."""
         self.trained, self.saved = trained, None
         self.setVisible(trained is not None)
         self.job.say("")
@@ -75,7 +75,7 @@ class TrainedPanel(QWidget):
             self.name.setText(trained.name)
 
     def save(self) -> None:
-        """Install the model under its name; `finished` says when it is over."""
+        """Save the model under its name to the model folder; `finished` is emitted at the end."""
         trained, name = self.trained, self.name.text().strip()
         if trained is None or self.job.is_running:
             return
@@ -93,7 +93,7 @@ class TrainedPanel(QWidget):
         self.job.start("Save model", work)
 
     def save_as(self, file: Path) -> None:
-        """Copy the model to a file; `finished` says when it is over."""
+        """Copy the model to a file; `finished` is emitted at the end."""
         trained = self.trained
         if trained is None or self.job.is_running:
             return
@@ -115,7 +115,7 @@ class TrainedPanel(QWidget):
     def _on_saved(self, path: Path) -> None:
         self.saved = path
         is_installed = path.parent == model_folder()
-        where = "; Detect anomalies and the others list it now" if is_installed else ""
+        where = "; Detect anomalies and the other widgets list it now" if is_installed else ""
         self.job.say(f"Saved {path}{where}")
         for widget in QApplication.allWidgets() if is_installed else []:
             if isinstance(widget, ModelCombo):
@@ -131,7 +131,7 @@ class TrainedPanel(QWidget):
 
     def _choose_replacing(self, name: str) -> bool:
         yes, no = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
-        text = f"There is a model {name!r} already. Replace it?"
+        text = f"A model {name!r} exists already. Replace it?"
         return bool(QMessageBox.question(self, "Save model", text, yes | no, no) == yes)
 
     def _choose_file(self, start: str) -> str:
