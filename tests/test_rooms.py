@@ -29,7 +29,7 @@ LOWEST = "series recipe device diffusion networks scores segmentation"
 LIBRARY = f"{LOWEST} io alignment comparison synthetic methods models detection prediction"
 # What is known of every method and model without torch: forms read it as they open.
 FACTS = (
-    "methods.form_text methods.given methods.level_options methods.options methods.recipes"
+    "methods.given methods.options methods.recipes"
     " models.catalogue models.header prediction.gaps"
 )
 WIDGETS = ("align", "compare", "detect", "impute", "stack", "timeline", "train")
@@ -70,7 +70,7 @@ PACKAGES = {  # the longest name that fits a module decides
     ),
     **{
         module: Row(
-            ours="recipe methods.form_text methods.given methods.level_options methods.options"
+            ours="recipe methods.given methods.options"
         )
         for module in FACTS.split()
         if module.startswith("methods")

@@ -17,7 +17,7 @@ import torch
 
 from napari_followup.detection.detect import detect
 from napari_followup.device import choose_device, inference
-from napari_followup.diffusion.levels import denoiser
+from napari_followup.diffusion.denoising import denoiser
 from napari_followup.methods.sdm import SDM, THESIS
 from napari_followup.models.files import load_bundle
 from napari_followup.recipe.recipe import Recipe

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from napari_followup.cli.options import recipe_named
+from napari_followup.models.bundle import HealthyScores
 from napari_followup.models.catalogue import embedded
-from napari_followup.models.download import file_hash
 from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
-from napari_followup.models.healthy_scores import HealthyScores
+from napari_followup.models.folder import file_hash
 
 Run = Callable[..., int]
 
@@ -36,7 +36,7 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
     assert found.fingerprint == load_bundle(model).fingerprint
     said = capsys.readouterr().out
     assert f"above {scores.height(0.9999):.3g}" in said
-    assert "the line of 1 healthy subject is a guess: subjects differ; give 5 or more" in said
+    assert "the threshold from 1 healthy subject is a guess: subjects differ; give 5 or more" in said
 
 
 def test_calibrate_makes_a_recipe_the_models_own(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_followup.diffusion.levels import denoiser
+from napari_followup.diffusion.denoising import denoiser
 from napari_followup.diffusion.sampling import Denoise, decode, encode
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions, adaptation_loss

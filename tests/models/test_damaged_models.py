@@ -15,11 +15,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from napari_followup.cli import main
+from napari_followup.models.bundle import HealthyScores
 from napari_followup.models.catalogue import entries
 from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
 from napari_followup.models.folder import install_model
 from napari_followup.models.header import DIGEST, KEY, read_about
-from napari_followup.models.healthy_scores import HealthyScores
 
 NAN = float("nan")
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))

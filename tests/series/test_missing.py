@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.alignment.visits import single_visits
+from napari_followup.alignment.align import single_visits
 from napari_followup.comparison.change_map import change
 from napari_followup.series.missing import is_map, observed_visits, refuse_partly_missing
 from napari_followup.series.stack import VisitStack

@@ -260,7 +260,7 @@ def _flagged_from(found: Detection) -> str:
 
 def _dropped(found: Detection) -> list[str]:
     """Say why nothing is flagged although a score reached the threshold."""
-    from napari_followup.io.lesion_table import lesion_size
+    from napari_followup.io.save_results import lesion_size
 
     recipe, unit = found.provenance["recipe"], lesion_size(found.stack, 0)[1]
     causes = [

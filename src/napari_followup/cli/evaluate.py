@@ -347,8 +347,8 @@ def _next(args: argparse.Namespace, bundle: ModelBundle, stacks: list[VisitStack
 
 
 def _ahead(args: argparse.Namespace, bundle: ModelBundle, stacks: list[VisitStack]) -> Report:
+    from napari_followup.evaluation.imputation import evaluate_ahead, evaluate_middle
     from napari_followup.evaluation.imputation_report import group_tables
-    from napari_followup.evaluation.imputation_strategies import evaluate_ahead, evaluate_middle
 
     figures = evaluate_ahead(stacks, bundle, **_how(args, "ahead: subject"))
     figures += evaluate_middle(

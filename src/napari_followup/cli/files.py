@@ -172,7 +172,7 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
 
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
     """One row a visit for the CSV."""
-    from napari_followup.io.lesion_table import lesion_rows, lesion_size
+    from napari_followup.io.save_results import lesion_rows, lesion_size
 
     stack, said = found.stack, found.provenance
     lesions = lesion_rows(found)

@@ -18,7 +18,7 @@ from scipy.ndimage import binary_erosion, generate_binary_structure
 from skimage.filters import threshold_otsu
 
 from napari_followup.alignment.brain_mask import foreground
-from napari_followup.models.healthy_scores import HealthyScores
+from napari_followup.models.bundle import HealthyScores
 from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,

@@ -42,8 +42,7 @@ from napari_followup.detection.segment import (
     yen_thresholds,
 )
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.models.bundle import ModelBundle
-from napari_followup.models.healthy_scores import HealthyScores
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
 from napari_followup.scores.filters import mirrored
 from napari_followup.segmentation.masks import cleaned

@@ -13,8 +13,7 @@ from torch import Tensor
 from napari_followup.detection.prepare import Prepared, visits_of
 from napari_followup.evaluation.patients import Case
 from napari_followup.methods.method import Evidence
-from napari_followup.models.bundle import ModelBundle
-from napari_followup.models.healthy_scores import HealthyScores
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal, Yen
 
 __all__ = [

@@ -16,9 +16,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from napari_followup.diffusion.denoising import DenoisingConfig, error_map, noised_planes
+from napari_followup.diffusion.denoising import (
+    DenoisingConfig,
+    check_levels,
+    denoiser,
+    error_map,
+    from_levels,
+    noised_planes,
+)
 from napari_followup.diffusion.erasing import random_tiles
-from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule

@@ -15,8 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_followup.diffusion.corruption import random_filling, random_shapes
-from napari_followup.diffusion.foreign import amounts, blend, foreign_patches
+from napari_followup.diffusion.corruption import (
+    amounts,
+    blend,
+    foreign_patches,
+    random_filling,
+    random_shapes,
+)
 from napari_followup.diffusion.schedule import check_betas, draw_steps, linear_schedule
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter

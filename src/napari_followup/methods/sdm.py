@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_followup.diffusion.corruption import corrupt
-from napari_followup.diffusion.denoising import check_target
-from napari_followup.diffusion.levels import check_levels, denoiser, from_levels
+from napari_followup.diffusion.denoising import check_levels, check_target, denoiser, from_levels
 from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import Denoise, decode, encode, lerp, noised_to, slerp

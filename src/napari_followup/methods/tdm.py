@@ -23,8 +23,7 @@ from napari_followup.diffusion.visits import draw_visits, leave_one_out, moved, 
 from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import TDMOptions
-from napari_followup.networks.references import ReferencePool
-from napari_followup.networks.rrdb import RRDB
+from napari_followup.networks.references import RRDB, ReferencePool
 from napari_followup.networks.unet import UNet
 
 __all__ = ["COMPACT", "PRESETS", "TDM", "THESIS", "TDMConfig", "TDMOptions"]

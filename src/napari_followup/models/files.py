@@ -18,11 +18,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.models.catalogue import find
-from napari_followup.models.download import checked_hash, fetch
+from napari_followup.models.folder import checked_hash, fetch
 from napari_followup.models.header import DIGEST, FIELDS, FORMAT, KEY, SUFFIX, digest_of, read_about
-from napari_followup.models.healthy_scores import HealthyScores
 from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]

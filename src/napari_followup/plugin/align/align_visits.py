@@ -175,9 +175,8 @@ def _on_one_grid(
     report: Report,
 ) -> VisitStack:
     """Make one stack of all visits: registered, or resampled in place."""
-    from napari_followup.alignment.align import align
+    from napari_followup.alignment.align import align, check_alike
     from napari_followup.alignment.resample import regridded
-    from napari_followup.alignment.visits import check_alike
 
     if settings["register"]:
         names = ("modality", "interpolation", "seed")

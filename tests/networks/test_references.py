@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from napari_followup.networks.rrdb import RRDB
+from napari_followup.networks.references import RRDB
 
 
 def test_the_thesis_encoder_is_that_of_wang_and_others() -> None:
