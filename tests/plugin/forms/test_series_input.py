@@ -12,7 +12,8 @@ from napari.layers import Image
 from qtpy.QtWidgets import QStyleOptionComboBox
 
 from napari_followup.plugin.forms.forms import WIDTH
-from napari_followup.plugin.forms.series_input import LayerCombo, MaskCombo, PlanesForm, SeriesInput
+from napari_followup.plugin.forms.layer_choices import LayerCombo
+from napari_followup.plugin.forms.series_input import PlanesForm, SeriesInput
 from napari_followup.series.plane_selection import Slicing
 
 pytestmark = pytest.mark.viewer
@@ -224,59 +225,3 @@ def test_all_boxes_fit_into_the_width_of_a_widget(form: PlanesForm) -> None:
     form.show_grid((2000, 64, 48))
 
     assert form.minimumSizeHint().width() < WIDTH
-
-
-@pytest.fixture
-def model(qapp: Any) -> ViewerModel:
-    return ViewerModel()
-
-
-def marks() -> np.ndarray:
-    return np.eye(4, dtype=np.uint8)
-
-
-def test_fixed_choices_stand_before_the_labels_of_the_viewer(model: ViewerModel) -> None:
-    combo = MaskCombo(model, "none", "brain")
-    model.add_image(np.ones((4, 4)))
-    model.add_labels(marks(), name="marks")
-
-    assert [combo.itemText(index) for index in range(combo.count())] == ["none", "brain", "marks"]
-    assert (combo.chosen, combo.layer, combo.given) == ("none", None, None)
-
-
-def test_a_layer_that_is_chosen_gives_its_marks(model: ViewerModel) -> None:
-    combo = MaskCombo(model, "none")
-    layer = model.add_labels(marks(), name="marks")
-    combo.layer = layer
-    layer.name = "renamed"
-
-    assert combo.chosen == ""
-    assert combo.given is not None
-    assert combo.given.name == "renamed"
-    np.testing.assert_array_equal(combo.given.data, marks())
-
-
-def test_the_choice_falls_back_when_its_layer_goes(model: ViewerModel) -> None:
-    combo = MaskCombo(model, "none", "brain")
-    combo.layer = model.add_labels(marks(), name="marks")
-    model.layers.remove("marks")
-
-    assert combo.chosen == "none"
-
-
-def test_a_mask_of_another_viewer_is_refused(model: ViewerModel) -> None:
-    combo = MaskCombo(model, "none")
-    other = ViewerModel().add_labels(marks())
-
-    with pytest.raises(ValueError, match="is no labels layer of this viewer"):
-        combo.layer = other
-
-
-def test_labels_that_do_not_fit_are_left_out(model: ViewerModel) -> None:
-    combo = MaskCombo(model, "none", leave_out=lambda layer: layer.name == "regions")
-    model.add_labels(marks(), name="regions")
-    model.add_labels(marks(), name="marks")
-
-    assert [combo.itemText(index) for index in range(combo.count())] == ["none", "marks"]
-    combo.layer = model.layers["marks"]
-    assert combo.layer is model.layers["marks"]

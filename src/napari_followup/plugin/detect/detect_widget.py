@@ -22,8 +22,9 @@ from napari_followup.plugin.detect.actions import detect_layers
 from napari_followup.plugin.detect.recipe_form import RecipeChoice
 from napari_followup.plugin.detect.result_panel import ResultPanel, summary
 from napari_followup.plugin.forms.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
+from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers, show_layers
 from napari_followup.plugin.layers.visit_text import VisitText

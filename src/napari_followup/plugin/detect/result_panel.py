@@ -23,7 +23,7 @@ from superqt import QDoubleSlider
 
 from napari_followup.io.file_sets import Parts
 from napari_followup.io.save_results import usual_format
-from napari_followup.plugin.forms.series_input import is_alive, unwrapped
+from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
 from napari_followup.plugin.layers.visits import go_to_visit, position

@@ -9,8 +9,9 @@ from qtpy.QtWidgets import QWidget
 from napari_followup.plugin.detect.actions import fam_layers
 from napari_followup.plugin.forms.fields import HINTS, FieldsForm
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form
+from napari_followup.plugin.forms.layer_choices import LayerCombo
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.forms.series_input import LayerCombo, SeriesInput
+from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, source_of
 from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work

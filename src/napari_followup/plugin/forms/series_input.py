@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
 from numpy.typing import ArrayLike
-from qtpy import compat
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
 
-from napari_followup.plugin.forms.forms import ElidingCombo, add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.layer_choices import LayerCombo
 from napari_followup.plugin.layers.layers import (
-    GivenMask,
     Source,
-    about,
     axes_choices,
     check_ages,
     parse_ages,
@@ -25,16 +21,7 @@ from napari_followup.plugin.layers.layers import (
 )
 from napari_followup.series.plane_selection import Slicing
 
-__all__ = [
-    "LayerCombo",
-    "MaskCombo",
-    "PlanesForm",
-    "SeriesInput",
-    "age_range",
-    "counted",
-    "is_alive",
-    "unwrapped",
-]
+__all__ = ["PlanesForm", "SeriesInput", "age_range", "counted"]
 
 MEANINGS = {
     "vyx": "visit, y, x",
@@ -45,94 +32,6 @@ MEANINGS = {
 }
 
 
-def unwrapped(viewer: Any) -> Any:
-    """Take the viewer out of the proxy that napari hands to widgets, to refer to it weakly."""
-    return getattr(viewer, "__wrapped__", viewer)
-
-
-def is_alive(widget: QWidget) -> bool:
-    """Whether Qt still has the widget: the viewer may call back one that it has closed."""
-    return bool(compat.isalive(widget))  # type: ignore[no-untyped-call]
-
-
-class LayerCombo(ElidingCombo):
-    """The image layers of a viewer, kept up to date; holds none of them alive."""
-
-    layer_changed = Signal()
-    layer_removed = Signal(object)
-
-    def __init__(
-        self,
-        viewer: Any,
-        *,
-        results: tuple[str, ...] = (),
-        leave_out: Callable[[Any], bool] = lambda layer: False,
-    ) -> None:
-        """List the layers; `results` names the kinds of our results that fit, "" other images."""
-        super().__init__()
-        self._leave_out = leave_out
-        self._viewer = weakref.ref(unwrapped(viewer))
-        self._results = results
-        self._shown: Any = None
-        events = unwrapped(viewer).layers.events
-        for event in (events.inserted, events.reordered, events.renamed):
-            event.connect(self.reset_choices)
-        events.removed.connect(self._on_removed)
-        self.currentIndexChanged.connect(self._on_index)
-        self.reset_choices()
-
-    @property
-    def layer(self) -> Any:
-        """The chosen layer, or none."""
-        reference = self.currentData()
-        return None if reference is None else reference()
-
-    @layer.setter
-    def layer(self, layer: Any) -> None:
-        layer = unwrapped(layer)
-        for index in range(self.count()):
-            if self.itemData(index)() is layer:
-                self.setCurrentIndex(index)
-                return
-        raise ValueError(f"{layer!r} is no image layer of this viewer; add it first")
-
-    def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew and keep the choice; without one, take the topmost that fits."""
-        viewer = self._viewer()
-        if viewer is None or not is_alive(self):
-            return
-        chosen = self.layer
-        images = [each for each in viewer.layers if isinstance(each, Image)]
-        layers = [each for each in images if not self._leave_out(each)]
-        self.blockSignals(True)
-        self.clear()
-        for layer in layers:
-            self.addItem(layer.name, weakref.ref(layer))
-        if chosen is None or chosen not in layers:
-            fitting = [each for each in layers if self._fits(each)] or layers
-            chosen = fitting[-1] if fitting else None
-        self.setCurrentIndex(layers.index(chosen) if chosen is not None else -1)
-        self.blockSignals(False)
-        self._on_index()
-
-    def _fits(self, layer: Any) -> bool:
-        result = about(layer).get("result")
-        return (result or "") in self._results if self._results else result is None
-
-    def _on_index(self, index: int = 0) -> None:
-        self.setToolTip(self.currentText())  # the whole name
-        layer = self.layer
-        shown = None if layer is None else id(layer)
-        if shown != self._shown:
-            self._shown = shown
-            self.layer_changed.emit()
-
-    def _on_removed(self, event: Any) -> None:
-        if is_alive(self):
-            self.reset_choices()
-            self.layer_removed.emit(event.value)
-
-
 class SeriesInput(QWidget):
     """An image layer with its axes and ages; with `sliced`, which planes of volumes are meant."""
 
@@ -141,7 +40,7 @@ class SeriesInput(QWidget):
 
     def __init__(
         self,
-        viewer: Any,
+        viewer: Any = None,
         *,
         label: str = "image",
         results: tuple[str, ...] = (),
@@ -171,6 +70,15 @@ class SeriesInput(QWidget):
         self.axes_combo.currentIndexChanged.connect(self._show_found)
         self.ages_edit.textChanged.connect(self._show_found)
         self._on_layer()
+
+    @property
+    def layer(self) -> Any:
+        """The chosen layer, or none."""
+        return self.layers.layer
+
+    @layer.setter
+    def layer(self, layer: Any) -> None:
+        self.layers.layer = layer
 
     @property
     def axes(self) -> str | None:
@@ -361,70 +269,3 @@ class PlanesForm(QWidget):
         self.first.setValue(0)
         self.last.setValue(size - 1)
         self.step.setValue(1)
-
-
-class MaskCombo(ElidingCombo):
-    """Some fixed choices, and the Labels layers of a viewer; holds none of them alive."""
-
-    def __init__(
-        self,
-        viewer: Any,
-        *choices: str,
-        leave_out: Callable[[Any], bool] = lambda layer: False,
-    ) -> None:
-        super().__init__()
-        self._leave_out = leave_out
-        self._viewer = weakref.ref(unwrapped(viewer))
-        self._choices = choices
-        events = unwrapped(viewer).layers.events
-        for event in (events.inserted, events.removed, events.reordered, events.renamed):
-            event.connect(self.reset_choices)
-        self.reset_choices()
-
-    @property
-    def chosen(self) -> str:
-        """The fixed choice; empty where a layer is chosen."""
-        return "" if self.layer is not None else self.currentText()
-
-    @property
-    def layer(self) -> Any:
-        """The chosen Labels layer, or none."""
-        reference = self.currentData()
-        return None if reference is None else reference()
-
-    @layer.setter
-    def layer(self, layer: Any) -> None:
-        layer = unwrapped(layer)
-        for index in range(len(self._choices), self.count()):
-            if self.itemData(index)() is layer:
-                self.setCurrentIndex(index)
-                return
-        raise ValueError(f"{layer!r} is no labels layer of this viewer; add it first")
-
-    @property
-    def given(self) -> GivenMask | None:
-        """What a run needs of the chosen layer, if one is chosen."""
-        layer = self.layer
-        if layer is None:
-            return None
-        return GivenMask(name=layer.name, data=layer.data)
-
-    def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew and keep the choice; without its layer, the first one."""
-        viewer = self._viewer()
-        if viewer is None or not is_alive(self):
-            return
-        layer, text = self.layer, self.chosen
-        labels = [each for each in viewer.layers if isinstance(each, Labels)]
-        layers = [each for each in labels if not self._leave_out(each)]
-        self.blockSignals(True)
-        self.clear()
-        self.addItems(list(self._choices))
-        for each in layers:
-            self.addItem(each.name, weakref.ref(each))
-        if layer in layers:
-            self.setCurrentIndex(len(self._choices) + layers.index(layer))
-        elif text in self._choices:
-            self.setCurrentText(text)
-        self.blockSignals(False)
-        self.currentIndexChanged.emit(self.currentIndex())

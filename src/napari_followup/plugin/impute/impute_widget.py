@@ -35,8 +35,9 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.forms.series_input import SeriesInput, unwrapped
+from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.impute.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source, parse_ages
 from napari_followup.plugin.layers.visit_text import VisitText

@@ -11,7 +11,7 @@ from typing import Any
 from psygnal import EmitLoopError
 from qtpy.QtWidgets import QWidget
 
-from napari_followup.plugin.forms.series_input import unwrapped
+from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.layers.layers import about
 from napari_followup.plugin.layers.visits import OBSERVED, covers, entry, position, visit_kind
 

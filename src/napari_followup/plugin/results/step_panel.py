@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_followup.io.file_sets import Parts
-from napari_followup.plugin.forms.series_input import unwrapped
+from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.layers.layers import LayerTuple, about
 from napari_followup.plugin.layers.result_layers import show_layers
 from napari_followup.plugin.results.save_panel import SavePanel

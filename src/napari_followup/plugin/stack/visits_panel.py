@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.forms.series_input import is_alive, unwrapped
+from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.stack.stack_making import Checked
 from napari_followup.plugin.stack.stack_rows import Found, Listed, Origin, Row, StackModel

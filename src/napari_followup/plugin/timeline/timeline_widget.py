@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_followup.plugin.forms.series_input import is_alive, unwrapped
+from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import about, axes_choices
 from napari_followup.plugin.layers.visit_text import visit_line
 from napari_followup.plugin.layers.visits import (

@@ -36,8 +36,8 @@ from superqt import QElidingLabel
 
 from napari_followup.methods.given import LABELS
 from napari_followup.plugin.forms.forms import add_row, fill_combo, new_form
-from napari_followup.plugin.forms.layer_list import LayerList
-from napari_followup.plugin.forms.series_input import MEANINGS, MaskCombo, is_alive, unwrapped
+from napari_followup.plugin.forms.layer_choices import LayerList, MaskCombo, is_alive, unwrapped
+from napari_followup.plugin.forms.series_input import MEANINGS
 from napari_followup.plugin.layers.layers import GivenMask, about, axes_choices, source_of
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report

@@ -13,7 +13,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_followup.plugin.forms.series_input import unwrapped
+from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.layers.layers import KEY, about
 from napari_followup.plugin.models.train_methods import STAGES
 
