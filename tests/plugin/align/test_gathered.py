@@ -58,6 +58,14 @@ def test_a_bare_image_can_be_a_visit() -> None:
     assert may_be_visit(bare)
 
 
+def test_bare_planes_are_visits() -> None:
+    planes = [Image(np.ones((4, 5)), name=f"plane {n}") for n in range(2)]
+
+    found = of(*planes)
+
+    assert [stack.shape for stack in found.stacks()] == [(1, 1, 1, 4, 5)] * 2
+
+
 def test_a_layer_of_several_visits_is_no_visit() -> None:
     series = Image(
         np.ones((2, 4, 5)), name="series", metadata={"followup": {"axes": "vyx", "ages": [1, 2]}}

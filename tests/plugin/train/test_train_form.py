@@ -47,10 +47,10 @@ def test_fields_of_one_method_are_not_kept_for_another(form: TrainForm) -> None:
 
 def test_steps_take_the_place_of_minutes(form: TrainForm) -> None:
     form.unit.setCurrentText("steps")
-    form.steps.setValue(70)
+    form.steps.value = 70
 
     assert (form.choice.plan.steps, form.choice.plan.minutes) == (70, None)
-    assert form.minutes.isHidden()
+    assert form.minutes.native.isHidden()
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_noted_settings_are_taken_over(form: TrainForm, plan: TrainingPlan) -> N
 
 def test_changes_are_told(form: TrainForm, qtbot: Any) -> None:
     for change in (
-        lambda: form.batch.setValue(3),
-        lambda: form.minutes.setValue(2),
+        lambda: setattr(form.plan.widgets["batch"], "value", 3),
+        lambda: setattr(form.minutes, "value", 2),
         lambda: form.varied.flips["x"].setChecked(True),
         lambda: form.preset.setCurrentIndex(1),
     ):

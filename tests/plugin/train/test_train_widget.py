@@ -149,12 +149,11 @@ def test_the_controls_reach_the_door(
     form.method.setCurrentIndex(form.method.findData("vae3d"))
     form.preset.setCurrentText("published 2d")
     form.unit.setCurrentText("steps")
-    form.steps.setValue(12)
-    form.height_box.setValue(32)
-    form.width_box.setValue(16)
+    form.steps.value = 12
+    form.image_size.value = (32, 16)
     form.fields.setText("channels=4,8; dropout=0.5")
     form.varied.flips["x"].setChecked(True)
-    form.varied.amounts["rotation"].setValue(5)
+    form.varied.amounts.widgets["rotation"].value = 5
     form.device.setCurrentText("cpu")
     form.name.setText("mine")
     form.about["author"].setText("N. N.")
@@ -331,8 +330,8 @@ def test_a_real_training_learns_from_labels(open_widget: Open, models: Path, qtb
     form = widget.form
     form.method.setCurrentIndex(form.method.findData("sadm"))
     form.unit.setCurrentText("steps")
-    form.steps.setValue(20)
-    form.batch.setValue(4)
+    form.steps.value = 20
+    form.plan.widgets["batch"].value = 4
     form.device.setCurrentText("cpu")
     base = "{'dimensions': 2, 'channels': (8, 8), 'code_features': 4}"
     form.fields.setText(
@@ -356,10 +355,10 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
     viewer, widget = open_widget(NAME, cohort())
     form = widget.form
     form.unit.setCurrentText("steps")
-    form.steps.setValue(20)
-    form.every.setValue(5)
-    form.batch.setValue(4)
-    form.held_out.setValue(0.3)
+    form.steps.value = 20
+    form.plan.widgets["checkpoint_every"].value = 5
+    form.plan.widgets["batch"].value = 4
+    form.plan.widgets["held_out"].value = 0.3
     form.device.setCurrentText("cpu")
     form.fields.setText(TINY)
     form.name.setText("tiny")
@@ -370,12 +369,12 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
     assert "Resume continues from it" in widget.job.status.text()
     assert widget.button.text() == "Resume"
 
-    form.batch.setValue(5)
+    form.plan.widgets["batch"].value = 5
     assert "batch 4 there, 5 here" in widget.out.said.text()
     finish(qtbot, widget)
     assert "holds a training with other settings: plan batch was 4 and is now 5" in widget.error
     widget.out.take_button.click()
-    assert form.batch.value() == 4
+    assert form.plan.widgets["batch"].value == 4
     assert "is now" not in widget.job.status.text()
     finish(qtbot, widget, widget.button.click)
     assert widget.error == ""

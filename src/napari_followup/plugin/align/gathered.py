@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.plugin.layers.layers import (
-    NAMES,
     Source,
     about,
     check_ages,
     series_of,
     source_of,
-    with_visits,
+    visit_source,
 )
 from napari_followup.series.stack import VisitStack
 
@@ -167,10 +166,7 @@ def _visit_source(layer: Any) -> Source:
             f"{layer.name!r} is not one visit: give a grey image (y, x) or (z, y, x) a visit, or "
             "choose 'one layer' and the layer that holds all visits"
         )
-    axes = "zyx"[-layer.ndim :]
-    bare = source_of(layer, axes=axes)
-    bare.geometry["axis_labels"] = tuple(NAMES[letter] for letter in axes)
-    return replace(bare, data=bare.data[None], axes=f"v{axes}", geometry=with_visits(bare.geometry))
+    return visit_source(layer, "zyx"[-layer.ndim :])
 
 
 def _with_ages(sources: Sequence[Source], ages: NDArray[np.float64] | None) -> list[Source]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,11 +103,7 @@ def axes_choices(layer: Any) -> tuple[str, ...]:
     ValueError
         If the layer is in colour, or has too few or too many axes.
     """
-    if getattr(layer, "rgb", False):
-        raise ValueError(
-            f"{layer.name!r} is in colour; convert it to one grey channel (right click, Split RGB) "
-            "and choose that one"
-        )
+    _check_grey(layer)
     labels = [WORDS.get(str(label).lower(), "") for label in layer.axis_labels]
     for said in (about(layer).get("axes", ""), "".join(labels)):
         if (
@@ -122,6 +118,14 @@ def axes_choices(layer: Any) -> tuple[str, ...]:
             "(subject, visit, y, x), several visits in one layer"
         )
     return BARE_AXES[layer.ndim]
+
+
+def _check_grey(layer: Any) -> None:
+    if getattr(layer, "rgb", False):
+        raise ValueError(
+            f"{layer.name!r} is in colour; convert it to one grey channel (right click, Split RGB) "
+            "and choose that one"
+        )
 
 
 def parse_ages(text: str) -> NDArray[np.float64] | None:
@@ -149,12 +153,14 @@ def source_of(
     ValueError
         If the axes do not fit, or are unknown and not given.
     """
-    choices = axes_choices(layer)
-    if axes is None and len(choices) > 1:
-        raise ValueError(
-            f"{layer.name!r} does not say what its {layer.ndim} axes are; choose them under 'axes'"
-        )
-    axes = axes or choices[0]
+    _check_grey(layer)
+    if axes is None:
+        axes, *others = axes_choices(layer)
+        if others:
+            raise ValueError(
+                f"{layer.name!r} does not say what its {layer.ndim} axes are; choose them under "
+                "'axes'"
+            )
     if len(axes) != layer.ndim:
         raise ValueError(f"axes: {axes!r} names {len(axes)} axes, {layer.name!r} has {layer.ndim}")
     said = about(layer)
@@ -175,6 +181,15 @@ def source_of(
         about=said,
         spacing=spacing,
         unit=unit,
+    )
+
+
+def visit_source(layer: Any, axes: str) -> Source:
+    """Take a single image (y, x) or (z, y, x) as a source of one visit: with an axis of visits."""
+    one = source_of(layer, axes=axes)
+    labels = {"axis_labels": tuple(NAMES[letter] for letter in axes)}
+    return replace(
+        one, data=one.data[None], axes=f"v{axes}", geometry=with_visits(one.geometry | labels)
     )
 
 

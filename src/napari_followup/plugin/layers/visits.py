@@ -14,7 +14,6 @@ from napari_followup.series.stack import VisitStack
 
 __all__ = [
     "IMPUTED",
-    "MISSING",
     "OBSERVED",
     "covers",
     "entry",

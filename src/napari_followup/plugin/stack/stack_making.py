@@ -20,17 +20,7 @@ from napari_followup.plugin.stack.stack_rows import OLDEST, Facts, Opener, Optio
 from napari_followup.series.provenance import add_step
 from napari_followup.series.stack import VisitStack
 
-__all__ = [
-    "Checked",
-    "StackPlan",
-    "Verdict",
-    "Visit",
-    "check",
-    "lies_on",
-    "make_stack",
-    "placed",
-    "plan_of",
-]
+__all__ = ["Checked", "Verdict", "check", "lies_on", "make_stack", "placed", "plan_of"]
 
 LEVELS = ("good", "note", "warning", "error", "busy")
 

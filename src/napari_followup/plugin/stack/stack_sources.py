@@ -30,7 +30,7 @@ from napari_followup.plugin.layers.layers import (
     axes_choices,
     series_of,
     source_of,
-    voxel_of,
+    visit_source,
 )
 from napari_followup.plugin.layers.reader import TIFFS, has_visits
 from napari_followup.plugin.run.progress import spoken
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 __all__ = [
     "FileOrigin",
     "LayerOrigin",
-    "Openers",
     "file_rows",
     "is_file",
     "layer_rows",
@@ -63,7 +62,6 @@ __all__ = [
     "read_file",
     "read_origins",
     "series_layers",
-    "table_rows",
 ]
 
 NO_SUBJECT = "has no subject, but other rows have; name it in the table"
@@ -346,19 +344,7 @@ def meanings_of(layer: Any) -> tuple[str, ...]:
 
 def _source(layer: Any, axes: str) -> Source:
     """Take a layer as a source; a single visit gets an axis of visits."""
-    if "v" in axes:
-        source = source_of(layer, axes=axes)
-    else:
-        data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-        spacing, unit = voxel_of(layer, axes)
-        source = Source(
-            name=layer.name,
-            data=data[None],
-            axes=f"v{axes}",
-            about=about(layer),
-            spacing=spacing,
-            unit=unit,
-        )
+    source = source_of(layer, axes=axes) if "v" in axes else visit_source(layer, axes)
     if "subject" not in source.about:
         source = replace(source, name=NO_NAME)
     if "affine" in source.about or source.unit != "mm":

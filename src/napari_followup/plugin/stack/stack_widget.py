@@ -23,11 +23,7 @@ from napari_followup.plugin.stack.stack_making import check, make_stack, plan_of
 from napari_followup.plugin.stack.stack_rows import Options, Row
 from napari_followup.plugin.stack.visits_panel import VisitsPanel
 
-__all__ = [
-    "StackForm",
-    "StackWidget",
-    "parse_spacing",
-]
+__all__ = ["StackForm", "StackWidget", "parse_spacing"]
 
 WIDTH = 740  # pixels
 

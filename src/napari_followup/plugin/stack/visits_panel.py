@@ -41,12 +41,7 @@ from napari_followup.plugin.stack.stack_sources import (
 )
 from napari_followup.plugin.stack.visits_table import VisitsTable
 
-__all__ = [
-    "ColumnsForm",
-    "RowBar",
-    "SourceBar",
-    "VisitsPanel",
-]
+__all__ = ["ColumnsForm", "RowBar", "SourceBar", "VisitsPanel"]
 
 NOT_READ = "not read: reading was stopped; press 'Check again'"
 

@@ -24,14 +24,7 @@ from napari_followup.models.catalogue import model_folder
 from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.train.train_actions import TrainChoice
 
-__all__ = [
-    "RunFolder",
-    "TrainOut",
-    "free_folder",
-    "run_folder",
-    "trainings_folder",
-    "unlike",
-]
+__all__ = ["TrainOut", "free_folder", "run_folder", "trainings_folder", "unlike"]
 
 NOT_OURS = ("device", "log", "devices", "checkpoint_minutes")  # may change when a run resumes
 

@@ -17,14 +17,7 @@ from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.layers.layers import KEY, about
 from napari_followup.plugin.models.train_methods import STAGES
 
-__all__ = [
-    "NAME",
-    "Curves",
-    "ExampleLayer",
-    "LossPanel",
-    "LossPlot",
-    "side_by_side",
-]
+__all__ = ["NAME", "Curves", "ExampleLayer", "LossPanel", "LossPlot", "side_by_side"]
 
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 24, 22  # margins in pixels
 SHARE = 40  # one of so many points is averaged on either side

@@ -3,7 +3,7 @@
 In a script::
 
     dock, widget = viewer.window.add_plugin_dock_widget("napari-followup", "Train a model")
-    widget.form.minutes.setValue(60)
+    widget.form.minutes.value = 60
     widget.finished.connect(lambda: print(widget.error or widget.result.trained))
     widget.run()
 """
