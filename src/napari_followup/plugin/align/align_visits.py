@@ -35,6 +35,7 @@ from napari_followup.series.stack import VisitStack
 
 __all__ = ["align_visits"]
 
+UNSAVED = ("layers", "report")  # arguments that are no settings for the provenance
 MASK_COLORS = {0: "transparent", 1: "#00d5c8", None: "#ffd60a"}
 Mask = NDArray[np.bool_] | None  # (z, y, x), or (visit, z, y, x)
 
@@ -106,21 +107,10 @@ def align_visits(
     Cancelled
         If the report was stopped.
     """
+    settings = {name: value for name, value in locals().items() if name not in UNSAVED}
+    settings["mask"] = mask if isinstance(mask, str) else "given"
     from napari_followup.alignment.preprocess import bias_corrected, masked, scaled
 
-    settings = {
-        "register": register,
-        "reference": reference,
-        "modality": modality,
-        "interpolation": interpolation,
-        "seed": seed,
-        "spacing": spacing,
-        "even_shading": even_shading,
-        "mask": mask if isinstance(mask, str) else "given",
-        "blank_outside": blank_outside,
-        "percentile": percentile,
-        "margin": margin,
-    }
     visits = layers if isinstance(layers, Gathered) else gather(layers)
     report = report or Report()
     report.phase("Reading the visits")

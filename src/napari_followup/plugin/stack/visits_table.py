@@ -23,8 +23,8 @@ ROW, THUMBNAIL, HEIGHT = 52, 44, 340  # pixels: row, thumbnail, least of the tab
 HINT = "Drop files, folders or a table of visits here"
 COLUMNS = {  # width in pixels
     "visit": 34,
-    "image": 152,
-    "age or date": 76,
+    "image": 140,
+    "age or date": 92,
     "modality": 60,
     "missing": 52,
     "status": 150,
