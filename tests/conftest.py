@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 
@@ -150,7 +150,7 @@ def tiny_bundle() -> ModelBundle:
     import torch
 
     from napari_followup.methods.sdm import SDM, SDMConfig
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
 
     torch.manual_seed(0)
     config = SDMConfig(
@@ -184,7 +184,7 @@ def tiny_tdm() -> ModelBundle:
     import torch
 
     from napari_followup.methods.tdm import TDM, TDMConfig
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
 
     torch.manual_seed(0)
     config = TDMConfig(
@@ -223,7 +223,7 @@ def tiny_anofpdm() -> ModelBundle:
     import torch
 
     from napari_followup.methods.anofpdm import AnoFPDM, AnoFPDMConfig
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.recipe.recipe import Own, Recipe, Yen
 
     torch.manual_seed(0)

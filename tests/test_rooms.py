@@ -29,8 +29,7 @@ LOWEST = "series recipe device diffusion networks scores segmentation"
 LIBRARY = f"{LOWEST} io alignment comparison synthetic methods models detection prediction"
 # What is known of every method and model without torch: forms read it as they open.
 FACTS = (
-    "methods.given methods.options methods.recipes"
-    " models.catalogue models.header prediction.gaps"
+    "methods.given methods.options methods.recipes models.catalogue models.header prediction.gaps"
 )
 WIDGETS = ("align", "compare", "detect", "impute", "stack", "timeline", "train")
 
@@ -69,9 +68,7 @@ PACKAGES = {  # the longest name that fits a module decides
         ours="diffusion networks scores recipe series", libraries="torch", libraries_inside="numpy"
     ),
     **{
-        module: Row(
-            ours="recipe methods.given methods.options"
-        )
+        module: Row(ours="recipe methods.given methods.options")
         for module in FACTS.split()
         if module.startswith("methods")
     },

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from napari_followup.detection.steps import fuse_scores, reconstruct, score_pair
     from napari_followup.io import ReadError, read_stack, read_stacks, read_visits, write_stack
     from napari_followup.io.save_results import save_results
-    from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+    from napari_followup.models.bundle import ModelBundle
+    from napari_followup.models.files import load_bundle, save_bundle
     from napari_followup.prediction.impute import expected_visits, forecast, imputation, impute
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.plane_selection import Slicing
@@ -31,7 +32,7 @@ _MODULES = {
     "Cancelled": "series.results",
     "Detection": "series.results",
     "Imputation": "series.results",
-    "ModelBundle": "models.files",
+    "ModelBundle": "models.bundle",
     "ReadError": "io",
     "Recipe": "recipe.recipe",
     "Reconstruction": "series.results",

@@ -25,7 +25,8 @@ import torch
 from napari_followup.detection.detect import detect
 from napari_followup.methods.sdm import SDM, SDMConfig
 from napari_followup.methods.tdm import TDM, TDMConfig
-from napari_followup.models.files import ModelBundle, load_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle
 from napari_followup.prediction.impute import imputation
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.stack import VisitStack

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from napari_followup.cli import main
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.series.stack import VisitStack
 
 RECIPE = """

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from napari_followup.cli.options import recipe_named
-from napari_followup.models.bundle import HealthyScores
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.models.catalogue import embedded
-from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.files import load_bundle, save_bundle
 from napari_followup.models.folder import file_hash
 
 Run = Callable[..., int]

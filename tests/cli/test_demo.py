@@ -14,7 +14,7 @@ import pytest
 
 from napari_followup.cli.demo import write_montage
 from napari_followup.detection.detect import detect
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_followup.models.files import HealthyScores, ModelBundle, save_bundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 
 Run = Callable[..., int]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from napari_followup.cli.evaluate import PARTS
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.synthetic import starmen
 
 Run = Callable[..., int]

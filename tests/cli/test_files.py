@@ -29,7 +29,7 @@ from napari_followup.cli.files import (
 )
 from napari_followup.detection.detect import detect
 from napari_followup.io import read_stack
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack

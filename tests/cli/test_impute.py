@@ -14,7 +14,8 @@ import pytest
 import tifffile
 
 from napari_followup.io import read_stack, write_nifti, write_npz
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack
 

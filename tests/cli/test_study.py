@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from napari_followup.methods import method_class
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.recipe.recipe import Own, Pixel, Quantile, Recipe
 from napari_followup.synthetic import starmen
 

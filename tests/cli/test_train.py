@@ -13,7 +13,7 @@ import pytest
 
 from napari_followup.cli.train import STAGES, WHAT, progress
 from napari_followup.methods import METHODS, method_class
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.results import Cancelled
 from napari_followup.training.plan import Augmentation, TrainingPlan
 from napari_followup.training.state import TrainingState

@@ -10,7 +10,7 @@ import pytest
 import napari_followup as nf
 from napari_followup.detection import cohort, segment, stream
 from napari_followup.detection.cohort import Cohort
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import (
     Fixed,
     HealthyHysteresis,

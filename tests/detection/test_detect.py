@@ -14,7 +14,7 @@ import napari_followup as nf
 from napari_followup.detection.detect import detection_of, doubt_of, score_visits
 from napari_followup.detection.segment import Thresholds, examined_in
 from napari_followup.detection.stream import maps_of
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

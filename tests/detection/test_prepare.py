@@ -8,7 +8,7 @@ import torch
 
 from napari_followup.detection.prepare import Prepared, visits_of
 from napari_followup.detection.stream import prepare
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")

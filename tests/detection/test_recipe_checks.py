@@ -15,8 +15,7 @@ from napari_followup.detection.recipe_checks import (
     options_of,
 )
 from napari_followup.methods import METHODS, method_presets, method_recipes
-from napari_followup.models.bundle import configured
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import (
     Fam,
     Mahalanobis,

@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_followup.detection.recipe_checks import model_and_options
 from napari_followup.detection.score import fuse
 from napari_followup.methods.method import Evidence, Visits
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fusion,

@@ -23,7 +23,7 @@ from napari_followup.detection.stream import (
     segment_maps,
     thresholds_of,
 )
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

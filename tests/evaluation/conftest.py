@@ -15,7 +15,7 @@ from napari_followup.evaluation.rows import DetectionFigures, Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, Subjects
 from napari_followup.evaluation.verdicts import FEWEST
 from napari_followup.methods import method_class
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Fixed, HealthyQuantile, Own, Pixel, Recipe
 from napari_followup.series.stack import VisitStack
 

@@ -12,7 +12,7 @@ from napari_followup.evaluation.cases import KINDS, make_cases
 from napari_followup.evaluation.detection import evaluate_detection, measure_rows
 from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.rows import Row, baseline_rows, fit_components
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.stack import VisitStack
 

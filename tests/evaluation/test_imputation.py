@@ -18,7 +18,7 @@ from napari_followup.evaluation.imputation import (
     gap_bin,
 )
 from napari_followup.evaluation.prediction import Series
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 AGES = (60.0, 61.0, 62.5, 64.0)

@@ -14,7 +14,7 @@ from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.statistics import dice
 from napari_followup.evaluation.study import Subjects
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Fixed, Recipe
 from napari_followup.series.results import Detection
 

@@ -15,7 +15,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 CPU = torch.device("cpu")

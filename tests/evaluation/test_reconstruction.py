@@ -12,7 +12,7 @@ from napari_followup.evaluation.reconstruction import (
     evaluate_reconstruction,
     usual_options,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic import starmen

@@ -5,7 +5,7 @@ import pytest
 
 from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.references import evaluate_references, fusion_recipes, hidden
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Lafm, Recipe, Yen
 from napari_followup.series.stack import VisitStack
 

@@ -21,7 +21,7 @@ from napari_followup.evaluation.rows import Row, ceilings, model_rows
 from napari_followup.evaluation.study import Subjects
 from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,

@@ -14,7 +14,7 @@ from napari_followup.evaluation.rows import (
     fit_components,
     model_rows,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Fam, Pixel, Recipe, Temporal
 
 

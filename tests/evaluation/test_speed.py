@@ -5,7 +5,7 @@ import torch
 
 from napari_followup.device import wait
 from napari_followup.evaluation.speed import evaluate_speed
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.series.stack import VisitStack
 
 

@@ -18,7 +18,7 @@ from napari_followup.evaluation.study import (
     model_entry,
     variants,
 )
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Lafm, Recipe, Support
 
 KNOWN = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))

@@ -19,7 +19,7 @@ from napari_followup.evaluation.study_claims import (
     questions,
 )
 from napari_followup.evaluation.study_runs import run_job
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Mahalanobis, Ssim
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}

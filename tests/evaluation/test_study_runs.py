@@ -10,7 +10,7 @@ from napari_followup.detection.segment import NEARLY, UNKNOWN
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.study import Entry, Store, Subjects
 from napari_followup.evaluation.study_runs import run_job, steps_of
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyQuantile, Recipe, Temporal
 
 KNOWN = HealthyScores(shares=(1.0, 0.001), heights=(0.0, 0.9), maxima=(0.9, 0.9))

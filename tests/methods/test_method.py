@@ -12,7 +12,8 @@ from torch import Tensor
 
 from napari_followup.methods import METHODS, method_class
 from napari_followup.methods.method import Evidence, Method, Visits
-from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle, save_bundle
 
 SMALL = {
     "image_size": (16, 16),

@@ -10,7 +10,7 @@ from napari_followup.diffusion.denoising import denoiser
 from napari_followup.diffusion.sampling import Denoise, decode, encode
 from napari_followup.methods.method import Visits
 from napari_followup.methods.sdm import COMPACT, SDM, THESIS, SDMConfig, SDMOptions, adaptation_loss
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 
 OPTIONS = SDMOptions(noise_levels=(4, 10), draws=2, sampling_steps=3)
 

@@ -12,7 +12,7 @@ from napari_followup.diffusion.sampling import decode
 from napari_followup.diffusion.visits import draw_visits, moved
 from napari_followup.methods.method import Visits
 from napari_followup.methods.tdm import COMPACT, TDM, THESIS, TDMConfig, TDMOptions
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 
 TINY = TDMConfig(
     image_size=(16, 16),

@@ -17,7 +17,7 @@ from napari_followup.methods.vae3d import (
     VAE3DConfig,
     VAE3DOptions,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Fixed, Recipe
 
 FLAT = VAE3DConfig(dimensions=2, image_size=(16, 16), channels=(8, 16), code_features=6)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from napari_followup.models import catalogue
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 
 
 @pytest.fixture

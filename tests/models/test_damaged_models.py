@@ -15,9 +15,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from napari_followup.cli import main
-from napari_followup.models.bundle import HealthyScores
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.models.catalogue import entries
-from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.files import load_bundle, save_bundle
 from napari_followup.models.folder import install_model
 from napari_followup.models.header import DIGEST, KEY, read_about
 

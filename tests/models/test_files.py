@@ -10,15 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_followup.models import catalogue
-from napari_followup.models.files import (
-    FORMAT,
-    KEY,
-    HealthyScores,
-    ModelBundle,
-    load_bundle,
-    save_bundle,
-)
+from napari_followup.models.bundle import HealthyScores, ModelBundle
+from napari_followup.models.files import load_bundle, save_bundle
 from napari_followup.models.folder import file_hash
+from napari_followup.models.header import FORMAT, KEY
 from napari_followup.recipe.recipe import Recipe
 
 SCORES = HealthyScores(shares=(1.0, 0.1, 0.01), heights=(0.0, 0.2, 0.5), maxima=(0.3, 0.4, 0.6))

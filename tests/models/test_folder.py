@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from napari_followup.models import folder
-from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle, save_bundle
 from napari_followup.models.folder import (
     checked_hash,
     export_model,

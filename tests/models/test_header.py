@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from napari_followup.models.files import ModelBundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import save_bundle
 from napari_followup.models.header import FORMAT, KEY, read_about
 
 

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from napari_followup.models import verify
-from napari_followup.models.files import KEY, ModelBundle, load_bundle, save_bundle
-from napari_followup.models.header import DIGEST
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle, save_bundle
+from napari_followup.models.header import DIGEST, KEY
 from napari_followup.models.verify import verify_model
 
 

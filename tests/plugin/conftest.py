@@ -197,7 +197,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from napari_followup.methods.sdm import SDM, SDMConfig
-    from napari_followup.models.files import ModelBundle, save_bundle
+    from napari_followup.models.bundle import ModelBundle
+    from napari_followup.models.files import save_bundle
 
     torch.manual_seed(0)
     config = SDMConfig(
@@ -271,7 +272,8 @@ def _saved(method: str, kind: Any, config: Any, folders: pytest.TempPathFactory)
 
     import torch
 
-    from napari_followup.models.files import ModelBundle, save_bundle
+    from napari_followup.models.bundle import ModelBundle
+    from napari_followup.models.files import save_bundle
 
     torch.manual_seed(0)
     network = kind(config)

@@ -14,7 +14,7 @@ import torch
 
 import napari_followup as nf
 from napari_followup.methods.tdm import TDM, TDMConfig
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.gaps import STRATEGIES
 from napari_followup.prediction.impute import expected_visits, forecast, imputation
 from napari_followup.series import disk_arrays

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_followup.detection.stream import prepare
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.merge import Merging
 from napari_followup.prediction.strategies import Found
 from napari_followup.series.stack import VisitStack

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter, median_filter
 
 from napari_followup.detection.stream import Maps, segment_maps
 from napari_followup.methods.anofpdm import AnoFPDM
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Own, Pixel, Recipe, Ssim
 from napari_followup.series.stack import VisitStack
 from napari_followup.training import choosing

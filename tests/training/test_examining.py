@@ -11,7 +11,7 @@ import napari_followup as nf
 from napari_followup.methods.method import Evidence
 from napari_followup.methods.sdm import SDM, SDMConfig
 from napari_followup.methods.tdm import TDM, TDMConfig
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.examining import example_maker, scored, thinned

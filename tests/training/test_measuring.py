@@ -10,7 +10,7 @@ import pytest
 from napari_followup.detection.detect import detect
 from napari_followup.detection.segment import in_region
 from napari_followup.detection.stream import Maps, segment_maps
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 from napari_followup.series.results import Cancelled
 from napari_followup.series.stack import VisitStack

@@ -19,7 +19,8 @@ import napari_followup as nf
 from napari_followup.io import write_npz
 from napari_followup.methods import anofpdm, sadm, tdm, vae3d
 from napari_followup.methods.tdm import TDMConfig
-from napari_followup.models.files import ModelBundle, load_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES

@@ -23,8 +23,8 @@ from napari_followup.cli.options import (
 from napari_followup.cli.train import figures_line
 
 if TYPE_CHECKING:
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.models.catalogue import Entry
-    from napari_followup.models.files import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 

@@ -25,7 +25,7 @@ from napari_followup.cli.options import (
 
 if TYPE_CHECKING:
     from napari_followup.evaluation.rows import Components, Row
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.recipe.recipe import Recipe
     from napari_followup.series.stack import VisitStack
 

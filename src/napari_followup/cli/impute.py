@@ -36,7 +36,7 @@ from napari_followup.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.series.results import Imputation
     from napari_followup.series.stack import VisitStack
 

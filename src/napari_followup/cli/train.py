@@ -23,7 +23,7 @@ from napari_followup.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.series.stack import VisitStack
     from napari_followup.training.plan import Augmentation, TrainingPlan
     from napari_followup.training.state import TrainingState

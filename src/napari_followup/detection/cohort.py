@@ -15,7 +15,7 @@ from napari_followup.detection.recipe_checks import chosen_recipe
 from napari_followup.detection.segment import Thresholds
 from napari_followup.detection.stream import Scored, maps_of, thresholds_of
 from napari_followup.io.same_grid import SAME_PLACE, apart
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection, OnStep, counting

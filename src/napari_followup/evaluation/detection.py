@@ -31,7 +31,7 @@ from napari_followup.evaluation.statistics import (
     mean_of_kinds,
     means_of_draws,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 
 __all__ = [
     "Measured",

@@ -29,7 +29,7 @@ from napari_followup.evaluation.prediction import (
     predict_tasks,
     series_of,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.impute import imputation
 from napari_followup.series.stack import VisitStack
 

@@ -18,7 +18,7 @@ from napari_followup.detection.stream import prepare
 from napari_followup.device import fast_networks, inference, planes_at_once
 from napari_followup.evaluation.reconstruction import compare_images
 from napari_followup.evaluation.statistics import bootstrap_interval
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.series.stack import VisitStack
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from napari_followup.detection.steps import examine
 from napari_followup.detection.stream import prepare
 from napari_followup.device import choose_device, inference
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 

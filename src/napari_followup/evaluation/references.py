@@ -16,7 +16,7 @@ from napari_followup.detection.detect import detect
 from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.prediction import OnStep
 from napari_followup.evaluation.statistics import bootstrap_interval, dice_by_visit, mean_of_kinds
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.impute import impute
 from napari_followup.recipe.recipe import Lafm, Recipe, Yen
 from napari_followup.series.stack import VisitStack

@@ -19,8 +19,7 @@ from napari_followup.device import choose_device, inference, wait
 from napari_followup.evaluation.patients import Case
 from napari_followup.evaluation.rows import Row, ceilings, check_names
 from napari_followup.methods.method import Evidence
-from napari_followup.models.bundle import configured
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle, configured
 from napari_followup.recipe.recipe import (
     Fam,
     HealthyHysteresis,

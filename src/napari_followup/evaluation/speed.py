@@ -17,7 +17,7 @@ import torch
 
 from napari_followup.device import choose_device, fast_networks, inference, wait
 from napari_followup.evaluation.prediction import Series, series_of
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.prediction.impute import imputation
 from napari_followup.series.stack import VisitStack

@@ -24,7 +24,7 @@ from napari_followup.models.folder import checked_hash, fetch
 from napari_followup.models.header import DIGEST, FIELDS, FORMAT, KEY, SUFFIX, digest_of, read_about
 from napari_followup.recipe.recipe import Recipe
 
-__all__ = ["FORMAT", "KEY", "HealthyScores", "ModelBundle", "load_bundle", "save_bundle"]
+__all__ = ["load_bundle", "save_bundle"]
 
 
 _CHECKED: set[tuple[Path, int, int, int]] = set()  # files whose weights were compared

@@ -24,7 +24,7 @@ from napari_followup.device import (
     inference,
     planes_at_once,
 )
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.prediction.gaps import DRAWS, STRATEGIES, check_new_ages, coming_ages
 from napari_followup.prediction.merge import Merging
 from napari_followup.prediction.strategies import BY_CODES, Plan, find, planes_that_fit

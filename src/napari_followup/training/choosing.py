@@ -21,7 +21,7 @@ from torch import Tensor
 from napari_followup.detection.recipe_checks import model_and_options
 from napari_followup.detection.segment import in_region
 from napari_followup.device import fast_networks, inference
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Pixel, Recipe, Temporal
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw

@@ -22,7 +22,7 @@ from napari_followup.detection.stream import (
 )
 from napari_followup.device import inference
 from napari_followup.methods import method_recipe
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_followup.detection.detect import doubt_of
 from napari_followup.detection.recipe_checks import model_and_options
 from napari_followup.detection.segment import in_region
-from napari_followup.models.files import HealthyScores, ModelBundle
+from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.stack import VisitStack
 from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw

@@ -15,7 +15,8 @@ from napari_followup.device import choose_device, placed_well
 from napari_followup.io.replacing import replacing
 from napari_followup.methods import method_class
 from napari_followup.methods.method import main_stage
-from napari_followup.models.files import ModelBundle, load_bundle, save_bundle
+from napari_followup.models.bundle import ModelBundle
+from napari_followup.models.files import load_bundle, save_bundle
 from napari_followup.series.results import Cancelled
 from napari_followup.training.batches import Samples, healthy_of, samples_for
 from napari_followup.training.card import About, data_summary, loss_curves, model_card

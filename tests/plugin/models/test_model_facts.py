@@ -10,7 +10,7 @@ import pytest
 
 from napari_followup.detection.recipe_checks import check_recipe
 from napari_followup.methods.recipes import RECIPES
-from napari_followup.models.files import ModelBundle
+from napari_followup.models.bundle import ModelBundle
 from napari_followup.plugin.models.model_choice import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
 

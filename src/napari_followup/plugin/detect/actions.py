@@ -27,7 +27,7 @@ from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
 
 __all__ = [
     "detect_layers",

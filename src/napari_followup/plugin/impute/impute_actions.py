@@ -32,7 +32,7 @@ from napari_followup.series.results import Cancelled, Imputation
 from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
 
 __all__ = [
     "ImputePlan",

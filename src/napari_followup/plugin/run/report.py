@@ -17,7 +17,7 @@ from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Cancelled
 
 if TYPE_CHECKING:
-    from napari_followup.models.files import ModelBundle
+    from napari_followup.models.bundle import ModelBundle
     from napari_followup.plugin.layers.layers import Series
 
 __all__ = ["Report", "by_plane", "chosen_bundle", "subject_steps"]
