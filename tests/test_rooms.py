@@ -28,9 +28,7 @@ HEAVY = ("torch", "monai", "napari", "lightning", "qtpy", "PyQt6", "PySide6", "m
 LOWEST = "series recipe device diffusion networks scores segmentation"
 LIBRARY = f"{LOWEST} io alignment comparison synthetic methods models detection prediction"
 # What is known of every method and model without torch: forms read it as they open.
-FACTS = (
-    "methods.given methods.options methods.recipes models.catalogue models.header prediction.gaps"
-)
+FACTS = "methods.options methods.table models.catalogue models.header prediction.gaps"
 WIDGETS = ("align", "compare", "detect", "impute", "stack", "timeline", "train")
 
 
@@ -68,7 +66,7 @@ PACKAGES = {  # the longest name that fits a module decides
         ours="diffusion networks scores recipe series", libraries="torch", libraries_inside="numpy"
     ),
     **{
-        module: Row(ours="recipe methods.given methods.options")
+        module: Row(ours="recipe methods.options")
         for module in FACTS.split()
         if module.startswith("methods")
     },
@@ -253,10 +251,10 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("methods.sdm", "from napari_followup.series.planes import resized", None),
         ("methods.sdm", "from napari_followup.detection.detect import detect", "may not import"),
         ("methods.sdm", "def f():\n    from ..detection.detect import detect", "may not import"),
-        ("methods.options", "from napari_followup.recipe.choices import check_fields", None),
+        ("methods.options", "from napari_followup.recipe.fields import check_fields", None),
         ("methods.options", "import torch", "methods.options may not import it"),
-        ("methods.recipes", "def f():\n    import numpy", "may not import it"),
-        ("methods.given", "from napari_followup.methods import METHODS", "may not import it"),
+        ("methods.table", "def f():\n    import numpy", "may not import it"),
+        ("methods.table", "from napari_followup.methods.sdm import SDM", "may not import it"),
         ("series.stack", "def f():\n    import torch", "series may not import it"),
         ("series.stack", "from napari_followup.recipe.recipe import Recipe", "may not import it"),
         ("io.tiff", "def f():\n    import tifffile", None),
@@ -264,7 +262,7 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("io.tiff", "from napari_followup.alignment.rigid import Rigid", "may not import it"),
         ("networks.unet", "from monai.networks.nets import resnet18", None),
         ("scores.feature", "import monai", "scores may not import it"),
-        ("models.files", "from napari_followup.methods import METHODS", None),
+        ("models.files", "from napari_followup.methods import method_class", None),
         ("models.files", "from napari_followup.detection.score import fuse", "may not import it"),
         ("models.catalogue", "import torch", "models.catalogue may not import it"),
         ("evaluation.detection", "from monai.metrics import SSIMMetric", None),
@@ -275,8 +273,8 @@ def test_every_import_is_allowed_by_the_table() -> None:
         ("detection.detect", "import lightning", "detection may not import it"),
         ("prediction.impute", "from napari_followup.detection.prepare import prepare", None),
         ("prediction.impute", "from napari_followup.io import read_stack", "may not import it"),
-        ("plugin.models.facts", "from napari_followup.methods.recipes import RECIPES", None),
-        ("plugin.forms.forms", "from napari_followup.methods import METHODS", "only inside a"),
+        ("plugin.models.facts", "from napari_followup.methods.table import TABLE", None),
+        ("plugin.forms.forms", "from napari_followup.methods import method_class", "only inside a"),
         ("plugin.detect.actions", "from napari_followup.detection import detect", "only inside a"),
         (
             "plugin.detect.actions",

@@ -14,7 +14,8 @@ from napari_followup.detection.recipe_checks import (
     lent_features,
     options_of,
 )
-from napari_followup.methods import METHODS, method_presets, method_recipes
+from napari_followup.methods import method_presets, method_recipes
+from napari_followup.methods.table import TABLE
 from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import (
     Fam,
@@ -36,7 +37,7 @@ def header(method: str, preset: str = "compact", **settings: Any) -> ModelBundle
     return ModelBundle(name="header", method=method, config=config, weights={})
 
 
-PRESETS = [(method, preset) for method in sorted(METHODS) for preset in method_presets(method)]
+PRESETS = [(method, preset) for method in sorted(TABLE) for preset in method_presets(method)]
 
 
 @pytest.mark.parametrize(("method", "preset"), PRESETS)

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 import pytest
 
-from napari_followup.methods import METHODS, method_class
+from napari_followup.methods import method_class
 from napari_followup.methods.options import (
-    OPTION_TYPES,
     ANDiOptions,
     AnoDDPMOptions,
     AnoFPDMOptions,
@@ -21,76 +19,13 @@ from napari_followup.methods.options import (
     SDMOptions,
     TDMOptions,
     VAE3DOptions,
-    form_text,
 )
+from napari_followup.methods.table import TABLE
 
 
-@dataclass(frozen=True, kw_only=True)
-class Used:
-    speed: int = field(default=3, metadata=form_text("How fast", label="pace", between=(0, 9)))
-
-
-def test_what_a_form_says_stays_with_the_field() -> None:
-    (speed,) = fields(Used)
-
-    assert Used().speed == 3
-    assert dict(speed.metadata) == {
-        "tip": "How fast",
-        "label": "pace",
-        "empty": "",
-        "between": (0, 9),
-    }
-
-
-def test_what_is_not_given_is_left_to_the_form() -> None:
-    assert form_text("Tip") == {"tip": "Tip", "label": "", "empty": "", "between": (1, 1000)}
-
-
-@pytest.mark.parametrize(
-    "kind", [LevelOptions, AnoDDPMOptions, CDDPMOptions, PDDPMOptions, SDMOptions]
-)
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
-        ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
-        ({"noise_levels": 100}, r"in brackets, \(a whole number, \.\.\.\); got 100"),
-        ({"noise_levels": (50.5,)}, r"a whole number, \.\.\.\); got \(50.5,\)"),
-        ({"draws": 2.5}, "draws must be a whole number; got 2.5"),
-        ({"draws": 0}, "at least 1, got 0 and 1(00)?$"),
-        ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
-    ],
-)
-def test_uses_that_make_no_sense_are_refused(
-    kind: type[LevelOptions], settings: dict[str, object], problem: str
-) -> None:
-    with pytest.raises(ValueError, match=problem):
-        kind(**settings)
-
-
-def test_words_that_are_no_choice_are_refused() -> None:
-    with pytest.raises(ValueError, match="sampler must be one of ddim, ddpm; got 'euler'"):
-        AnoDDPMOptions(sampler="euler")
-    with pytest.raises(ValueError, match="start must be one of semantic, infer; got 'noise'"):
-        SDMOptions(start="noise")
-
-
-def test_calls_are_those_of_every_draw_and_a_low_level_has_few_steps() -> None:
-    assert LevelOptions().calls == 1
-    assert LevelOptions(noise_levels=(2, 10), draws=3, sampling_steps=4).calls == 3 * (2 + 4)
-
-
-def test_sdm_is_used_as_its_thesis_does() -> None:
-    assert SDMOptions() == SDMOptions(noise_levels=(250,), draws=1, sampling_steps=100)
-
-
-def test_every_method_has_its_options_in_the_table() -> None:
-    assert set(OPTION_TYPES) == set(METHODS)
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(TABLE))
 def test_the_options_are_those_that_the_method_takes(name: str) -> None:
-    assert method_class(name).options_type is OPTION_TYPES[name]
+    assert method_class(name).options_type is TABLE[name].options
 
 
 @pytest.mark.parametrize(
@@ -162,9 +97,47 @@ def test_a_step_beyond_those_of_the_model_is_refused(name: str) -> None:
     assert DISYREOptions().chain(20) == [20]
 
 
-@pytest.mark.parametrize("table", ["options", "recipes", "given"])
+@pytest.mark.parametrize("table", ["options", "table"])
 def test_the_tables_are_read_without_torch(table: str) -> None:
     script = f"import sys, napari_followup.methods.{table}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
 
     assert done.stdout.split() == ["False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    "kind", [LevelOptions, AnoDDPMOptions, CDDPMOptions, PDDPMOptions, SDMOptions]
+)
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"noise_levels": ()}, "noise_levels must name steps from 1 up"),
+        ({"noise_levels": (250, 0)}, "noise_levels must name steps from 1 up"),
+        ({"noise_levels": 100}, r"in brackets, \(a whole number, \.\.\.\); got 100"),
+        ({"noise_levels": (50.5,)}, r"a whole number, \.\.\.\); got \(50.5,\)"),
+        ({"draws": 2.5}, "draws must be a whole number; got 2.5"),
+        ({"draws": 0}, "at least 1, got 0 and 1(00)?$"),
+        ({"sampling_steps": 0}, "at least 1, got 1 and 0"),
+    ],
+)
+def test_uses_that_make_no_sense_are_refused(
+    kind: type[LevelOptions], settings: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        kind(**settings)
+
+
+def test_words_that_are_no_choice_are_refused() -> None:
+    with pytest.raises(ValueError, match="sampler must be one of ddim, ddpm; got 'euler'"):
+        AnoDDPMOptions(sampler="euler")
+    with pytest.raises(ValueError, match="start must be one of semantic, infer; got 'noise'"):
+        SDMOptions(start="noise")
+
+
+def test_calls_are_those_of_every_draw_and_a_low_level_has_few_steps() -> None:
+    assert LevelOptions().calls == 1
+    assert LevelOptions(noise_levels=(2, 10), draws=3, sampling_steps=4).calls == 3 * (2 + 4)
+
+
+def test_sdm_is_used_as_its_thesis_does() -> None:
+    assert SDMOptions() == SDMOptions(noise_levels=(250,), draws=1, sampling_steps=100)

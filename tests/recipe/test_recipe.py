@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 import pytest
 
 from napari_followup.recipe.recipe import (
     Fam,
     Fixed,
+    Fusion,
     HealthyHysteresis,
     HealthyQuantile,
     Lafm,
@@ -18,9 +21,11 @@ from napari_followup.recipe.recipe import (
     Pixel,
     Quantile,
     Recipe,
+    Score,
     Ssim,
     Support,
     Temporal,
+    Threshold,
     Yen,
 )
 
@@ -282,3 +287,16 @@ def test_recipes_in_the_documents_can_be_read() -> None:
     assert recipes[0].options["noise_levels"] == (100, 250, 500)
     options = {"noise_levels": (50, 100), "draws": 4, "sampling_steps": 1}
     assert replace(Recipe.default(), smallest=7, options=options) in recipes
+
+
+def test_a_field_of_a_recipe_reaches_files_forms_and_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+    in_files_alone = {"options", "score", "fusion", "threshold", "rescale", "floor"}
+
+    assert list(Recipe().as_dict()) == [each.name for each in fields(Recipe)]
+    for each in fields(Recipe):
+        assert each.name in page, f"docs/recipes.md does not name {each.name}"
+        assert each.metadata.get("tip") or each.name in in_files_alone
+    for kind in (each for union in (Score, Fusion, Threshold) for each in get_args(union)):
+        for each in () if kind is NoneType else fields(kind):
+            assert each.metadata["tip"], f"{kind.__name__}.{each.name} has no tip"

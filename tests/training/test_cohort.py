@@ -9,7 +9,7 @@ import pytest
 
 from napari_followup.io import write_npz
 from napari_followup.methods.anofpdm import COMPACT, AnoFPDM
-from napari_followup.methods.given import LABELS
+from napari_followup.methods.table import TABLE
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.cohort import (
     FEW,
@@ -196,8 +196,8 @@ def test_long_lists_of_names_are_cut() -> None:
 
 PLAN = TrainingPlan(steps=1, held_out=0.5)
 PLANES = Learner(name="SDM")
-LABELLED = Learner(name="AnoFPDM", takes=LABELS["anofpdm"])
-MASKED = Learner(name="SADM", takes=LABELS["sadm"])
+LABELLED = Learner(name="AnoFPDM", takes=TABLE["anofpdm"].labels)
+MASKED = Learner(name="SADM", takes=TABLE["sadm"].labels)
 
 
 @pytest.fixture
@@ -303,5 +303,5 @@ def test_what_a_method_learns_from_is_read_off_the_model() -> None:
 
     found = Learner.of(AnoFPDM(tiny))
     assert (found.name, found.samples, found.makes) == ("AnoFPDM", "planes", True)
-    assert found.takes == LABELS["anofpdm"]
+    assert found.takes == TABLE["anofpdm"].labels
     assert not Learner.of(AnoFPDM(replace(tiny, synthetic_labels=False))).makes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_followup.methods.given import LABELS
+from napari_followup.methods.table import TABLE
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.batches import Masked
 from napari_followup.training.cohort import Cohort, Learner, cohort_of
@@ -33,12 +33,12 @@ def masked(stacks: list[VisitStack]) -> Cohort:
     mask = np.zeros((2, 8, 8), np.uint8)
     mask[1, 2:4, 2:4] = 3
     labels = [mask if number in (1, 4) else 0 for number in range(6)]
-    return cohort_of(stacks, learner(takes=LABELS["sadm"]), PLAN, labels)
+    return cohort_of(stacks, learner(takes=TABLE["sadm"].labels), PLAN, labels)
 
 
 def test_labels_of_planes_go_with_their_planes(stacks: list[VisitStack]) -> None:
     labels = [0, [0, 1], 0, 0, 1, 0]
-    cohort = cohort_of(stacks, learner(takes=LABELS["anofpdm"]), PLAN, labels)
+    cohort = cohort_of(stacks, learner(takes=TABLE["anofpdm"].labels), PLAN, labels)
 
     (planes, marks), _ = samples_of(
         cohort, Form(kind="labelled", image_size=(8, 8)), Path("unused")

@@ -6,7 +6,7 @@ import dask.array
 import numpy as np
 import pytest
 
-from napari_followup.methods.given import LABELS
+from napari_followup.methods.table import TABLE
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.labels import checked_marks, marks_of
 
@@ -112,12 +112,14 @@ def test_what_is_no_label_is_told(stack: VisitStack, entry: Any, problem: str) -
 
 
 def test_a_method_of_pixels_wants_masks_of_the_sick_alone(stack: VisitStack) -> None:
-    marks = checked_marks([stack, stack], [mask(), 0], LABELS["sadm"], "SADM")
+    marks = checked_marks([stack, stack], [mask(), 0], TABLE["sadm"].labels, "SADM")
 
     assert [each.is_sick for each in marks] == [True, False]
     with pytest.raises(ValueError, match=r"labels of 'p': SADM learns which pixels are abnormal"):
-        checked_marks([stack, stack], [0, [0, 0, 1]], LABELS["sadm"], "SADM")
-    assert checked_marks([stack, stack], [0, [0, 0, 1]], LABELS["anofpdm"], "AnoFPDM")[1].is_sick
+        checked_marks([stack, stack], [0, [0, 0, 1]], TABLE["sadm"].labels, "SADM")
+    assert checked_marks([stack, stack], [0, [0, 0, 1]], TABLE["anofpdm"].labels, "AnoFPDM")[
+        1
+    ].is_sick
 
 
 def test_marks_at_missing_visits_are_nothing_to_learn_from(stack: VisitStack) -> None:
@@ -125,4 +127,4 @@ def test_marks_at_missing_visits_are_nothing_to_learn_from(stack: VisitStack) ->
     missing[1] = True
 
     with pytest.raises(ValueError, match="they mark nothing in any observed visit"):
-        checked_marks([stack], [missing], LABELS["sadm"], "SADM")
+        checked_marks([stack], [missing], TABLE["sadm"].labels, "SADM")

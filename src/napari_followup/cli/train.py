@@ -36,24 +36,12 @@ __all__ = [
     "run",
 ]
 
-WHAT = {
-    "andi": "errors of single denoising steps (ANDi)",
-    "anoddpm": "diffusion from simplex noise (AnoDDPM)",
-    "anofpdm": "guided forward process, with labels or made-up ones (AnoFPDM)",
-    "cddpm": "diffusion under a code of the image (cDDPM)",
-    "disyre": "restoration learned from synthetic anomalies (DISYRE)",
-    "pddpm": "diffusion patch by patch (pDDPM)",
-    "sadm": "a reconstructing method, and a network that judges its residuals (SADM)",
-    "sdm": "spatial diffusion model, for healthy images and what differs from them",
-    "tdm": "temporal diffusion model, for visits that are missing or still to come",
-    "vae3d": "variational autoencoder of planes or volumes (VAE)",
-}
 TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
     """Describe the subcommand."""
-    from napari_followup.methods import METHODS
+    from napari_followup.methods.table import TABLE
 
     parser = subcommands.add_parser(
         "train",
@@ -64,8 +52,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     )
     parser.add_argument(
         "method",
-        choices=sorted(METHODS),
-        help="; ".join(f"{name}: {WHAT.get(name, 'see its card')}" for name in sorted(METHODS)),
+        choices=sorted(TABLE),
+        help="; ".join(f"{name}: {TABLE[name].summary}" for name in sorted(TABLE)),
     )
     _add_data(parser)
     parser.add_argument(
@@ -234,13 +222,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | None, str]:
     """Series, labels where they are asked for, and what to say of these."""
-    from napari_followup.methods.given import LABELS
+    from napari_followup.methods.table import TABLE
 
     if args.labels is None:
         return read_data(args.data, args.split), None, ""
-    if args.method not in LABELS:
+    if TABLE[args.method].labels is None:
+        able = [name for name, row in TABLE.items() if row.labels is not None]
         raise ValueError(
-            f"labels: {args.method} learns from healthy series alone, {' and '.join(LABELS)} take "
+            f"labels: {args.method} learns from healthy series alone, {' and '.join(able)} take "
             "labels; leave --labels out"
         )
     from napari_followup.io.labels import read_labelled

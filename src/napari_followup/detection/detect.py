@@ -26,8 +26,8 @@ from napari_followup.detection.stream import (
     segment_series,
 )
 from napari_followup.device import choose_device, inference
-from napari_followup.methods.given import given_by
 from napari_followup.methods.method import Evidence
+from napari_followup.methods.table import given_by
 from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Fam, Recipe, Temporal
 from napari_followup.series.plane_selection import Slicing

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_followup.detection.prepare import Examiner
-from napari_followup.methods.given import given_by, lack_of, possible_scores
+from napari_followup.methods.table import given_by, lack_of, possible_scores
 from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Mahalanobis, Recipe, Temporal
 from napari_followup.scores.distance import Features

@@ -1,4 +1,4 @@
-"""The table of methods, as text: a bundle names its method, and only that one is imported."""
+"""Methods of the literature, one a module: found by name in the table, imported when asked for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_followup.methods.table import Row
     from napari_followup.recipe.recipe import Recipe
 
 __all__ = [
-    "METHODS",
     "method_class",
     "method_config",
     "method_presets",
@@ -19,19 +19,6 @@ __all__ = [
     "tupled",
 ]
 
-METHODS = {
-    "andi": "napari_followup.methods.andi:ANDi",
-    "anoddpm": "napari_followup.methods.anoddpm:AnoDDPM",
-    "anofpdm": "napari_followup.methods.anofpdm:AnoFPDM",
-    "cddpm": "napari_followup.methods.cddpm:CDDPM",
-    "disyre": "napari_followup.methods.disyre:DISYRE",
-    "pddpm": "napari_followup.methods.pddpm:PDDPM",
-    "sadm": "napari_followup.methods.sadm:SADM",
-    "sdm": "napari_followup.methods.sdm:SDM",
-    "tdm": "napari_followup.methods.tdm:TDM",
-    "vae3d": "napari_followup.methods.vae3d:VAE3D",
-}
-
 
 def method_class(name: str) -> Any:
     """Class of a method, imported now.
@@ -39,7 +26,7 @@ def method_class(name: str) -> Any:
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `table.TABLE`.
 
     Returns
     -------
@@ -51,9 +38,8 @@ def method_class(name: str) -> Any:
     ValueError
         If the table has no such method.
     """
-    _check_name(name)
-    module, _, attribute = METHODS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    module, _, attribute = _row(name).path.partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
 
 def method_presets(name: str) -> dict[str, Any]:
@@ -62,7 +48,7 @@ def method_presets(name: str) -> dict[str, Any]:
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `table.TABLE`.
 
     Returns
     -------
@@ -84,7 +70,7 @@ def method_recipe(name: str) -> Recipe:
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `table.TABLE`.
 
     Returns
     -------
@@ -105,7 +91,7 @@ def method_recipes(name: str) -> dict[str, Recipe]:
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `table.TABLE`.
 
     Returns
     -------
@@ -117,10 +103,7 @@ def method_recipes(name: str) -> dict[str, Recipe]:
     ValueError
         If the table has no such method.
     """
-    from napari_followup.methods.recipes import RECIPES
-
-    _check_name(name)
-    return dict(RECIPES[name])
+    return dict(_row(name).recipes)
 
 
 def method_config(name: str, values: Mapping[str, Any]) -> Any:
@@ -129,7 +112,7 @@ def method_config(name: str, values: Mapping[str, Any]) -> Any:
     Parameters
     ----------
     name
-        One of `METHODS`.
+        One of `table.TABLE`.
     values
         Fields by name; lists are read as the tuples that they were.
 
@@ -153,6 +136,9 @@ def tupled(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
-def _check_name(name: str) -> None:
-    if name not in METHODS:
-        raise ValueError(f"no method {name!r}; this version knows {', '.join(sorted(METHODS))}")
+def _row(name: str) -> Row:
+    from napari_followup.methods.table import TABLE
+
+    if name not in TABLE:
+        raise ValueError(f"no method {name!r}; this version knows {', '.join(sorted(TABLE))}")
+    return TABLE[name]

@@ -26,9 +26,9 @@ from napari_followup.diffusion.schedule import (
     draw_steps,
     linear_schedule,
 )
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import ANDiOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.unet import UNet
 from napari_followup.scores.steps import StepMean
 
@@ -98,7 +98,7 @@ class ANDi(nn.Module, Method):
 
     config_type = ANDiConfig
     options_type = ANDiOptions
-    gives = GIVES["andi"]
+    gives = TABLE["andi"].gives
     stages = ("denoise",)
     samples = "planes"
 

@@ -24,9 +24,9 @@ from napari_followup.diffusion.denoising import (
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import Denoise, decode, decode_ancestral, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import AnoDDPMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.unet import UNet
 
 __all__ = [
@@ -73,7 +73,7 @@ class AnoDDPM(nn.Module, Method):
 
     config_type = AnoDDPMConfig
     options_type = AnoDDPMOptions
-    gives = GIVES["anoddpm"]
+    gives = TABLE["anoddpm"].gives
     stages = ("denoise",)
     samples = "planes"
 

@@ -27,9 +27,9 @@ from napari_followup.diffusion.schedule import (
     draw_steps,
     linear_schedule,
 )
-from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import AnoFPDMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.unet import UNet
 from napari_followup.scores.filters import median_filter
 from napari_followup.scores.steps import ForwardErrors, chosen_quantile, healthy_boundary
@@ -113,10 +113,10 @@ class AnoFPDM(nn.Module, Method):
 
     config_type = AnoFPDMConfig
     options_type = AnoFPDMOptions
-    gives = GIVES["anofpdm"]
+    gives = TABLE["anofpdm"].gives
     stages = ("denoise",)
     samples: Literal["planes", "labelled"] = "planes"
-    takes_labels = LABELS["anofpdm"]
+    takes_labels = TABLE["anofpdm"].labels
     refines = ("cut",)
     refined_fields = ("largest_difference", "healthy_similarity")
 

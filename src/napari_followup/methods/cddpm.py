@@ -28,9 +28,9 @@ from napari_followup.diffusion.erasing import random_tiles
 from napari_followup.diffusion.noise import noise_named
 from napari_followup.diffusion.sampling import decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import CDDPMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.encoders import FeatureDecoder, SemanticEncoder
 from napari_followup.networks.unet import UNet
 
@@ -106,7 +106,7 @@ class CDDPM(nn.Module, Method):
 
     config_type = CDDPMConfig
     options_type = CDDPMOptions
-    gives = GIVES["cddpm"]
+    gives = TABLE["cddpm"].gives
     stages: tuple[str, ...] = ("denoise",)
     main_stage = "denoise"  # the one that gets the whole training budget
     samples = "planes"

@@ -23,9 +23,9 @@ from napari_followup.diffusion.corruption import (
     random_shapes,
 )
 from napari_followup.diffusion.schedule import check_betas, draw_steps, linear_schedule
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import DISYREOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.unet import UNet
 
 __all__ = [
@@ -92,7 +92,7 @@ class DISYRE(nn.Module, Method):
 
     config_type = DISYREConfig
     options_type = DISYREOptions
-    gives = GIVES["disyre"]
+    gives = TABLE["disyre"].gives
     stages = ("restore",)
     samples = "planes"
 

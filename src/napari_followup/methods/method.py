@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from napari_followup.methods.given import TakenLabels
+    from napari_followup.methods.table import TakenLabels
     from napari_followup.scores.distance import Features
 
 __all__ = [

@@ -1,17 +1,19 @@
-"""How each method of the table is used, once it is trained. Without torch, so that a form asks.
+"""How each method of the table is used, once it is trained; without torch, for forms.
 
-Comments give the place of a default in the method's source, see its module.
+Comments give the place of a default in the method's source, see its module. Methods that decode
+from noise levels (AnoDDPM, cDDPM, pDDPM, SDM) share `LevelOptions`: Behrendt (2026), Sec. 3.4, one
+network call from half of the schedule; the mean over several levels is an ensemble.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
-from napari_followup.recipe.choices import check_fields
+from napari_followup.recipe.fields import check_fields, form_text
 
 __all__ = [
-    "OPTION_TYPES",
     "ANDiOptions",
     "AnoDDPMOptions",
     "AnoFPDMOptions",
@@ -23,36 +25,14 @@ __all__ = [
     "SDMOptions",
     "TDMOptions",
     "VAE3DOptions",
-    "form_text",
 ]
 
+option = partial(form_text, between=(1, 1000))  # of whole numbers
 
-def form_text(
-    tip: str, *, label: str = "", empty: str = "", between: tuple[int, int] = (1, 1000)
-) -> dict[str, Any]:
-    """Metadata of an option's field.
-
-    Parameters
-    ----------
-    tip
-        What it does, for the person who sets it.
-    label
-        What stands before its control; its name when none is given.
-    empty
-        What it means to leave it to the method; its default when none is given.
-    between
-        Lowest and highest whole number that a control offers.
-
-    Returns
-    -------
-    dict
-        All of them by name, for `dataclasses.field`.
-    """
-    return {"tip": tip, "label": label, "empty": empty, "between": between}
-
-
-LEVELS = form_text("Step where decoding starts, 1 to 1000; several with commas")
-CALLS = form_text("Network calls from a level down to the image")
+LEVELS = option("Step where decoding starts, 1 to 1000; several with commas")
+CALLS = option("Network calls from a level down to the image")
+LOWEST = option("Lowest step that is looked at")
+STRIDE = option("1 takes every step from the first to the last, 5 every fifth: quicker and rougher")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +41,7 @@ class LevelOptions:
 
     # Sec. 3.4.2 and 3.4.3: T / 2
     noise_levels: tuple[int, ...] = field(default=(500,), metadata=LEVELS)
-    draws: int = field(default=1, metadata=form_text("Reconstructions from each level"))
+    draws: int = field(default=1, metadata=option("Reconstructions from each level"))
     sampling_steps: int = field(default=1, metadata=CALLS)
 
     def __post_init__(self) -> None:
@@ -86,7 +66,7 @@ class AnoDDPMOptions(LevelOptions):
 
     sampler: Literal["ddim", "ddpm"] = field(
         default="ddim",
-        metadata=form_text(
+        metadata=option(
             "ddpm adds fresh noise at every step, as in the original, and needs many steps"
         ),
     )
@@ -103,7 +83,7 @@ class PDDPMOptions(LevelOptions):
 
     patch: tuple[int, int] | None = field(  # (y, x) in pixels; the trained size when none is given
         default=None,
-        metadata=form_text(
+        metadata=option(
             "Sides of the patches in pixels, as in 32, 32",
             label="patch (y, x)",
             empty="as trained",
@@ -111,7 +91,7 @@ class PDDPMOptions(LevelOptions):
     )
     overlap: int = field(
         default=0,
-        metadata=form_text("Pixels that neighbouring patches share at least", between=(0, 1000)),
+        metadata=option("Pixels that neighbouring patches share at least", between=(0, 1000)),
     )
 
 
@@ -124,17 +104,11 @@ class SDMOptions(LevelOptions):
     sampling_steps: int = field(default=100, metadata=CALLS)
     start: Literal["semantic", "infer"] = field(  # added noise, or the inverted subcode
         default="semantic",
-        metadata=form_text(
+        metadata=option(
             "semantic: from added noise; infer: from the noise that the model finds in the image, "
             "as many network calls again"
         ),
     )
-
-
-LOWEST = form_text("Lowest step that is looked at")
-STRIDE = form_text(
-    "1 takes every step from the first to the last, 5 every fifth: quicker and rougher"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,21 +117,19 @@ class ANDiOptions:
 
     first_step: int = field(default=75, metadata=LOWEST)  # T_l
     last_step: int = field(  # T_u, not included
-        default=200, metadata=form_text("Step before which it ends")
+        default=200, metadata=option("Step before which it ends")
     )
     stride: int = field(default=1, metadata=STRIDE)  # 1 takes every step: 125 network calls
     noise: Literal["gaussian", "pyramid"] = field(  # Sec. 4.4: better than what it learned
         default="gaussian",
-        metadata=form_text(
-            "Noise that is added to the image; the model learned with the pyramid's"
-        ),
+        metadata=option("Noise that is added to the image; the model learned with the pyramid's"),
     )
     mean: Literal["geometric", "arithmetic"] = field(
-        default="geometric", metadata=form_text("How the errors of the steps become one score")
+        default="geometric", metadata=option("How the errors of the steps become one score")
     )
     floor: float = field(
         default=1e-12,
-        metadata=form_text("Smallest error that the geometric mean tells from none at all"),
+        metadata=option("Smallest error that the geometric mean tells from none at all"),
     )
 
     def __post_init__(self) -> None:
@@ -180,16 +152,16 @@ class AnoFPDMOptions:
 
     first_step: int = field(default=1, metadata=LOWEST)
     last_step: int = field(  # included; Fig. 2 shows steps up to 600
-        default=600, metadata=form_text("Highest step that is looked at")
+        default=600, metadata=option("Highest step that is looked at")
     )
     stride: int = field(default=1, metadata=STRIDE)
     guidance: float = field(  # w, Table 2
         default=2.0,
-        metadata=form_text("How strongly images are drawn towards healthy ones; 0 for not at all"),
+        metadata=option("How strongly images are drawn towards healthy ones; 0 for not at all"),
     )
     forward: Literal["ddim", "ddpm"] = field(
         default="ddim",
-        metadata=form_text(
+        metadata=option(
             "ddim follows one path of noisy images, ddpm draws fresh noise at each step"
         ),
     )
@@ -197,7 +169,7 @@ class AnoFPDMOptions:
     # be cut, so that a fixed threshold of 1 cuts as published. None leaves scores as they are.
     cut: tuple[float, float] | None = field(
         default=None,
-        metadata=form_text(
+        metadata=option(
             "Two shares of pixels, as in 0.9, 0.98: each image's score is divided by the height at "
             "which the source cuts it, so that a fixed threshold of 1 cuts as published",
             empty="scores as they are",
@@ -205,7 +177,7 @@ class AnoFPDMOptions:
     )
     median: int = field(
         default=5,
-        metadata=form_text(
+        metadata=option(
             "Side of the median filter before that height is taken, in pixels",
             label="median of cut",
             between=(1, 15),
@@ -235,13 +207,11 @@ class DISYREOptions:
 
     step_size: int = field(  # Sec. 3; 100, 75, 50, 25 are four network calls
         default=25,
-        metadata=form_text(
-            "Steps that each restoration goes down; 25 of 100 are four network calls"
-        ),
+        metadata=option("Steps that each restoration goes down; 25 of 100 are four network calls"),
     )
     single_step: int | None = field(
         default=None,
-        metadata=form_text(
+        metadata=option(
             "One restoration alone, of an image that is taken for corrupted up to this step",
             empty="in a chain",
         ),
@@ -276,14 +246,14 @@ class SADMOptions:
     """How the two branches are put together."""
 
     structure: float = field(  # of 1 - SSIM; 0 leaves the segmentation alone (appendix D)
-        default=1.0, metadata=form_text("Weight of the structural distance")
+        default=1.0, metadata=option("Weight of the structural distance")
     )
     segmentation: float = field(
-        default=1.0, metadata=form_text("Weight of what the segmenting network marks")
+        default=1.0, metadata=option("Weight of what the segmenting network marks")
     )
     median: int = field(  # 5 as published
         default=1,
-        metadata=form_text(
+        metadata=option(
             "Side of a median filter on the structural distance alone, in pixels; 1 for none",
             label="own median",
             between=(1, 15),
@@ -291,7 +261,7 @@ class SADMOptions:
     )
     sigma: float = field(  # of the Gaussian window of SSIM (Sec. 8.6)
         default=1.0,
-        metadata=form_text(
+        metadata=option(
             "Sigma of the window of the structural distance, in pixels", label="own sigma"
         ),
     )
@@ -312,10 +282,10 @@ class SADMOptions:
 class TDMOptions:
     """How a trained TDM is used: how many images are drawn, in how many network calls each."""
 
-    draws: int = field(default=1, metadata=form_text("Predictions of each visit from the others"))
+    draws: int = field(default=1, metadata=option("Predictions of each visit from the others"))
     sampling_steps: int | None = field(  # see `TDMConfig.usual_steps`
         default=None,
-        metadata=form_text("Network calls a prediction", empty="as many as it needs"),
+        metadata=option("Network calls a prediction", empty="as many as it needs"),
     )
 
     def __post_init__(self) -> None:
@@ -333,7 +303,7 @@ class VAE3DOptions:
 
     draws: int = field(
         default=0,
-        metadata=form_text(
+        metadata=option(
             "Codes drawn for each image; 0 takes the mean of the code", between=(0, 1000)
         ),
     )
@@ -342,20 +312,6 @@ class VAE3DOptions:
         check_fields(self)
         if self.draws < 0:
             raise ValueError(f"draws must not be negative, got {self.draws}")
-
-
-OPTION_TYPES: dict[str, type] = {
-    "andi": ANDiOptions,
-    "anoddpm": AnoDDPMOptions,
-    "anofpdm": AnoFPDMOptions,
-    "cddpm": CDDPMOptions,
-    "disyre": DISYREOptions,
-    "pddpm": PDDPMOptions,
-    "sadm": SADMOptions,
-    "sdm": SDMOptions,
-    "tdm": TDMOptions,
-    "vae3d": VAE3DOptions,
-}
 
 
 def _check_median(side: int) -> None:

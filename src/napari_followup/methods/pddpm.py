@@ -33,9 +33,9 @@ from napari_followup.diffusion.patches import (
 )
 from napari_followup.diffusion.sampling import Denoise, decode, noised_to
 from napari_followup.diffusion.schedule import linear_schedule
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import PDDPMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.unet import UNet
 
 __all__ = [
@@ -95,7 +95,7 @@ class PDDPM(nn.Module, Method):
 
     config_type = PDDPMConfig
     options_type = PDDPMOptions
-    gives = GIVES["pddpm"]
+    gives = TABLE["pddpm"].gives
     stages = ("denoise",)
     samples = "planes"
 

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.anomalies import perlin_anomalies, shape_anomalies
 from napari_followup.methods import method_class, method_config, method_presets, tupled
-from napari_followup.methods.given import GIVES, LABELS
 from napari_followup.methods.method import (
     Evidence,
     Method,
@@ -30,6 +29,7 @@ from napari_followup.methods.method import (
     main_stage,
 )
 from napari_followup.methods.options import SADMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.blocks import check_sides
 from napari_followup.networks.segmentation import ResidualSegmenter
 from napari_followup.scores.distance import in_unit_range, structural_distance
@@ -113,10 +113,10 @@ class SADM(nn.Module, Method):
 
     config_type = SADMConfig
     options_type = SADMOptions
-    gives = GIVES["sadm"]
+    gives = TABLE["sadm"].gives
     stages: tuple[str, ...] = (SEGMENT,)  # an instance has those of its base before it
     samples = "planes"
-    takes_labels = LABELS["sadm"]
+    takes_labels = TABLE["sadm"].labels
 
     def __init__(self, config: SADMConfig) -> None:
         super().__init__()

@@ -23,9 +23,9 @@ from napari_followup.diffusion.noise import draw_noise
 from napari_followup.diffusion.process import add_noise
 from napari_followup.diffusion.sampling import Denoise, decode, encode, lerp, noised_to, slerp
 from napari_followup.diffusion.schedule import abar_at, linear_schedule
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import SDMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.encoders import SemanticEncoder
 from napari_followup.networks.unet import UNet
 from napari_followup.scores.distance import Features
@@ -115,7 +115,7 @@ class SDM(nn.Module, Method):
 
     config_type = SDMConfig
     options_type = SDMOptions
-    gives = GIVES["sdm"]
+    gives = TABLE["sdm"].gives
     stages = ("denoise", "features")
     samples = "planes"
 

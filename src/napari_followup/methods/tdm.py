@@ -20,9 +20,9 @@ from napari_followup.diffusion.process import add_noise, clean_from_noise
 from napari_followup.diffusion.sampling import decode
 from napari_followup.diffusion.schedule import abar_at, check_betas, linear_schedule
 from napari_followup.diffusion.visits import draw_visits, leave_one_out, moved, smoothed
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import TDMOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.references import RRDB, ReferencePool
 from napari_followup.networks.unet import UNet
 
@@ -126,7 +126,7 @@ class TDM(nn.Module, Method):
 
     config_type = TDMConfig
     options_type = TDMOptions
-    gives = GIVES["tdm"]
+    gives = TABLE["tdm"].gives
     stages = ("change",)
     samples = "series"
 

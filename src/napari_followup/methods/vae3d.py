@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from napari_followup.diffusion.erasing import erase
 from napari_followup.diffusion.noise import draw_noise
-from napari_followup.methods.given import GIVES
 from napari_followup.methods.method import Evidence, Method, OnStep, Visits, counter
 from napari_followup.methods.options import VAE3DOptions
+from napari_followup.methods.table import TABLE
 from napari_followup.networks.vae import VAENetwork, divergence
 from napari_followup.scores.filters import resize_volumes
 
@@ -88,7 +88,7 @@ class VAE3D(nn.Module, Method):
 
     config_type = VAE3DConfig
     options_type = VAE3DOptions
-    gives = GIVES["vae3d"]
+    gives = TABLE["vae3d"].gives
     stages = ("reconstruct",)
     samples: Literal["planes", "volumes"] = "planes"
 

@@ -16,14 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_followup.device import placed_well
-from napari_followup.methods import (
-    METHODS,
-    method_class,
-    method_config,
-    method_recipe,
-    method_recipes,
-)
-from napari_followup.recipe.choices import check_fields
+from napari_followup.methods import method_class, method_config, method_recipe, method_recipes
+from napari_followup.methods.table import TABLE
+from napari_followup.recipe.fields import check_fields
 
 if TYPE_CHECKING:
     from napari_followup.recipe.recipe import Recipe
@@ -300,10 +295,10 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
     ValueError
         If this version does not know the method or its configuration.
     """
-    if bundle.method not in METHODS:
+    if bundle.method not in TABLE:
         raise ValueError(
             f"model {bundle.name!r} is of the method {bundle.method!r}, which this version does "
-            f"not know (it knows {', '.join(sorted(METHODS))}); update napari-followup, or choose "
+            f"not know (it knows {', '.join(sorted(TABLE))}); update napari-followup, or choose "
             "another model"
         )
     try:

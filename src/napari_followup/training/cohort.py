@@ -17,7 +17,7 @@ from napari_followup.training.labels import Entry, Marks, checked_marks
 from napari_followup.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from napari_followup.methods.given import TakenLabels
+    from napari_followup.methods.table import TakenLabels
 
 
 __all__ = [

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_followup.series.stack import VisitStack
 
 if TYPE_CHECKING:
-    from napari_followup.methods.given import TakenLabels
+    from napari_followup.methods.table import TakenLabels
 
 
 __all__ = ["Entry", "Marks", "checked_marks", "marks_of"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.methods.recipes import RECIPES
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.detect.recipe_form import CUSTOM, RecipeChoice
 from napari_followup.recipe.recipe import Fam, Fixed, Pixel, Recipe, Temporal
 
@@ -49,16 +49,16 @@ def test_the_recipes_on_offer_are_those_of_the_model(
 
     assert names(choice) == expected
     assert choice.preset.currentText() == "default"
-    assert choice.recipe == RECIPES[method]["default"]
+    assert choice.recipe == TABLE[method].recipes["default"]
     assert choice.note.isHidden()
 
 
-@pytest.mark.parametrize("method", sorted(RECIPES))
+@pytest.mark.parametrize("method", sorted(TABLE))
 def test_every_recipe_of_every_method_can_be_chosen_and_is_followed(
     choice: RecipeChoice, header_of: Header, method: str
 ) -> None:
     choice.follow(str(header_of(method)))
-    for name, recipe in reversed(RECIPES[method].items()):
+    for name, recipe in reversed(TABLE[method].recipes.items()):
         choice.preset.setCurrentText(name)
 
         assert choice.checked() == recipe
@@ -88,7 +88,7 @@ def test_models_are_changed_back_and_forth(choice: RecipeChoice, header_of: Head
     for _ in range(2):
         choice.follow(andi)
         assert list(choice.form.options_form.widgets)[:2] == ["first_step", "last_step"]
-        assert choice.recipe == RECIPES["andi"]["default"]
+        assert choice.recipe == TABLE["andi"].recipes["default"]
         choice.follow(sdm)
         assert next(iter(choice.form.options_form.widgets)) == "noise_levels"
         assert choice.recipe == Recipe.default()
@@ -99,13 +99,13 @@ def test_a_named_recipe_is_kept_by_its_name(choice: RecipeChoice, header_of: Hea
     choice.follow(str(header_of("sdm", ("tdm",))))
     choice.preset.setCurrentText("published")
     choice.follow(str(header_of("andi")))
-    assert choice.recipe == RECIPES["andi"]["published"]
+    assert choice.recipe == TABLE["andi"].recipes["published"]
 
     choice.follow(str(header_of("sdm", ("tdm",))))
     choice.preset.setCurrentText("temporal")
     choice.follow(str(header_of("andi")))
     assert choice.preset.currentText() == "default"
-    assert choice.recipe == RECIPES["andi"]["default"]
+    assert choice.recipe == TABLE["andi"].recipes["default"]
 
 
 def test_a_named_recipe_that_the_next_model_lacks_gives_way_and_that_is_said(
@@ -117,7 +117,7 @@ def test_a_named_recipe_that_the_next_model_lacks_gives_way_and_that_is_said(
     assert choice.note.isHidden()
     choice.follow(str(header_of("tdm")))
 
-    assert choice.recipe == RECIPES["tdm"]["default"]
+    assert choice.recipe == TABLE["tdm"].recipes["default"]
     assert not choice.note.isHidden()
     assert choice.note.text() == (
         "This model has no recipe 'published'; its default recipe is used"
@@ -146,7 +146,7 @@ def test_a_recipe_set_by_hand_for_another_method_gives_way_and_that_is_said(
     choice.recipe = Recipe(options={"draws": 3}, threshold=Fixed(value=0.25))
     choice.follow(str(header_of("andi")))
 
-    assert choice.recipe == RECIPES["andi"]["default"]
+    assert choice.recipe == TABLE["andi"].recipes["default"]
     assert not choice.note.isHidden()
     assert "default recipe is used" in choice.note.text()
     assert "ANDi gives no healthy image" in choice.note.text()
@@ -163,7 +163,7 @@ def test_numbers_that_cannot_be_read_give_way_to_the_default(
     assert choice.preset.currentText() == CUSTOM
     choice.follow(str(header_of("pddpm")))
 
-    assert choice.recipe == RECIPES["pddpm"]["default"]
+    assert choice.recipe == TABLE["pddpm"].recipes["default"]
     assert "default recipe is used" in choice.note.text()
 
 
@@ -180,12 +180,12 @@ def test_a_recipe_is_remembered_unless_it_is_the_default(
 ) -> None:
     choice.follow(str(header_of("andi")))
     assert choice.remembered == ""
-    mine = replace(RECIPES["andi"]["default"], options={"stride": 25, "mean": "arithmetic"})
+    mine = replace(TABLE["andi"].recipes["default"], options={"stride": 25, "mean": "arithmetic"})
     choice.recipe = mine
     text = choice.remembered
     assert json.loads(text)["options"] == {"stride": 25, "mean": "arithmetic"}
 
-    choice.recipe = RECIPES["andi"]["default"]
+    choice.recipe = TABLE["andi"].recipes["default"]
     choice.remembered = text
     assert choice.recipe == mine
 
@@ -195,11 +195,11 @@ def test_a_remembered_recipe_of_another_method_gives_way_and_that_is_said(
 ) -> None:
     choice.follow(str(header_of("andi")))
     choice.remembered = json.dumps(Recipe(options={"draws": 3}).as_dict())
-    assert choice.recipe == RECIPES["andi"]["default"]
+    assert choice.recipe == TABLE["andi"].recipes["default"]
     assert "default recipe is used" in choice.note.text()
 
     choice.remembered = "{"
-    assert choice.recipe == RECIPES["andi"]["default"]
+    assert choice.recipe == TABLE["andi"].recipes["default"]
     assert "cannot be read" in choice.note.text()
 
 

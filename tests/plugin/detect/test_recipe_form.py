@@ -6,9 +6,7 @@ from typing import Any, get_type_hints
 import pytest
 from qtpy.QtWidgets import QLabel
 
-from napari_followup.methods import METHODS
-from napari_followup.methods.options import OPTION_TYPES
-from napari_followup.methods.recipes import RECIPES as OWN_RECIPES
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.detect.recipe_form import (
     OptionsForm,
     RecipeForm,
@@ -92,7 +90,7 @@ def test_what_is_left_empty_is_left_to_the_model(qtbot: Any) -> None:
 
 
 def test_noise_levels_that_are_no_steps_are_refused(qtbot: Any) -> None:
-    form = OptionsForm(OPTION_TYPES["sdm"])
+    form = OptionsForm(TABLE["sdm"].options)
     qtbot.addWidget(form)
     form.widgets["noise_levels"].native.setText("250, high")
 
@@ -112,29 +110,29 @@ def test_the_temporal_residual_goes_by_no_noise_levels(qtbot: Any) -> None:
     assert not form.options_form.isHidden()
 
 
-@pytest.mark.parametrize("method", sorted(OWN_RECIPES))
+@pytest.mark.parametrize("method", sorted(TABLE))
 def test_the_recipes_of_every_method_come_out_as_they_went_in(qtbot: Any, method: str) -> None:
-    form = RecipeForm(Recipe(), ModelFacts(method=method, recipes=OWN_RECIPES[method]))
+    form = RecipeForm(Recipe(), ModelFacts(method=method, recipes=TABLE[method].recipes))
     qtbot.addWidget(form)
-    for recipe in OWN_RECIPES[method].values():
+    for recipe in TABLE[method].recipes.values():
         form.recipe = recipe
 
         assert form.recipe == recipe
         assert form.recipe.as_dict() == recipe.as_dict()
 
 
-@pytest.mark.parametrize("method", sorted(OWN_RECIPES))
+@pytest.mark.parametrize("method", sorted(TABLE))
 def test_every_option_of_a_method_has_a_control_that_is_explained(qtbot: Any, method: str) -> None:
-    form = OptionsForm(OPTION_TYPES[method])
+    form = OptionsForm(TABLE[method].options)
     qtbot.addWidget(form)
 
-    assert list(form.widgets) == [option.name for option in fields(OPTION_TYPES[method])]
+    assert list(form.widgets) == [option.name for option in fields(TABLE[method].options)]
     assert all("Default: " in control.tooltip for control in form.widgets.values())
     assert form.options == {}
 
 
 def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
-    form = OptionsForm(OPTION_TYPES["andi"])
+    form = OptionsForm(TABLE["andi"].options)
     qtbot.addWidget(form)
     form.widgets["stride"].value = 1
     form.widgets["mean"].value = "geometric"
@@ -148,13 +146,13 @@ def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
 
 
 def test_another_method_brings_its_own_controls(qtbot: Any) -> None:
-    form = OptionsForm(OPTION_TYPES["sdm"])
+    form = OptionsForm(TABLE["sdm"].options)
     qtbot.addWidget(form)
     form.options = {"draws": 4}
-    form.ask(OPTION_TYPES["cddpm"])
+    form.ask(TABLE["cddpm"].options)
     assert form.options == {"draws": 4}
     assert form.widgets["draws"].value == 4
-    form.ask(OPTION_TYPES["disyre"])
+    form.ask(TABLE["disyre"].options)
 
     assert list(form.widgets) == ["step_size", "single_step"]
     assert form.options == {"draws": 4}  # which a check refuses
@@ -163,23 +161,23 @@ def test_another_method_brings_its_own_controls(qtbot: Any) -> None:
 
 
 def test_the_method_may_change_while_something_is_typed(qtbot: Any) -> None:
-    form = OptionsForm(OPTION_TYPES["sdm"])
+    form = OptionsForm(TABLE["sdm"].options)
     qtbot.addWidget(form)
     form.changed.connect(lambda: form.options)
     with qtbot.waitExposed(form):
         form.show()
     form.widgets["noise_levels"].native.setFocus()
     qtbot.keyClicks(form.widgets["noise_levels"].native, "50")
-    form.ask(OPTION_TYPES["andi"])
+    form.ask(TABLE["andi"].options)
 
     assert form.options == {}
-    assert list(form.widgets) == [option.name for option in fields(OPTION_TYPES["andi"])]
+    assert list(form.widgets) == [option.name for option in fields(TABLE["andi"].options)]
 
 
 def test_a_form_follows_what_a_model_can_do(qtbot: Any) -> None:
     form = RecipeForm(Recipe.default())
     qtbot.addWidget(form)
-    andi = ModelFacts(method="andi", recipes=OWN_RECIPES["andi"], gives=frozenset({"score"}))
+    andi = ModelFacts(method="andi", recipes=TABLE["andi"].recipes, gives=frozenset({"score"}))
     form.follow(andi)
     form.recipe = andi.recipes["default"]
     model: Any = form.widgets["score"].kind.model()
@@ -217,28 +215,28 @@ def test_small_scores_keep_their_digits(qtbot: Any) -> None:
 
 
 def test_every_method_has_options() -> None:
-    assert set(OPTION_TYPES) == set(METHODS)
+    assert set(TABLE) == set(TABLE)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(TABLE))
 def test_the_method_takes_the_lowest_numbers_on_offer(name: str) -> None:
-    kinds, hints = get_type_hints(OPTION_TYPES[name]), left_to_method(OPTION_TYPES[name])
+    kinds, hints = get_type_hints(TABLE[name].options), left_to_method(TABLE[name].options)
     lowest = {field: hint.between[0] for field, hint in hints.items() if kinds[field] is int}
     lowest |= {"last_step": 2} if "last_step" in lowest else {}  # it lies above the first
 
-    assert OPTION_TYPES[name](**lowest)
+    assert TABLE[name].options(**lowest)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(TABLE))
 def test_every_option_is_explained(name: str) -> None:
-    for hint in left_to_method(OPTION_TYPES[name]).values():
+    for hint in left_to_method(TABLE[name].options).values():
         assert len(hint.tip.partition(". Default: ")[0]) > 15
         assert hint.empty
 
 
 def test_what_is_left_to_the_method_is_said(qtbot: Any) -> None:
-    hints = left_to_method(OPTION_TYPES["pddpm"])
-    form = OptionsForm(OPTION_TYPES["pddpm"])
+    hints = left_to_method(TABLE["pddpm"].options)
+    form = OptionsForm(TABLE["pddpm"].options)
     qtbot.addWidget(form)
     rows = form.form.rows
     labels = [rows.itemAt(n, rows.ItemRole.LabelRole).widget().text() for n in range(5)]
@@ -249,5 +247,5 @@ def test_what_is_left_to_the_method_is_said(qtbot: Any) -> None:
     assert hints["patch"].empty == "as trained"
     assert hints["overlap"].empty == "0 (default)"
     assert (labels[0], labels[3]) == ("noise levels", "patch (y, x)")
-    sdm = left_to_method(OPTION_TYPES["sdm"])
+    sdm = left_to_method(TABLE["sdm"].options)
     assert sdm["noise_levels"].empty == "250 (default)"  # of the method, not of its base

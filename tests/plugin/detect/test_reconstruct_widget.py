@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
-from napari_followup.methods.options import OPTION_TYPES
-from napari_followup.methods.recipes import RECIPES
+from napari_followup.methods.table import TABLE
 
 pytestmark = pytest.mark.viewer
 
@@ -27,13 +26,13 @@ def test_the_options_are_those_of_the_model_s_method(
     open_widget: Open, doors: Any, header_of: Callable[..., Path]
 ) -> None:
     _, widget = open_widget(NAME)
-    for method in (*RECIPES, *reversed(RECIPES)):
+    for method in (*TABLE, *reversed(TABLE)):
         widget.model_combo.chosen = str(header_of(method))
 
         assert list(widget.options.widgets) == [
-            option.name for option in fields(OPTION_TYPES[method])
+            option.name for option in fields(TABLE[method].options)
         ]
-        assert widget.options.options == RECIPES[method]["default"].options
+        assert widget.options.options == TABLE[method].recipes["default"].options
 
 
 def test_a_model_of_another_method_reconstructs(

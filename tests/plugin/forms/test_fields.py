@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from napari_followup.plugin.forms.fields import (
-    HINTS,
     ChoiceForm,
     FieldsForm,
     Hint,
@@ -300,7 +299,7 @@ class Plan:
 
 
 def test_annotations_say_what_a_form_shows(qtbot: Any) -> None:
-    form = FieldsForm(Plan(note="mine"), HINTS)
+    form = FieldsForm(Plan(note="mine"))
     qtbot.addWidget(form)
     heard: list[int] = []
     form.changed.connect(lambda: heard.append(1))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from napari_followup.detection.recipe_checks import check_recipe
-from napari_followup.methods.recipes import RECIPES
+from napari_followup.methods.table import TABLE
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.plugin.models.model_choice import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Fam, Mahalanobis, Own, Pixel, Recipe, Ssim, Temporal
@@ -20,12 +20,12 @@ Header = Callable[..., Path]
 CONFIGS = {"sadm": {"image_size": (32, 32), "base": "vae3d", "base_preset": "compact"}}
 
 
-@pytest.mark.parametrize("method", sorted(RECIPES))
+@pytest.mark.parametrize("method", sorted(TABLE))
 def test_the_header_of_a_file_names_the_recipes(header_of: Header, method: str) -> None:
     facts = facts_of(str(header_of(method)))
 
     assert facts.method == method
-    assert facts.recipes["default"] == RECIPES[method]["default"]
+    assert facts.recipes["default"] == TABLE[method].recipes["default"]
     assert ("published" in facts.recipes) == (method != "tdm")
     assert ("temporal" in facts.recipes) == (method == "tdm")
 
@@ -43,11 +43,11 @@ def test_a_recipe_of_the_model_s_own_is_its_default(header_of: Header) -> None:
     facts = facts_of(str(header_of("cddpm", recipe=own.as_dict())))
 
     assert facts.recipes["default"] == own
-    assert facts.recipes["published"] == RECIPES["cddpm"]["published"]
+    assert facts.recipes["published"] == TABLE["cddpm"].recipes["published"]
 
 
 @pytest.mark.parametrize("score", [Pixel(), Fam(), Temporal(), Ssim(), Mahalanobis(), Own()])
-@pytest.mark.parametrize("method", sorted(RECIPES))
+@pytest.mark.parametrize("method", sorted(TABLE))
 def test_a_score_is_refused_just_where_the_library_refuses_it(
     header_of: Header, method: str, score: Pixel | Fam | Temporal | Ssim | Mahalanobis | Own
 ) -> None:
@@ -76,7 +76,7 @@ def test_what_a_model_cannot_give_is_said_with_what_it_can(header_of: Header) ->
         "own) or another model"
     )
     assert facts.obstacles[Fam] == "ANDi gives no healthy image to compare with"
-    assert facts.problem(RECIPES["andi"]["default"]) == ""
+    assert facts.problem(TABLE["andi"].recipes["default"]) == ""
 
 
 def test_options_of_another_method_are_refused(header_of: Header) -> None:

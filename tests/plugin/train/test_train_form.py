@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.models.train_methods import METHODS
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.train.train_form import AugmentForm, TrainForm
 from napari_followup.training.plan import Augmentation, TrainingPlan
 
@@ -29,7 +29,7 @@ def test_it_starts_with_half_an_hour_and_else_the_defaults_of_the_plan(form: Tra
 
 
 def test_every_method_has_its_text_and_presets(form: TrainForm) -> None:
-    for index, (name, about) in enumerate(METHODS.items()):
+    for index, (name, about) in enumerate(TABLE.items()):
         form.method.setCurrentIndex(index)
 
         assert form.method_name == name

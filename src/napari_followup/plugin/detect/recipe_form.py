@@ -30,45 +30,8 @@ CUSTOM = "as set below"
 LOST = "The recipe that was set does not fit this model; the model's default recipe is used"
 UNNAMED = "This model has no recipe {!r}; its default recipe is used"
 UNREADABLE = "The recipe of the last session cannot be read; the default recipe is used"
-ROWS = {  # fields of a recipe that have a row, in the order in which a run uses them
-    "score": Hint(),
-    "fusion": Hint(),
-    "imputed_references": Hint(
-        label="imputed visits",
-        tip="Examine imputed visits too, and let them support or weaken what observed visits show "
-        "(LAFM, Support)",
-    ),
-    "median": Hint(
-        tip="Side of the median filter on the score, in pixels; an odd number, 1 for none",
-        between=(1, 15),
-        step=2,
-    ),
-    "volume_median": Hint(
-        label="median in space", tip="Apply the median filter across the planes of volumes, too"
-    ),
-    "blur": Hint(
-        label="score blur",
-        tip="Sigma of a Gaussian filter on the score in the plane, in pixels; 0 for none",
-        between=(0, 99),
-        step=0.5,
-    ),
-    "threshold": Hint(),
-    "erosion": Hint(
-        tip="Width of the border of the subject where nothing is flagged, in pixels; 0 examines "
-        "the whole image",
-        between=(0, 99),
-    ),
-    "smallest": Hint(
-        label="smallest part",
-        tip="Smaller parts of the mask are removed at each visit: in mm² (planes) or mm³ (volumes) "
-        "where the layer has units of length, else in pixels or voxels; 0 keeps all",
-        between=(0, 1e9),
-    ),
-    "dilation": Hint(
-        tip="Pixels by which the mask grows in the plane after small parts are removed",
-        between=(0, 99),
-    ),
-}
+HIDDEN = ("options", "rescale", "floor")  # have a form of their own, or are set in files alone
+ROWS = tuple(each.name for each in fields(Recipe) if each.name not in HIDDEN)
 
 
 def with_options(recipe: Recipe, **options: Any) -> Recipe:
@@ -133,7 +96,7 @@ class RecipeForm(QWidget):
         super().__init__()
         facts = facts or ModelFacts()
         self.options_form = OptionsForm(facts.option_type)
-        self.form = FieldsForm(recipe, ROWS, tuple(ROWS))
+        self.form = FieldsForm(recipe, names=ROWS)
         self.widgets: dict[str, Any] = self.form.widgets
         self._rows = new_form(self)
         self._rows.addRow(self.options_form)

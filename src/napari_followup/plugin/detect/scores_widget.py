@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtWidgets import QWidget
 
 from napari_followup.plugin.detect.actions import fam_layers
-from napari_followup.plugin.forms.fields import HINTS, FieldsForm
+from napari_followup.plugin.forms.fields import FieldsForm
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.layer_choices import LayerCombo
 from napari_followup.plugin.forms.preferences import Preferences
@@ -34,7 +34,7 @@ class ScoresWidget(QWidget):
         self.series = SeriesInput(napari_viewer)
         self.healthy = LayerCombo(napari_viewer, results=("healthy",))
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
-        self.score = FieldsForm(Fam(), HINTS)
+        self.score = FieldsForm(Fam())
         self.settings = RunForm(seeded=False)
         self.settings.device = kept.device
         self.step = StepPanel(napari_viewer, "Score", self._work, uses=self._layers)

@@ -25,7 +25,6 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 from napari_followup.plugin.forms.forms import add_row, new_form
 
 __all__ = [
-    "HINTS",
     "ChoiceForm",
     "FieldsForm",
     "Hint",
@@ -68,37 +67,6 @@ LABELS = {  # of kinds of settings, by their class
     "Ssim": "structural distance (SSIM)",
     "Temporal": "temporal residual",
     "Yen": "Yen",
-}
-HINTS = {  # of fields of the settings that a recipe chooses from
-    "beta": Hint(tip="How strongly a score that other visits do not show is reduced, 0 to 1"),
-    "blur": Hint(tip="Sigma of a Gaussian filter on the result, in pixels; 0 for none"),
-    "draws": Hint(tip="Predictions of each visit from the others; their mean is used"),
-    "full": Hint(
-        label="full covariance",
-        tip="Use the covariance between pixels; else the variance of each pixel alone",
-    ),
-    "gain": Hint(tip="Weight of the scores of the other visits"),
-    "gamma": Hint(tip="How strongly the scores of other visits are added"),
-    "high": Hint(tip="Share of healthy patients, 0 to 1, that stay below the high threshold"),
-    "levels": Hint(tip="Stages of the feature network that are compared, 1 to 4, with commas"),
-    "low": Hint(tip="Share of healthy pixels, 0 to 1, that lie below the low threshold"),
-    "per": Hint(tip="Which scores share one threshold"),
-    "pixel_too": Hint(
-        label="pixel too", tip="A pixel must also pass the threshold of the pixel distance"
-    ),
-    "q": Hint(label="quantile", tip="Share of pixels, 0 to 1, that lie below the threshold"),
-    "reach": Hint(tip="Pixels by which an anomaly may move between visits"),
-    "ridge": Hint(
-        tip="Number added to the variances; where it is large, small differences count less"
-    ),
-    "sigma": Hint(tip="Years over which visits support each other; 0 weighs all visits alike"),
-    "sigmas": Hint(tip="Sigmas of the windows in pixels, with commas"),
-    "tolerance": Hint(tip="How much less differences count next to edges; 0 for no less"),
-    "value": Hint(tip="Score from which a pixel is flagged"),
-    "weight": Hint(tip="Weight of the pixel distance; the feature distance has weight 1"),
-    "with_ssim": Hint(
-        label="times SSIM", tip="Multiply by the structural distance to the mean of all draws"
-    ),
 }
 
 
@@ -438,7 +406,7 @@ class ChoiceForm(QWidget):
         super().__init__()
         self._kinds = list(kinds)
         self.kind = QComboBox(self)
-        self.forms = [None if kind is None else FieldsForm(kind(), HINTS) for kind in kinds]
+        self.forms = [None if kind is None else FieldsForm(kind()) for kind in kinds]
         self._rows = new_form(self)
         add_row(self._rows, label, self.kind)
         for kind, form in zip(kinds, self.forms, strict=True):

@@ -11,15 +11,12 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QFileDialog
 
-from napari_followup.methods.given import LACKS, NEEDS, given_by, lack_of, possible_scores
-from napari_followup.methods.options import OPTION_TYPES
-from napari_followup.methods.recipes import RECIPES
+from napari_followup.methods.table import LACKS, NEEDS, TABLE, given_by, lack_of, possible_scores
 from napari_followup.models.catalogue import Entry, described, entries, find
 from napari_followup.models.header import read_about
 from napari_followup.plugin.forms.fields import label_of
 from napari_followup.plugin.forms.forms import ElidingCombo
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.models.train_methods import METHODS
 from napari_followup.recipe.recipe import Recipe, Temporal
 
 if TYPE_CHECKING:
@@ -147,7 +144,7 @@ class ModelFacts:
     """
 
     method: str = "sdm"
-    recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES["sdm"])
+    recipes: Mapping[str, Recipe] = field(default_factory=lambda: TABLE["sdm"].recipes)
     gives: frozenset[str] = frozenset(LACKS)
     modalities: int | None = None  # of the images it takes, where its file says so
     image_size: tuple[int, int] | None = None  # (y, x) that planes are resampled to, the same
@@ -155,12 +152,12 @@ class ModelFacts:
     @property
     def title(self) -> str:
         """Name of the method, as its authors write it."""
-        return METHODS[self.method].title.partition(",")[0]
+        return TABLE[self.method].title.partition(",")[0]
 
     @property
     def option_type(self) -> type:
         """Dataclass of the method's options."""
-        return OPTION_TYPES[self.method]
+        return TABLE[self.method].options
 
     @property
     def options(self) -> dict[str, Any]:
@@ -240,10 +237,10 @@ def facts_of(model: str) -> ModelFacts:
     except (OSError, ValueError, TypeError, KeyError):
         return ModelFacts()
     method, parts = about["method"], about["parts"]
-    if method not in OPTION_TYPES:
+    if method not in TABLE:
         return ModelFacts()
     is_temporal = "tdm" in (method, *parts)
-    recipes = RECIPES[method] | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
+    recipes = TABLE[method].recipes | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
     gives = given_by(method, about["config"], parts)
     said = {name: about["config"].get(name) for name in ("modalities", "image_size")}
     return ModelFacts(method=method, recipes=recipes, gives=gives, **said)

@@ -34,7 +34,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QElidingLabel
 
-from napari_followup.methods.given import LABELS
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.forms.forms import add_row, fill_combo, new_form
 from napari_followup.plugin.forms.layer_choices import LayerList, MaskCombo, is_alive, unwrapped
 from napari_followup.plugin.forms.series_input import MEANINGS
@@ -175,7 +175,7 @@ class TrainData(QWidget):
 
     @property
     def _takes_labels(self) -> bool:
-        return self._plan["method"] in LABELS
+        return TABLE[self._plan["method"]].labels is not None
 
     def _is_sick(self, layer: Any) -> bool:
         viewer = self._viewer()

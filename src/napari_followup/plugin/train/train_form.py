@@ -10,9 +10,9 @@ from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QWidget
 from superqt import QCollapsible
 
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.forms.fields import FieldsForm, Hint, field_widget
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form
-from napari_followup.plugin.models.train_methods import METHODS
 from napari_followup.plugin.train.train_actions import TrainChoice
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class TrainForm(QWidget):
         self.varied.take(plan.get("augmentation", {}))
 
     def _on_method(self, _: object = None) -> None:
-        about = METHODS[self.method_name]
+        about = TABLE[self.method_name]
         self.text.setText(about.text)
         self.preset.clear()
         self.preset.addItems(list(about.presets))
@@ -237,7 +237,7 @@ class AugmentForm(QWidget):
 
 
 def _set_defaults(form: TrainForm) -> None:
-    for name, about in METHODS.items():
+    for name, about in TABLE.items():
         form.method.addItem(about.title, name)
         form.method.setItemData(form.method.count() - 1, about.text, Qt.ItemDataRole.ToolTipRole)
     form.text.setWordWrap(True)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from napari_followup.methods.given import LABELS
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.forms.series_input import counted
 from napari_followup.plugin.layers.layers import GivenMask, Series, Source, series_of
-from napari_followup.plugin.models.train_methods import METHODS, NEEDS_CHANGE
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.stack import VisitStack
 
@@ -117,9 +116,9 @@ def examined(
     report.phase("Checking the subjects")
     given = Subjects()
     learner = Learner(
-        name=METHODS[method].title.partition(",")[0],
-        samples="series" if method in NEEDS_CHANGE else "planes",
-        takes=LABELS.get(method),
+        name=TABLE[method].title.partition(",")[0],
+        samples="series" if TABLE[method].needs_change else "planes",
+        takes=TABLE[method].labels,
         makes=makes,
     )
     try:
