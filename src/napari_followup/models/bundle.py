@@ -17,7 +17,6 @@ from torch import Tensor
 
 from napari_followup.device import placed_well
 from napari_followup.methods import method_class, method_config, method_recipe, method_recipes
-from napari_followup.methods.table import TABLE
 from napari_followup.recipe.fields import check_fields
 
 if TYPE_CHECKING:
@@ -295,6 +294,8 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
     ValueError
         If this version does not know the method or its configuration.
     """
+    from napari_followup.methods.table import TABLE
+
     if bundle.method not in TABLE:
         raise ValueError(
             f"model {bundle.name!r} is of the method {bundle.method!r}, which this version does "
