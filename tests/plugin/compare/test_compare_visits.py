@@ -85,11 +85,13 @@ def test_the_summary_counts_a_change_made_by_hand(monkeypatch: pytest.MonkeyPatc
     layers = run(scan(), mask=GivenMask(name="all", data=mask))
 
     assert notes(layers)[0] == (
-        "visit 1 to 3, beyond 4 units of noise, 10 mm³ or more: "
+        "visit 1 to 3, changes of 4 units of noise or more, 10 mm³ or more: "
         "brighter: 2 regions, 348 mm³, the largest 288 mm³; darker: 1 region, 288 mm³"
     )
     share = (2 * 144 + 30 + 1) / made.size
-    assert notes(layers)[1].startswith(f"{share:.2%} of the voxels are beyond; 0.01% would be")
+    assert notes(layers)[1].startswith(
+        f"{share:.2%} of the voxels reach the threshold; by Gaussian noise alone 0.01%"
+    )
 
 
 def test_both_layers_lie_on_the_source_at_all_visits() -> None:
@@ -145,7 +147,7 @@ def test_visits_that_are_not_aligned_are_said_to_be() -> None:
     moved = run(scan(volumes(shift=4)), 0, 1, smoothing=1.5)
 
     assert any(note.startswith("not aligned: shifted by 4.0 mm") for note in notes(moved))
-    assert notes(run(scan(), 0, 1, smoothing=1.5))[-1].startswith("aligned: the visits")
+    assert notes(run(scan(), 0, 1, smoothing=1.5))[-1].startswith("aligned: the correlation")
 
 
 def test_a_given_mask_says_where_to_look() -> None:

@@ -50,10 +50,10 @@ def test_a_click_maps_the_change_and_sums_it_up(open_widget: Open, qtbot: Any) -
     assert change.ndim == 2
     assert set(np.unique(regions.data)) == {0, 1}
     text = widget.step.job.status.text()
-    assert "visit 1 to 3, beyond 4 units of noise" in text
+    assert "visit 1 to 3, changes of 4 units of noise" in text
     assert "brighter: 1 region" in text
     assert "darker: nothing" in text
-    assert "aligned: the visits correlate by" in text
+    assert "aligned: the correlation of the visits is" in text
 
 
 def test_the_same_two_visits_fill_the_same_layers(open_widget: Open, qtbot: Any) -> None:

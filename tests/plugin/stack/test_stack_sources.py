@@ -111,7 +111,7 @@ def test_a_table_keeps_ages_as_they_stand(tmp_path: Path) -> None:
     ]
     assert [row.is_missing for row in found.rows] == [False, True, False]
     assert found.rows[0].origin is not None
-    assert found.rows[0].origin.said() == str(tmp_path / "a.nii")
+    assert found.rows[0].origin.description() == str(tmp_path / "a.nii")
 
 
 def test_a_row_without_a_subject_is_an_error_where_others_have_one(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_layer_that_names_no_subject_has_none() -> None:
     origin = LayerOrigin(layer)
 
     assert origin.subject_of(origin.opener()()[0][0]) == ""
-    assert origin.said() == "layer 'scan'"
+    assert origin.description() == "layer 'scan'"
 
 
 def test_the_place_in_the_viewer_counts_where_the_layer_has_no_affine() -> None:

@@ -78,17 +78,17 @@ def test_the_subject_of_the_slider_is_shown(open_widget: Open) -> None:
 
 def test_without_visits_there_is_a_hint(open_widget: Open, gappy: np.ndarray) -> None:
     viewer, widget = open_widget("Timeline")
-    assert "Choose an image series" in widget.line.text()
+    assert "Select an image series" in widget.line.text()
     assert widget.plot.isHidden()
     viewer.add_image(np.zeros((2, 3, 8, 8)), name="what")
-    assert "'what' does not say which axis is the visit" in widget.line.text()
+    assert "'what': it is unknown which axis is the visit" in widget.line.text()
     viewer.add_points(np.zeros((2, 3)))
     assert widget.plot.points is None
     viewer.add_layer(image(gappy, **SAID))
     assert not widget.plot.isHidden()
     viewer.layers.clear()
 
-    assert "Choose an image series" in widget.line.text()
+    assert "Select an image series" in widget.line.text()
 
 
 def test_other_images_in_the_same_layer_are_seen(open_widget: Open, gappy: np.ndarray) -> None:

@@ -14,7 +14,7 @@ from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train import train_actions
 from napari_followup.plugin.train.train_actions import (
     Snapshot,
-    Teller,
+    SnapshotSender,
     TrainChoice,
     clock_time,
     figures,
@@ -54,7 +54,7 @@ def test_a_stop_before_the_first_batch_is_no_error(asked: Any, tmp_path: Path) -
     trained = train_model(Subjects, CHOICE, tmp_path, report=Report(is_stopped=lambda: True))
 
     assert trained.path is None
-    assert trained.said == "Stopped before the first batch."
+    assert trained.summary == "Stopped before the first batch."
 
 
 def test_what_went_wrong_keeps_nothing_of_the_network(asked: Any, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_stop_names_the_batch(asked: Any, tmp_path: Path) -> None:
 
     asked.answer = stop
 
-    assert "Stopped at batch 7 of 'denoise'" in train_model(Subjects, CHOICE, tmp_path).said
+    assert "Stopped at batch 7 of 'denoise'" in train_model(Subjects, CHOICE, tmp_path).summary
 
 
 def test_the_figures_of_a_card_are_said() -> None:
@@ -158,12 +158,12 @@ def test_the_figures_of_a_card_are_said() -> None:
 
 
 class Watched:
-    """A teller with a clock of its own, and what it sent."""
+    """A sender with a clock of its own, and what it sent."""
 
     def __init__(self, curves: dict[str, LossCurve] | None = None, **report: Any) -> None:
         self.now, self.sent = 0.0, list[Snapshot]()
         self.lines: list[tuple[str, int, int]] = []
-        self.teller = Teller(
+        self.sender = SnapshotSender(
             report=Report(lambda *each: self.lines.append(each), interval=0.0, **report),
             send=self.sent.append,
             curves=curves or {},
@@ -173,7 +173,7 @@ class Watched:
 
     def tell(self, batch: int, **more: Any) -> bool:
         usual = {"stage": "denoise", "loss": 1.0 / max(batch, 1), "progress": 0.1}
-        return self.teller(TrainingState(batch=batch, **{**usual, **more}))
+        return self.sender(TrainingState(batch=batch, **{**usual, **more}))
 
 
 def test_snapshots_come_a_few_times_a_second_with_all_losses() -> None:

@@ -56,7 +56,7 @@ def test_a_checkpoint_can_be_resumed(tmp_path: Path) -> None:
     found = run_folder(begun(tmp_path / "run", "denoise/last.ckpt"))
 
     assert found.can_resume
-    assert found.said == (
+    assert found.summary == (
         "Contains a training of sdm (compact) that can be resumed: denoise has a checkpoint."
     )
 
@@ -65,14 +65,14 @@ def test_a_later_stage_says_which_is_finished(tmp_path: Path) -> None:
     files = ("denoise/last.ckpt", "denoise/finished.safetensors", "features/last.ckpt")
     found = run_folder(begun(tmp_path / "run", *files))
 
-    assert "denoise is finished, features has a checkpoint" in found.said
+    assert "denoise is finished, features has a checkpoint" in found.summary
 
 
 def test_a_finished_training_is_not_resumed(tmp_path: Path) -> None:
     found = run_folder(begun(tmp_path / "run", "denoise/last.ckpt", "sdm.safetensors"))
 
     assert not found.can_resume
-    assert "is finished; take a new folder" in found.said
+    assert "is finished; take a new folder" in found.summary
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"plan": 3}'])
@@ -80,7 +80,7 @@ def test_a_folder_of_other_things_says_nothing(tmp_path: Path, text: str) -> Non
     (tmp_path / "training.json").write_text(text)
 
     assert not run_folder(tmp_path).is_used
-    assert run_folder(tmp_path).said == ""
+    assert run_folder(tmp_path).summary == ""
     assert not run_folder(tmp_path / "not there").is_used
 
 
@@ -147,7 +147,7 @@ def test_a_folder_is_suggested_that_follows_the_name(out: TrainOut, trainings: P
     out.follow(TrainChoice(plan=CHOICE.plan, about={"name": "mine"}))
 
     assert out.folder == trainings / "mine"
-    assert out.said.isHidden()
+    assert out.state.isHidden()
     assert out.new_button.isHidden()
 
 
@@ -176,8 +176,8 @@ def test_a_checkpoint_is_offered_and_other_settings_are_named(
     out.folder = begin(tmp_path / "run", TrainingPlan(minutes=30, seed=4))
 
     assert out.run.can_resume
-    assert "can be resumed" in out.said.text()
-    assert "Its settings differ: seed 4 there, 0 here." in out.said.text()
+    assert "can be resumed" in out.state.text()
+    assert "Its settings differ: seed 4 there, 0 here." in out.state.text()
     with qtbot.waitSignal(out.settings_wanted) as wanted:
         out.take_button.click()
     assert wanted.args[0]["plan"]["seed"] == 4
@@ -187,7 +187,7 @@ def test_equal_settings_need_nothing(out: TrainOut, tmp_path: Path) -> None:
     out.folder = begin(tmp_path / "run")
 
     assert out.take_button.isHidden()
-    assert "others" not in out.said.text()
+    assert "others" not in out.state.text()
 
 
 def test_a_new_folder_is_one_that_is_not_there(out: TrainOut, trainings: Path) -> None:

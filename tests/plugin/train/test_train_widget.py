@@ -370,7 +370,7 @@ def test_a_real_training_is_stopped_resumed_saved_and_detects(
     assert widget.button.text() == "Resume"
 
     form.plan.widgets["batch"].value = 5
-    assert "batch 4 there, 5 here" in widget.out.said.text()
+    assert "batch 4 there, 5 here" in widget.out.state.text()
     finish(qtbot, widget)
     assert "holds a training with other settings: plan batch was 4 and is now 5" in widget.error
     widget.out.take_button.click()

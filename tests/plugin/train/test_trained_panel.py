@@ -23,7 +23,7 @@ def models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def panel(qtbot: Any, threads_end: None, models: Path, tiny_model: Path) -> Iterator[TrainedPanel]:
     panel = TrainedPanel()
     qtbot.addWidget(panel)
-    panel.show_trained(Trained(said="", path=tiny_model, name="tiny", method="sdm", card={}))
+    panel.show_trained(Trained(summary="", path=tiny_model, name="tiny", method="sdm", card={}))
     yield panel
     panel.job.stop()
 

@@ -261,7 +261,7 @@ def _layers(
 ) -> list[LayerTuple]:
     """Make the layers of a result on the layer of its reference, whose stack was `grid`."""
     group = visits.groups[visits.places[reference][0]]
-    said = _provenance(visits, stack, settings)
+    provenance = _provenance(visits, stack, settings)
     series = Series(stack=stack, order=visits.order)
     layers = []
     for number, source in enumerate(group):
@@ -273,9 +273,9 @@ def _layers(
             "colormap": source.display.get("colormap", "gray"),
             "contrast_limits": contrast_of(data),
         }
-        layers.append(result_layer(target, data, "aligned", "image", said, **shown))
+        layers.append(result_layer(target, data, "aligned", "image", provenance, **shown))
     if mask is not None:
-        layers.append(_mask_layer(_target(group[0], visits, grid, series), mask, said))
+        layers.append(_mask_layer(_target(group[0], visits, grid, series), mask, provenance))
     return layers
 
 
@@ -289,15 +289,15 @@ def _target(source: Source, visits: Gathered, grid: VisitStack, series: Series) 
         "is_observed": stack.is_observed,
         "is_imputed": ~stack.is_observed & ~stack.is_missing,
     }
-    said = {name: values[place].tolist() for name, values in rows.items()}
+    entries = {name: values[place].tolist() for name, values in rows.items()}
     voxels = np.linalg.inv(grid.affine) @ stack.affine
     return replace(
         source,
         name=source.name if len(visits.groups) == 1 else _shared_name(source, stack),
         data=np.broadcast_to(np.float32(0), tuple(sizes[letter] for letter in source.axes)),
-        ages=np.asarray(said["ages"]) if stack.ages_known else None,
+        ages=np.asarray(entries["ages"]) if stack.ages_known else None,
         geometry=_from_first_visit(on_voxels(source.geometry, source.axes, voxels), source.axes),
-        about={**source.about, **said, "affine": stack.affine.tolist()},
+        about={**source.about, **entries, "affine": stack.affine.tolist()},
     )
 
 
@@ -316,32 +316,32 @@ def _shared_name(source: Source, stack: VisitStack) -> str:
     return stack.subject if len(stack.modalities) == 1 else f"{stack.subject} {modality}".strip()
 
 
-def _mask_layer(target: Source, mask: NDArray[np.bool_], said: dict[str, Any]) -> LayerTuple:
+def _mask_layer(target: Source, mask: NDArray[np.bool_], provenance: dict[str, Any]) -> LayerTuple:
     """Mask as labels, the same at every visit."""
     target = of_one_visit(target)
     mask = mask if "z" in target.axes else mask[0]
     colors = {"colormap": MASK_COLORS, "opacity": 0.4, "visible": False}
-    return result_layer(target, mask.astype(np.uint8), "brain mask", "labels", said, **colors)
+    return result_layer(target, mask.astype(np.uint8), "brain mask", "labels", provenance, **colors)
 
 
 def _provenance(visits: Gathered, stack: VisitStack, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Collect software, layers, settings, and the steps with their results."""
-    said = dict(stack.provenance)
+    provenance = dict(stack.provenance)
     return {
-        **said,
+        **provenance,
         "software": "napari-followup",
         "version": version("napari-followup"),
         "layers": [source.name for source in visits.sources],
         "settings": dict(settings),
-        "notes": _notes(visits, said),
+        "notes": _notes(visits, provenance),
     }
 
 
-def _notes(visits: Gathered, said: dict[str, Any]) -> list[str]:
+def _notes(visits: Gathered, provenance: dict[str, Any]) -> list[str]:
     """Write what the user should know of the layers and of each visit."""
     names = visits.subjects
     notes = [f"taken as one subject: {' and '.join(names)}"] if len(names) > 1 else []
-    last = next((s for s in reversed(said.get("steps", [])) if s["step"] == "align"), None)
+    last = next((s for s in reversed(provenance.get("steps", [])) if s["step"] == "align"), None)
     for visit in () if last is None else last["visits"]:
         notes.append(f"{visit['visit']}: {'; '.join([*_moved(visit), *visit['notes']])}")
     return notes

@@ -246,12 +246,12 @@ class VisitsInput(QWidget):
         return [layer for layer in [*first, *self.others.layers] if layer is not None]
 
     def gathered(self) -> Gathered:
-        """Take what is chosen.
+        """Sort the chosen layers into visits.
 
         Raises
         ------
         ValueError
-            If there is nothing, or it does not fit together.
+            If no layer is chosen, or they do not fit together.
         """
         if not self.in_one_layer:
             ages = parse_ages(self.ages_edit.text())
@@ -261,7 +261,7 @@ class VisitsInput(QWidget):
         return gather(self.layers, axes=first.axes, ages=first.ages, one_stack=True)
 
     def _are_apart(self) -> bool:
-        """Whether several layers hold a visit each of one subject, and none holds all of them."""
+        """Whether several layers hold one visit each of a subject, and no layer holds all."""
         layer = self.series.layers.layer
         single = [each for each in self._all() if holds_one_visit(each)]
         if layer is None or ("axes" in about(layer) and layer not in single):
@@ -274,7 +274,7 @@ class VisitsInput(QWidget):
         self._offer()
 
     def _offer(self) -> None:
-        """List the layers that can go together with the chosen one."""
+        """List the layers that can be used with the chosen one."""
         layer = self.series.layers.layer
         if self.in_one_layer:
             self.others.offer(
@@ -294,7 +294,7 @@ class VisitsInput(QWidget):
         return [] if viewer is None else list(viewer.layers)
 
     def _on_inserted(self, event: Any = None) -> None:
-        """Follow a reader that opens a layer a visit."""
+        """Switch the mode if a reader opened one layer a visit."""
         if self.in_one_layer and self._are_apart():
             self.mode.setCurrentText(SEVERAL)
 
@@ -302,7 +302,7 @@ class VisitsInput(QWidget):
         text = ""
         if not self.in_one_layer:
             try:
-                text = _said(self.gathered())
+                text = _summary(self.gathered())
             except ValueError as error:
                 text = str(error)
         self.found.setText(text)
@@ -332,15 +332,15 @@ def _same_subject(one: Any, other: Any) -> bool:
 
 
 def _is_modality_of(layer: Any, first: Any) -> bool:
-    """Whether a layer says that it shows the same visits in another modality."""
+    """Whether a layer shows the same visits in another modality, by its metadata."""
     if first is None or "result" in about(layer):
         return False
     kinds = {about(each).get("modality") for each in (layer, first)}
     return _same_subject(layer, first) and len(kinds) == 2 and layer.data.shape == first.data.shape
 
 
-def _said(found: Gathered) -> str:
-    """Say what the checked layers are taken for."""
+def _summary(found: Gathered) -> str:
+    """Write which visits the checked layers are."""
     count, ages = len(found.places), [age for *_, age in found.places]
     known = [age for age in ages if age is not None]
     start = counted(count, "visit")

@@ -140,8 +140,8 @@ def gather(
 
 def holds_one_visit(layer: Any) -> bool:
     """Whether a layer's metadata say that it holds a single visit."""
-    said = about(layer)
-    axes = str(said.get("axes", ""))
+    meta = about(layer)
+    axes = str(meta.get("axes", ""))
     return (
         len(axes) == layer.ndim
         and "v" in axes
@@ -220,10 +220,10 @@ def _count(source: Source, axis: str = "v") -> int:
 def _stack(group: Sequence[Source]) -> VisitStack:
     """Make the stack of a group; it keeps the provenance of its first layer."""
     stacks = [series_of(source).stack for source in group]
-    first, said = stacks[0], group[0].about.get("provenance")
+    first, before = stacks[0], group[0].about.get("provenance")
     return replace(
         first,
         images=np.concatenate([np.asarray(stack.images) for stack in stacks], axis=1),
         modalities=first.modalities if "m" in group[0].axes else tuple(_modalities(group)),
-        provenance=dict(said) if isinstance(said, dict) else {},
+        provenance=dict(before) if isinstance(before, dict) else {},
     )

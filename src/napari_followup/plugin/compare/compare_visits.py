@@ -89,7 +89,7 @@ def compare_visits(
     -------
     list of LayerTuple
         The change in units of noise, above 0 where the later visit is brighter, and the regions
-        beyond the threshold as labels: 1 brighter, 2 darker. Both lie on the source, at all of its
+        that reach the threshold as labels: 1 brighter, 2 darker. Both lie on the source, at all of its
         visits. ``provenance["notes"]`` sums them up.
 
     Raises
@@ -128,8 +128,8 @@ def compare_visits(
     spacing = pair.stack.spacing if pair.stack.unit == "mm" else None
     sizes = change_regions(found, threshold=threshold, smallest=smallest, spacing=spacing)
     notes = [*_summary(pair, found[where], sizes, settings), *notes]
-    said = _provenance(source, pair, settings, given, notes)
-    return _layers(of_one_visit(source), pair, found, sizes if regions else None, said)
+    provenance = _provenance(source, pair, settings, given, notes)
+    return _layers(of_one_visit(source), pair, found, sizes if regions else None, provenance)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,9 +163,9 @@ def full_scale(threshold: float) -> float:
 
 def is_of_change(layer: Any) -> bool:
     """Whether a layer is a change map or its regions, made here or read from a file."""
-    said = about(layer)
-    result = str(said.get("result") or "")
-    return said.get("modality") == CHANGE or result.split(" ")[0] in (CHANGE, REGIONS)
+    meta = about(layer)
+    result = str(meta.get("result") or "")
+    return meta.get("modality") == CHANGE or result.split(" ")[0] in (CHANGE, REGIONS)
 
 
 def _pair(source: Source, first: int, second: int, modality: int) -> _Pair:
@@ -208,16 +208,16 @@ def _alignment(pair: _Pair) -> str:
     found = agreement(before, after, pair.stack.spacing)
     if found.shift > 0:
         return (
-            f"not aligned: shifted by {found.shift:.1f} {pair.stack.unit} the visits agree better "
-            f"(correlation {found.shifted:.2f} instead of {found.correlation:.2f}); run Align "
-            "visits first, or most of this is no change"
+            f"not aligned: shifted by {found.shift:.1f} {pair.stack.unit}, the visits agree better "
+            f"(correlation {found.shifted:.2f} instead of {found.correlation:.2f}). Run Align "
+            "visits first; else most of these differences come from the shift"
         )
     if found.correlation < LEAST_CORRELATION:
         return (
-            f"the visits agree badly (correlation {found.correlation:.2f}): run Align visits "
+            f"the visits differ much (correlation {found.correlation:.2f}): run Align visits "
             "first, or check that both show the same subject and modality"
         )
-    return f"aligned: the visits correlate by {found.correlation:.2f}"
+    return f"aligned: the correlation of the visits is {found.correlation:.2f}"
 
 
 def _summary(
@@ -232,8 +232,8 @@ def _summary(
     chance = math.erfc(threshold / math.sqrt(2))
     least = f", {smallest:g} {regions.unit} or more" if smallest else ""
     return [
-        f"visit {pair.name}, beyond {threshold:g} units of noise{least}: {regions}",
-        f"{share:.2%} of the voxels are beyond; {chance:.2%} would be by Gaussian noise alone",
+        f"visit {pair.name}, changes of {threshold:g} units of noise or more{least}: {regions}",
+        f"{share:.2%} of the voxels reach the threshold; by Gaussian noise alone {chance:.2%} would",
     ]
 
 
@@ -266,9 +266,9 @@ def _layers(
     pair: _Pair,
     found: NDArray[np.float32],
     regions: ChangeRegions | None,
-    said: dict[str, Any],
+    provenance: dict[str, Any],
 ) -> list[LayerTuple]:
-    top = full_scale(said["settings"]["threshold"])
+    top = full_scale(provenance["settings"]["threshold"])
     shown = {
         "colormap": Colormap(COLORS, name="darker to brighter", controls=STOPS),
         "contrast_limits": (-top, top),
@@ -276,11 +276,11 @@ def _layers(
     }
     is_flat = "z" not in source.axes
     values = found[0] if is_flat else found
-    layers = [result_layer(source, values, f"{CHANGE} {pair.name}", "image", said, **shown)]
+    layers = [result_layer(source, values, f"{CHANGE} {pair.name}", "image", provenance, **shown)]
     if regions is not None:
         labels = regions.labels[0] if is_flat else regions.labels
         look = {"colormap": REGION_COLORS, "opacity": 0.6, "visible": False}
         layers.append(
-            result_layer(source, labels, f"{REGIONS} {pair.name}", "labels", said, **look)
+            result_layer(source, labels, f"{REGIONS} {pair.name}", "labels", provenance, **look)
         )
     return layers

@@ -91,8 +91,8 @@ class Series:
 
 def about(layer: Any) -> dict[str, Any]:
     """Give a layer's metadata about its visits; empty if it has none."""
-    said = layer.metadata.get(KEY)
-    return dict(said) if isinstance(said, dict) else {}
+    meta = layer.metadata.get(KEY)
+    return dict(meta) if isinstance(meta, dict) else {}
 
 
 def axes_choices(layer: Any) -> tuple[str, ...]:
@@ -105,13 +105,13 @@ def axes_choices(layer: Any) -> tuple[str, ...]:
     """
     _check_grey(layer)
     labels = [WORDS.get(str(label).lower(), "") for label in layer.axis_labels]
-    for said in (about(layer).get("axes", ""), "".join(labels)):
+    for axes in (about(layer).get("axes", ""), "".join(labels)):
         if (
-            len(said) == layer.ndim
-            and set("vyx") <= set(said) <= set(AXES)
-            and len(set(said)) == len(said)
+            len(axes) == layer.ndim
+            and set("vyx") <= set(axes) <= set(AXES)
+            and len(set(axes)) == len(axes)
         ):
-            return (said,)
+            return (axes,)
     if layer.ndim not in BARE_AXES:
         raise ValueError(
             f"{layer.name!r} has {layer.ndim} axes; give (visit, y, x), (visit, z, y, x) or "
@@ -163,9 +163,9 @@ def source_of(
             )
     if len(axes) != layer.ndim:
         raise ValueError(f"axes: {axes!r} names {len(axes)} axes, {layer.name!r} has {layer.ndim}")
-    said = about(layer)
-    if ages is None and said.get("ages_known", True) and said.get("ages") is not None:
-        ages = np.asarray(said["ages"], dtype=np.float64)
+    meta = about(layer)
+    if ages is None and meta.get("ages_known", True) and meta.get("ages") is not None:
+        ages = np.asarray(meta["ages"], dtype=np.float64)
     spacing, unit = voxel_of(layer, axes)
     return Source(
         name=layer.name,
@@ -178,7 +178,7 @@ def source_of(
             for name in ("colormap", "contrast_limits")
             if hasattr(layer, name)
         },
-        about=said,
+        about=meta,
         spacing=spacing,
         unit=unit,
     )
@@ -321,7 +321,7 @@ def result_layer(
 def _geometry(layer: Any, axes: str) -> dict[str, Any]:
     geometry = {name: getattr(layer, name) for name in GEOMETRY}
     if all(re.fullmatch(r"(axis )?-?\d+", label) for label in layer.axis_labels):
-        geometry["axis_labels"] = tuple(NAMES[letter] for letter in axes)  # napari's said nothing
+        geometry["axis_labels"] = tuple(NAMES[letter] for letter in axes)
     return geometry | {"affine": np.array(layer.affine.affine_matrix)}
 
 

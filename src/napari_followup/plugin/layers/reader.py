@@ -126,10 +126,10 @@ def _says_visits(text: str) -> bool:
     """Whether the text is that of a series: of OME, ImageJ, or tifffile (JSON)."""
     if text.startswith("{"):
         try:
-            said = json.loads(text)
+            found = json.loads(text)
         except ValueError:
             return False
-        return "T" in str(said.get("axes", "")) or "ages" in said
+        return "T" in str(found.get("axes", "")) or "ages" in found
     frames = re.search(r'\bSizeT="(\d+)"|^frames=(\d+)', text, re.MULTILINE)
     return frames is not None and int(frames[1] or frames[2]) > 1
 

@@ -54,19 +54,19 @@ class Found:
     @property
     def provenance(self) -> dict[str, Any]:
         """Provenance of the detections; what differs between subjects is under ``"subjects"``."""
-        said = [
+        provenances = [
             None if each is None else each.provenance | {"threshold": each.threshold}
             for each in self.detections
         ]
-        return shared_provenance(self.source.subjects, said)
+        return shared_provenance(self.source.subjects, provenances)
 
 
 def shared_provenance(
-    subjects: Sequence[str], said: Sequence[dict[str, Any] | None]
+    subjects: Sequence[str], provenances: Sequence[dict[str, Any] | None]
 ) -> dict[str, Any]:
     """Join provenances: what the subjects share on top, the rest under ``"subjects"``."""
-    given = [each for each in said if each is not None]
-    if len(said) == 1:
+    given = [each for each in provenances if each is not None]
+    if len(provenances) == 1:
         return given[0]
     shared = {
         name: value
@@ -77,7 +77,7 @@ def shared_provenance(
         subject: {}
         if each is None
         else {name: value for name, value in each.items() if name not in shared}
-        for subject, each in zip(subjects, said, strict=True)
+        for subject, each in zip(subjects, provenances, strict=True)
     }
     return shared | {"subjects": own}
 
@@ -167,21 +167,21 @@ def show_layers(viewer: Any, layers: Sequence[LayerTuple], *, update: bool) -> l
 def _earlier(viewer: Any, data: Any, attributes: dict[str, Any], kind: str) -> Any:
     wanted = attributes["metadata"][KEY]
     for layer in reversed(viewer.layers):
-        said = about(layer)
-        same = all(said.get(name) == wanted[name] for name in ("source", "result", "axes"))
+        meta = about(layer)
+        same = all(meta.get(name) == wanted[name] for name in ("source", "result", "axes"))
         if same and type(layer).__name__.lower() == kind and _fits(layer.data, data, wanted):
             return layer
     return None
 
 
-def _fits(earlier: Any, data: Any, said: dict[str, Any]) -> bool:
+def _fits(earlier: Any, data: Any, meta: dict[str, Any]) -> bool:
     """Whether the shapes agree; results may add visits, aligned ones may have another grid."""
     shapes = [list(earlier.shape), list(data.shape)]
-    if said["result"] in ON_OTHER_GRIDS:
+    if meta["result"] in ON_OTHER_GRIDS:
         return len(shapes[0]) == len(shapes[1])
-    if said["result"] in GROWING:
+    if meta["result"] in GROWING:
         for shape in shapes:
-            shape[said["axes"].index("v")] = 0
+            shape[meta["axes"].index("v")] = 0
     return shapes[0] == shapes[1]
 
 

@@ -81,24 +81,24 @@ def _image_layer(
     data = np.stack(images) if is_cohort else images[0]
     attributes = {"name": name, **_placed(stacks, axes), "colormap": "gray"}
     attributes["metadata"][KEY]["modality"] = first.modalities[modality]
-    if isinstance(said := first.provenance.get("layer"), dict):
-        return _saved_layer(data, attributes, said)
+    if isinstance(saved := first.provenance.get("layer"), dict):
+        return _saved_layer(data, attributes, saved)
     if isinstance(data, np.ndarray):
         attributes["contrast_limits"] = contrast_of(data)
     return data, attributes, "image"
 
 
-def _saved_layer(data: Any, attributes: dict[str, Any], said: dict[str, Any]) -> LayerTuple:
+def _saved_layer(data: Any, attributes: dict[str, Any], saved: dict[str, Any]) -> LayerTuple:
     """Restore the kind and the metadata of a layer that was saved."""
     about = attributes["metadata"][KEY]
-    kept: dict[str, Any] = {name: said[name] for name in ("result", "source") if name in said}
+    kept: dict[str, Any] = {name: saved[name] for name in ("result", "source") if name in saved}
     for name in ("is_observed", "is_imputed"):
-        if np.shape(said.get(name, 0)) == np.shape(about[name]):
-            kept[name] = said[name]
+        if np.shape(saved.get(name, 0)) == np.shape(about[name]):
+            kept[name] = saved[name]
     attributes["metadata"] = {KEY: about | kept}
-    if "result" in said:
-        attributes["name"] = f"{attributes['name']} {said['result']}"
-    if said.get("kind") == "labels" and data.dtype.kind in "ui":
+    if "result" in saved:
+        attributes["name"] = f"{attributes['name']} {saved['result']}"
+    if saved.get("kind") == "labels" and data.dtype.kind in "ui":
         return data, attributes | {"colormap": MASK_COLORS, "opacity": 0.6}, "labels"
     if isinstance(data, np.ndarray):
         attributes["contrast_limits"] = contrast_of(data)
@@ -119,7 +119,7 @@ def _placed(stacks: Sequence[VisitStack], axes: str) -> dict[str, Any]:
     if "s" not in axes:
         about = {name: values if name == "axes" else values[0] for name, values in about.items()}
     about |= {"ages_known": all(s.ages_known for s in stacks), "affine": first.affine.tolist()}
-    if provenance := {name: said for name, said in first.provenance.items() if name != "layer"}:
+    if provenance := {name: value for name, value in first.provenance.items() if name != "layer"}:
         about["provenance"] = provenance
     return {
         "scale": tuple(scale.get(letter, 1.0) for letter in axes),
@@ -185,15 +185,15 @@ def apart_layers(
     for visit in _visits(path):
         by_subject.setdefault(visit.subject, []).append(visit)
     layers: list[LayerTuple] = []
-    said, apart = [], []
+    notes, apart = [], []
     for subject, visits in by_subject.items():
         joined = _joined(visits)
         apart += [subject] if joined is None else []
-        said += _without_image(visits) if joined is None else []
+        notes += _without_image(visits) if joined is None else []
         layers += visit_layers(_seen(visits)) if joined is None else stack_layers(joined)
     if not apart:
         return []
-    show_info(" ".join([APART.format(", ".join(apart)), *said]))
+    show_info(" ".join([APART.format(", ".join(apart)), *notes]))
     return layers
 
 
@@ -235,13 +235,13 @@ def _seen(visits: Sequence[VisitStack]) -> list[VisitStack]:
 
 def _without_image(visits: Sequence[VisitStack]) -> list[str]:
     """Write a note for each visit without an image."""
-    number, said = 0, []
+    number, notes = 0, []
     for stack in visits:
         for age, is_missing in zip(stack.ages, stack.is_missing, strict=True):
             number += 1
             when = f"age {age:.5g}" if stack.ages_known else f"place {number}"
-            said += [NO_IMAGE.format(stack.subject, when)] if is_missing else []
-    return said
+            notes += [NO_IMAGE.format(stack.subject, when)] if is_missing else []
+    return notes
 
 
 def _joined(visits: Sequence[VisitStack]) -> VisitStack | None:

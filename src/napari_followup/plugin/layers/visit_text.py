@@ -91,23 +91,23 @@ def _shown_layer(viewer: Any) -> Any:
     return next((each for each, axes in series if covers(viewer, each, axes)), None)
 
 
-def _axes(layer: Any, said: Mapping[str, Any]) -> str:
+def _axes(layer: Any, meta: Mapping[str, Any]) -> str:
     """Axes of a layer with visits; empty for other layers."""
-    axes = str(said.get("axes", ""))
+    axes = str(meta.get("axes", ""))
     return axes if "v" in axes and len(axes) == layer.ndim else ""
 
 
-def _line_for(viewer: Any, layer: Any, said: Mapping[str, Any]) -> str:
-    axes = _axes(layer, said)
+def _line_for(viewer: Any, layer: Any, meta: Mapping[str, Any]) -> str:
+    axes = _axes(layer, meta)
     if not axes:
         return ""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
     where = position(viewer, layer, axes)
-    return visit_line(said, where, data.shape[axes.index("v")], visit_kind(data, said, where))
+    return visit_line(meta, where, data.shape[axes.index("v")], visit_kind(data, meta, where))
 
 
 def visit_line(
-    said: Mapping[str, Any], where: Mapping[str, int], visits: int, kind: str = OBSERVED
+    meta: Mapping[str, Any], where: Mapping[str, int], visits: int, kind: str = OBSERVED
 ) -> str:
     """Write which visit is at an index, and the subject's age, from a layer's metadata.
 
@@ -115,12 +115,12 @@ def visit_line(
     """
     visit, subject = where["v"], where.get("s")
     parts = [f"visit {visit + 1} of {visits}"] if visits > 1 else []
-    age = entry(said.get("ages"), subject, visit)
-    if age is not None and said.get("ages_known", True):
+    age = entry(meta.get("ages"), subject, visit)
+    if age is not None and meta.get("ages_known", True):
         parts.append(f"age {age:.1f}")
     if kind != OBSERVED:
         parts.append(kind)
-    names = said.get("subject")
+    names = meta.get("subject")
     if subject is not None and isinstance(names, list | tuple) and subject < len(names):
         parts.insert(0, str(names[subject]))
     return ", ".join(parts)

@@ -36,14 +36,14 @@ def entry(values: Any, subject: int | None, visit: int) -> Any:
     return values[visit] if values is not None and visit < len(values) else None
 
 
-def visit_kind(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> str:
+def visit_kind(data: Any, meta: Mapping[str, Any], where: Mapping[str, int]) -> str:
     """Kind of one visit, by the layer's metadata and, if they do not tell, by one plane.
 
     Parameters
     ----------
     data
         The layer's data, perhaps lazy.
-    said
+    meta
         Metadata of the layer's visits, with ``"axes"``.
     where
         One index for each axis; those of y and x do not matter.
@@ -55,30 +55,30 @@ def visit_kind(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> 
         two and a mask cannot tell which.
     """
     visit, subject = where["v"], where.get("s")
-    is_observed = entry(said.get("is_observed"), subject, visit)
-    is_imputed = entry(said.get("is_imputed"), subject, visit)
+    is_observed = entry(meta.get("is_observed"), subject, visit)
+    is_imputed = entry(meta.get("is_imputed"), subject, visit)
     if is_imputed:
         return IMPUTED
     if is_observed:
         return OBSERVED
     if is_observed is not None and is_imputed is not None:
         return MISSING
-    if data.dtype.kind == "f" and _is_blank(data, str(said["axes"]), where):
+    if data.dtype.kind == "f" and _is_blank(data, str(meta["axes"]), where):
         return MISSING
     if is_observed is None:
         return OBSERVED
-    return UNSEEN if "result" in said and data.dtype.kind != "f" else IMPUTED
+    return UNSEEN if "result" in meta and data.dtype.kind != "f" else IMPUTED
 
 
-def visit_kinds(data: Any, said: Mapping[str, Any], where: Mapping[str, int]) -> list[str]:
+def visit_kinds(data: Any, meta: Mapping[str, Any], where: Mapping[str, int]) -> list[str]:
     """Kinds of all visits of the subject at `where`, as `visit_kind`.
 
     A lazy array without metadata is not loaded: all its visits count as observed.
     """
-    count = data.shape[str(said["axes"]).index("v")]
-    if said.get("is_observed") is None and not isinstance(data, np.ndarray):
+    count = data.shape[str(meta["axes"]).index("v")]
+    if meta.get("is_observed") is None and not isinstance(data, np.ndarray):
         return [OBSERVED] * count
-    return [visit_kind(data, said, {**where, "v": visit}) for visit in range(count)]
+    return [visit_kind(data, meta, {**where, "v": visit}) for visit in range(count)]
 
 
 def outline(source: Source, subject: int = 0) -> VisitStack:

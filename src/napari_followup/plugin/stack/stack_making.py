@@ -128,7 +128,7 @@ def _check_sources(rows: Sequence[Row], notes: _Notes) -> None:
             continue
         if row.is_pending:
             notes.add(place, "busy", "reading …")
-        first = seen.setdefault((row.origin.said(), row.part), place)
+        first = seen.setdefault((row.origin.description(), row.part), place)
         if first != place:
             notes.add(place, "error", f"the same image as row {first + 1}; remove one")
 
@@ -347,14 +347,14 @@ def make_stack(plan: StackPlan, report: Report) -> VisitStack:
     """
     maker = _Maker(plan.options)
     images: list[Any] = []
-    observed, said = [], []
+    observed, origins = [], []
     for done, visit in enumerate(plan.visits):
         report.phase(f"Visit {done + 1} of {len(plan.visits)}")
         report(done, len(plan.visits))
         parts = [maker.read(image) for image in visit.images]
         images.append(_side_by_side(parts, visit.images, plan.modalities) if parts else None)
         observed.append(bool(parts) and all(i.facts.is_observed for i in visit.images))
-        said.append(_said(visit, parts))
+        origins.append(_provenance(visit, parts))
     report.phase("Joining the visits")
     first = maker.first
     assert first is not None  # a checked plan has an image
@@ -369,7 +369,7 @@ def make_stack(plan: StackPlan, report: Report) -> VisitStack:
         subject=plan.options.name,
         modalities=plan.modalities,
         ages_known=plan.ages is not None,
-        provenance=add_step({}, "stacked", visits=said),
+        provenance=add_step({}, "stacked", visits=origins),
     )
 
 
@@ -425,7 +425,7 @@ def _planned(row: Row, names: tuple[str, ...], openers: dict[int, Opener]) -> Pl
     assert row.facts is not None
     return PlannedImage(
         name=row.name,
-        source=row.origin.said(),
+        source=row.origin.description(),
         opener=openers[id(row.origin)],
         part=row.part,
         facts=row.facts,
@@ -447,7 +447,7 @@ def _side_by_side(
     return stacked([by_name[name] for name in modalities], axis=1)
 
 
-def _said(visit: PlannedVisit, parts: Sequence[VisitStack]) -> dict[str, Any]:
+def _provenance(visit: PlannedVisit, parts: Sequence[VisitStack]) -> dict[str, Any]:
     """Provenance of a visit: where its images come from, and what was done to them."""
     return {
         "age": visit.age,

@@ -65,7 +65,7 @@ class Origin(Protocol):
     def subject_of(self, stack: VisitStack) -> str:
         """Give the subject's name; empty if it is unknown."""
 
-    def said(self) -> str:
+    def description(self) -> str:
         """Describe it for the provenance."""
 
 

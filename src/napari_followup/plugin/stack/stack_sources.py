@@ -91,7 +91,7 @@ class FileOrigin:
         stem = nifti_stem(self.path).removesuffix(self.path.suffix).removesuffix(".ome")
         return "" if stack.subject in ("subject", stem, self.path.stem) else stack.subject
 
-    def said(self) -> str:
+    def description(self) -> str:
         """Give the absolute path."""
         return str(self.path.absolute())
 
@@ -303,7 +303,7 @@ class LayerOrigin:
         """Forget the layer, which was removed."""
         self.layer = lambda: None
 
-    def said(self) -> str:
+    def description(self) -> str:
         """Give the name of the layer."""
         return f"layer {self.name!r}"
 

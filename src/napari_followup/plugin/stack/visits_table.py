@@ -203,7 +203,7 @@ def _short(name: str) -> str:
 
 
 def _whole(row: Row) -> str:
-    return row.name if row.origin is None else row.origin.said()
+    return row.name if row.origin is None else row.origin.description()
 
 
 def _icon(facts: Facts | None) -> QIcon:

@@ -1,4 +1,4 @@
-"""The widget *Timeline*: the visits of the active layer by age, and a click to go to one."""
+"""The widget *Timeline*: the visits of the active layer by age; a click shows a visit."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from napari_followup.plugin.results.timeline_plot import Points, TimelinePlot
 __all__ = ["TimelineWidget"]
 
 HEIGHT = 100  # pixels of the plot
-NO_LAYER = "Choose an image series in the layer list: its visits appear here."
-NO_VISITS = "{} does not say which axis is the visit: label its axes, such as visit, y, x."
-BESIDE = "The viewer shows no visit of {}; click one to go there."
-LEGEND = "● observed    ○ imputed    × missing    click, or ← → keys: go to a visit"
+NO_LAYER = "Select an image series in the layer list: its visits appear here."
+NO_VISITS = "{}: it is unknown which axis is the visit. Label its axes, such as visit, y, x."
+BESIDE = "The viewer shows no visit of {}; click one to show it."
+LEGEND = "● observed    ○ imputed    × missing    click or ← → keys: show a visit"
 
 
 class TimelineWidget(QWidget):
-    """Visits of the active layer: a dot where observed, a ring where imputed, a cross if missing.
+    """Visits of the active layer: dot: observed; ring: imputed; cross: missing.
 
     Attributes
     ----------
     plot
-        The axis; ``plot.points`` is what it shows.
+        The axis with the visits, ``plot.points``.
     line
-        The visit that is shown, in words; a hint where there are no visits.
+        Text: the visit that is shown, or a hint if there are no visits.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -57,7 +57,7 @@ class TimelineWidget(QWidget):
         for part in (self.line, self.plot, self.legend):
             layout.addWidget(part)
         layout.addStretch()
-        self.setMaximumHeight(2 * HEIGHT)  # what is docked above it keeps the room
+        self.setMaximumHeight(2 * HEIGHT)  # leaves space for the other docks
         self.plot.visit_clicked.connect(self.go_to)
         viewer.dims.events.current_step.connect(self._on_step)
         viewer.layers.selection.events.active.connect(self.refresh)
@@ -65,7 +65,7 @@ class TimelineWidget(QWidget):
 
     @property
     def axes(self) -> str:
-        """Axes of the layer that is shown; empty where it has no visits."""
+        """Axes of the layer; empty if it has no visits."""
         layer = self._layer()
         if not isinstance(layer, Image | Labels):
             return ""
@@ -82,7 +82,7 @@ class TimelineWidget(QWidget):
             go_to_visit(viewer, layer, self.axes, visit)
 
     def refresh(self, event: Any = None) -> None:
-        """Show the visits of the layer that is active now."""
+        """Show the visits of the active layer."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):
             return
@@ -115,9 +115,9 @@ class TimelineWidget(QWidget):
             return
         viewer, layer = self._viewer(), self._layer()
         is_shown = covers(viewer, layer, self.axes)
-        told = visit_line(about(layer), where, len(points.ages), points.kind(visit))
+        text = visit_line(about(layer), where, len(points.ages), points.kind(visit))
         self.plot.show_visit(visit if is_shown else None)
-        self.line.setText(told if is_shown else BESIDE.format(repr(layer.name)))
+        self.line.setText(text if is_shown else BESIDE.format(repr(layer.name)))
         self.plot.show()
         self.legend.show()
 
@@ -128,12 +128,12 @@ class TimelineWidget(QWidget):
 
 
 def _points(layer: Any, axes: str, where: dict[str, int]) -> Points:
-    """Visits of the subject that is shown; their numbers where the ages are not known."""
+    """Visits of the shown subject, by age, or by number if the ages are unknown."""
     data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-    said = about(layer) | {"axes": axes}
-    kinds = np.array(visit_kinds(data, said, where))
-    ages = [entry(said.get("ages"), where.get("s"), visit) for visit in range(len(kinds))]
-    known = said.get("ages_known", True) and None not in ages
+    meta = about(layer) | {"axes": axes}
+    kinds = np.array(visit_kinds(data, meta, where))
+    ages = [entry(meta.get("ages"), where.get("s"), visit) for visit in range(len(kinds))]
+    known = meta.get("ages_known", True) and None not in ages
     return Points(
         ages=np.array(ages if known else range(len(kinds)), float),
         values=None,
@@ -144,7 +144,7 @@ def _points(layer: Any, axes: str, where: dict[str, int]) -> Points:
 
 
 def _follow(layer: Any, refresh: Any, *, is_followed: bool) -> None:
-    """Hear of other images or metadata in a layer, or no more."""
+    """Connect or disconnect changes of a layer's data and metadata."""
     if layer is not None:
         for event in (layer.events.data, layer.events.metadata):
             (event.connect if is_followed else event.disconnect)(refresh)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING",
     "Snapshot",
-    "Teller",
+    "SnapshotSender",
     "TrainChoice",
     "Trained",
     "clock_time",
@@ -70,7 +70,7 @@ class TrainChoice:
 class Trained:
     """Result of a training: a model, or a stop at a checkpoint."""
 
-    said: str
+    summary: str
     path: Path | None = None
     name: str = ""
     method: str = ""
@@ -120,17 +120,17 @@ def train_model(
         Lightning is missing.
     """
     report = report or Report()
-    problem, teller = "", None
+    problem, sender = "", None
     try:
         with _alone(report):
             report.phase("Reading the subjects")
             subjects = read()
             report.phase("Preparing the training")
-            teller = _teller(report, send, out)
-            return _trained(subjects, choice, out, teller)
+            sender = _sender(report, send, out)
+            return _trained(subjects, choice, out, sender)
     except Cancelled as stop:
         clear_frames(stop.__traceback__)
-        return Trained(said=_stopped(teller, out))
+        return Trained(summary=_stopped(sender, out))
     except FORESEEN as error:
         clear_frames(error.__traceback__)
         problem = str(error) or type(error).__name__
@@ -155,12 +155,12 @@ def figures(card: Mapping[str, Any]) -> str:
         lines.append(f"Mean Dice of drawn anomalies, in %: {', '.join(found)}.")
     for stage, curve in card.get("losses", {}).items():
         best = curve.get("weights_of")
-        said = f", validation loss {best['validation_loss']:.4g}" if best else ""
-        lines.append(f"{stage}: {curve['batches']} batches in {curve['minutes']:.3g} min{said}.")
+        loss = f", validation loss {best['validation_loss']:.4g}" if best else ""
+        lines.append(f"{stage}: {curve['batches']} batches in {curve['minutes']:.3g} min{loss}.")
     return "\n".join([*lines, *(f"Note: {note}." for note in card.get("notes", ()))])
 
 
-def _trained(subjects: Subjects, choice: TrainChoice, out: Path, teller: Teller) -> Trained:
+def _trained(subjects: Subjects, choice: TrainChoice, out: Path, sender: SnapshotSender) -> Trained:
     from napari_followup.training.card import About
     from napari_followup.training.settings import read_setting
     from napari_followup.training.train import train
@@ -179,15 +179,19 @@ def _trained(subjects: Subjects, choice: TrainChoice, out: Path, teller: Teller)
         about=About(**choice.about),
         labels=subjects.labels,
         device=choice.device,
-        on_state=teller,
+        on_state=sender,
     )
     path = out / f"{bundle.name}.safetensors"
     return Trained(
-        said=f"Trained: {path}", path=path, name=bundle.name, method=bundle.method, card=bundle.card
+        summary=f"Trained: {path}",
+        path=path,
+        name=bundle.name,
+        method=bundle.method,
+        card=bundle.card,
     )
 
 
-def _teller(report: Report, send: Callable[[Snapshot], None], out: Path) -> Teller:
+def _sender(report: Report, send: Callable[[Snapshot], None], out: Path) -> SnapshotSender:
     """Make the receiver of the states; it continues the curves of an interrupted run."""
     if not has_lightning():
         raise ValueError(MISSING)
@@ -198,14 +202,14 @@ def _teller(report: Report, send: Callable[[Snapshot], None], out: Path) -> Tell
     for file in sorted(out.glob("*/last.ckpt")):
         if saved := read_checkpoint(file.parent):
             curves[file.parent.name] = LossCurve(**saved.curve)
-    return Teller(report=report, send=send, curves=curves, new_curve=LossCurve)
+    return SnapshotSender(report=report, send=send, curves=curves, new_curve=LossCurve)
 
 
-def _stopped(teller: Teller | None, out: Path) -> str:
-    if teller is None or not teller.batch:
+def _stopped(sender: SnapshotSender | None, out: Path) -> str:
+    if sender is None or not sender.batch:
         return "Stopped before the first batch."
     return (
-        f"Stopped at batch {teller.batch} of {teller.stage!r}. The checkpoint is saved in {out}; "
+        f"Stopped at batch {sender.batch} of {sender.stage!r}. The checkpoint is saved in {out}; "
         "Resume continues from it."
     )
 
@@ -258,7 +262,7 @@ class Snapshot:
 
 
 @dataclass(eq=False)
-class Teller:
+class SnapshotSender:
     """The `on_state` of a training in a thread.
 
     `send` gets about three snapshots a second at most; those with an example or a note at once.
@@ -273,7 +277,7 @@ class Teller:
     stage: str = ""
     batch: int = 0
     _last: float = -INTERVAL
-    _told_stage: str = ""
+    _sent_stage: str = ""
 
     def __call__(self, state: TrainingState) -> bool:
         """Record a state, and send it if it is time; False to stop."""
@@ -281,7 +285,7 @@ class Teller:
             return False
         self.notes += [note for note in state.notes if note not in self.notes]
         if state.loss is None:
-            self._tell(state)
+            self._send(state)
             return True
         self.stage, self.batch = state.stage, state.batch
         curve = self.curves.setdefault(state.stage, self.new_curve())
@@ -291,13 +295,13 @@ class Teller:
         now = self.clock()
         if state.example or state.notes or now - self._last >= INTERVAL or state.progress >= 1:
             self._last = now
-            self._tell(state)
+            self._send(state)
         return True
 
-    def _tell(self, state: TrainingState) -> None:
+    def _send(self, state: TrainingState) -> None:
         is_known = state.loss is not None or state.stage == "measure"
-        if is_known and state.stage != self._told_stage:
-            self._told_stage = state.stage
+        if is_known and state.stage != self._sent_stage:
+            self._sent_stage = state.stage
             with suppress(Cancelled):  # the training stops at a checkpoint, not here
                 self.report.phase(STAGES.get(state.stage, state.stage))
         self.report.detail(_line(state))

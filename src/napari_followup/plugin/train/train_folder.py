@@ -50,7 +50,7 @@ class RunFolder:
         return self.is_used and bool(self.begun or self.finished) and not self.models
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         """The state of the training in one sentence; empty without one."""
         what = f"a training of {self.noted.get('method')} ({self.noted.get('preset')})"
         if self.models:
@@ -162,10 +162,10 @@ class TrainOut(QWidget):
         self._name, self._is_own = "", False
         self._choice: TrainChoice | None = None
         self.run = RunFolder(path=Path())
-        self.edit, self.button, self.said = QLineEdit(), QPushButton("…"), QLabel()
+        self.edit, self.button, self.state = QLineEdit(), QPushButton("…"), QLabel()
         self.take_button = QPushButton("Use its settings")
         self.new_button = QPushButton("New folder")
-        self.said.setWordWrap(True)
+        self.state.setWordWrap(True)
         _lay_out(self)
         self.edit.textEdited.connect(self._on_edited)
         self.button.clicked.connect(self._on_clicked)
@@ -202,11 +202,11 @@ class TrainOut(QWidget):
         self.run = run_folder(self.folder)
         self.edit.setToolTip(f"{self.folder}\nFolder of checkpoints, losses and the finished model")
         others = self._others()
-        lines = [self.run.said]
+        lines = [self.run.summary]
         if others and not self.run.models:
             lines.append(f"Its settings differ: {'; '.join(others)}.")
-        self.said.setText("\n".join(filter(None, lines)))
-        self.said.setVisible(bool(self.said.text()))
+        self.state.setText("\n".join(filter(None, lines)))
+        self.state.setVisible(bool(self.state.text()))
         self.take_button.setVisible(bool(others) and not self.run.models)
         self.new_button.setVisible(self.run.is_used)
         self.changed.emit()
@@ -248,7 +248,7 @@ def _lay_out(out: TrainOut) -> None:
     below.addWidget(out.take_button)
     below.addWidget(out.new_button)
     add_row(form, "run folder", row)
-    form.addRow(out.said)
+    form.addRow(out.state)
     form.addRow(below)
     layout = QVBoxLayout(out)
     layout.addLayout(form)

@@ -120,7 +120,7 @@ class TrainForm(QWidget):
             minutes=None if by_steps else self.minutes.value,
             augmentation=self.varied.value,
         )
-        said = {name: line.text().strip() for name, line in self.about.items()}
+        about = {name: line.text().strip() for name, line in self.about.items()}
         return TrainChoice(
             plan=plan,
             method=self.method_name,
@@ -128,7 +128,7 @@ class TrainForm(QWidget):
             image_size=self.image_size.value,
             fields=self.fields.text().strip(),
             device=self.device.currentText(),
-            about={"name": self.name.text().strip(), **said},
+            about={"name": self.name.text().strip(), **about},
         )
 
     def take(self, noted: Mapping[str, Any]) -> None:

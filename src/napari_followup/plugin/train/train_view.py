@@ -161,12 +161,12 @@ class LossPlot(QWidget):
         ):
             if not points:
                 continue
-            said = f"{name} {points[-1][1]:.4g}"
+            text = f"{name} {points[-1][1]:.4g}"
             painter.setPen(QPen(color, 3))
             painter.drawLine(QPointF(x, 11), QPointF(x + 14, 11))
             painter.setPen(self._color(220))
-            painter.drawText(QPointF(x + 19, 15), said)
-            x += 40 + painter.fontMetrics().horizontalAdvance(said)
+            painter.drawText(QPointF(x + 19, 15), text)
+            x += 40 + painter.fontMetrics().horizontalAdvance(text)
 
     def _color(self, alpha: int) -> QColor:
         color = QColor(self.palette().color(self.foregroundRole()))

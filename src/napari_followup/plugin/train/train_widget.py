@@ -42,7 +42,7 @@ ERROR = "color: #e5533d;"
 class _Bridge(QObject):
     """Sends snapshots from the thread of a run, with its number, to the widget."""
 
-    told = Signal(int, object)
+    sent = Signal(int, object)
 
 
 class TrainWidget(QWidget):
@@ -88,7 +88,7 @@ class TrainWidget(QWidget):
         self.error, bridge = "", _Bridge()
         self._number += 1
         number = self._number
-        bridge.told.connect(self._on_told)
+        bridge.sent.connect(self._on_snapshot)
         self._bridge = bridge  # its signals arrive as long as it exists
 
         def work(report: Report) -> Trained:
@@ -97,7 +97,7 @@ class TrainWidget(QWidget):
                 choice,
                 folder,
                 report=report,
-                send=lambda snapshot: bridge.told.emit(number, snapshot),
+                send=lambda snapshot: bridge.sent.emit(number, snapshot),
             )
 
         self.job.start(f"Train {choice.name}", work, keeps_partial=True)
@@ -113,7 +113,7 @@ class TrainWidget(QWidget):
             self.job.stop_button.setEnabled(False)  # a second stop would not wait
             self.job.say(STOPPING)
 
-    def _on_told(self, number: int, snapshot: Snapshot) -> None:
+    def _on_snapshot(self, number: int, snapshot: Snapshot) -> None:
         if number != self._number or not self.job.is_running:
             return
         if snapshot.losses:
@@ -136,7 +136,7 @@ class TrainWidget(QWidget):
         self._enable(False)
 
     def _on_returned(self, trained: Trained) -> None:
-        self.job.say("" if trained.path else trained.said)
+        self.job.say("" if trained.path else trained.summary)
         if trained.path is not None:
             self.result.show_trained(trained)
             self._reveal(self.result)
