@@ -89,7 +89,7 @@ def compare_visits(
     -------
     list of LayerTuple
         The change in units of noise, above 0 where the later visit is brighter, and the regions
-        that reach the threshold as labels: 1 brighter, 2 darker. Both lie on the source, at all of its
+        from the threshold on as labels: 1 brighter, 2 darker. Both lie on the source, at all of its
         visits. ``provenance["notes"]`` sums them up.
 
     Raises
@@ -233,7 +233,7 @@ def _summary(
     least = f", {smallest:g} {regions.unit} or more" if smallest else ""
     return [
         f"visit {pair.name}, changes of {threshold:g} units of noise or more{least}: {regions}",
-        f"{share:.2%} of the voxels reach the threshold; by Gaussian noise alone {chance:.2%} would",
+        f"{share:.2%} of the voxels reach the threshold; by Gaussian noise alone {chance:.2%}",
     ]
 
 
