@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from napari_followup.evaluation.cases import (
-    EXTRA_ANOMALIES,
     EXTRA_KINDS,
     GENERIC_KINDS,
     KINDS,
@@ -88,7 +87,7 @@ def test_somebody_must_stay_healthy() -> None:
 (SUBJECT,) = starmen(1, seed=3)
 
 
-@pytest.mark.parametrize("kind", EXTRA_ANOMALIES)
+@pytest.mark.parametrize("kind", EXTRA_KINDS)
 def test_truth_is_what_changed_visibly_and_the_original_stays(kind: str) -> None:
     before = SUBJECT.images.copy()
 
@@ -135,7 +134,7 @@ def test_blur_is_local_and_keeps_the_mean_nearly() -> None:
     assert abs(sick.images.mean() - SUBJECT.images.mean()) < 5e-3
 
 
-@pytest.mark.parametrize("kind", EXTRA_ANOMALIES)
+@pytest.mark.parametrize("kind", EXTRA_KINDS)
 def test_integers_and_missing_visits_stay_what_they_are(kind: str) -> None:
     counts = np.round(1000 * SUBJECT.images[:, 0, 0]).astype(np.int16)
     sick, _ = add_extra_anomaly(VisitStack.from_array(counts), kind)
@@ -151,7 +150,7 @@ def test_integers_and_missing_visits_stay_what_they_are(kind: str) -> None:
 def test_blank_images_are_no_obstacle() -> None:
     stack = VisitStack.from_array(np.zeros((3, 16, 16), np.float32))
 
-    for kind in EXTRA_ANOMALIES:
+    for kind in EXTRA_KINDS:
         _, truth = add_extra_anomaly(stack, kind)
         assert truth.shape == (3, 1, 16, 16)
 

@@ -9,8 +9,8 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from napari_followup.detection.prepare import Prepared
+from napari_followup.evaluation.detection import judging
 from napari_followup.evaluation.patients import Case, Pixels, curves, summary
-from napari_followup.evaluation.row_judging import judging
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.statistics import dice
 from napari_followup.evaluation.study import Subjects

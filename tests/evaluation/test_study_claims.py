@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_followup.evaluation.row_judging import judging, usable
-from napari_followup.evaluation.study import Store, Subjects
+from napari_followup.evaluation.detection import judging, usable
+from napari_followup.evaluation.study import Store, Subjects, run_job
 from napari_followup.evaluation.study_claims import (
     CLAIMS,
     EQUAL,
@@ -18,7 +18,6 @@ from napari_followup.evaluation.study_claims import (
     pair_rows,
     questions,
 )
-from napari_followup.evaluation.study_runs import run_job
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Mahalanobis, Ssim
 

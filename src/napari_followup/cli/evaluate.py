@@ -182,7 +182,7 @@ def _detection(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report
 
 def _rows(args: argparse.Namespace, bundle: ModelBundle) -> tuple[list[Row], list[str]]:
     """Make the rows asked for, and say which of them this model or these data cannot give."""
-    from napari_followup.evaluation.row_judging import usable
+    from napari_followup.evaluation.detection import usable
     from napari_followup.evaluation.rows import model_rows
 
     default = recipe_named(args.recipe, bundle)
@@ -205,7 +205,7 @@ def _learned_rows(
 ) -> tuple[list[Row], list[str]]:
     """Rows that need healthy subjects to learn from, where the data have them."""
     from napari_followup.evaluation.cases import healthy_cases
-    from napari_followup.evaluation.row_judging import ceiling_rows
+    from napari_followup.evaluation.detection import ceiling_rows
     from napari_followup.evaluation.rows import baseline_rows
 
     wanted = [name for name in ("pca", "ceiling") if name in args.rows]

@@ -242,7 +242,7 @@ def _measure(
     jobs: Sequence[Job], subjects: Subjects, store: Store, args: argparse.Namespace
 ) -> None:
     """Run the jobs, and say on stderr which, and how much time is left."""
-    from napari_followup.evaluation.study_runs import run_job, steps_of
+    from napari_followup.evaluation.study import run_job, steps_of
 
     tell = _counter(sum(steps_of(job, subjects) for job in jobs))
     for place, job in enumerate(jobs, start=1):

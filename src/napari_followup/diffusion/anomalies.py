@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+FINEST = 5  # lattices have 1, 2, 4, ... 2 ** FINEST cells a side
+VISIBLE = 0.04  # change of grey from which a pixel of a soft shape counts as anomalous
+
+
 def augmented(images: Tensor, generator: torch.Generator, turns: int = 3) -> Tensor:
     """Apply functions that are drawn for each image, one after another.
 
@@ -93,9 +97,6 @@ def _equalized(images: Tensor) -> Tensor:
     ordered = flat.sort(dim=2).values
     darker = torch.searchsorted(ordered, flat)
     return (darker.to(images) / max(1, flat.shape[2] - 1)).view_as(images)
-
-
-FINEST = 5  # lattices have 1, 2, 4, ... 2 ** FINEST cells a side
 
 
 def perlin_noise(
@@ -179,9 +180,6 @@ def _lattice(side: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def _fade(t: Tensor) -> Tensor:
     """Smooth step without a jump in its first two derivatives (Perlin 2002)."""
     return t**3 * (t * (6 * t - 15) + 10)
-
-
-VISIBLE = 0.04  # change of grey from which a pixel of a soft shape counts as anomalous
 
 
 def perlin_anomalies(

@@ -25,6 +25,12 @@ __all__ = [
 ]
 
 
+HEALTHY, ANOMALOUS = 0, 1
+VISIBLE = (
+    0.1  # change of grey, of the value range, without which a corrupted image counts as healthy
+)
+
+
 def _uniform(
     count: int, low: float, high: float, generator: torch.Generator, like: Tensor
 ) -> Tensor:
@@ -143,12 +149,6 @@ def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> T
         cover = random_shapes(images, generator) * keeps.to(images)[:, None, None, None]
         corrupted = torch.lerp(corrupted, filling, cover)
     return corrupted
-
-
-HEALTHY, ANOMALOUS = 0, 1
-VISIBLE = (
-    0.1  # change of grey, of the value range, without which a corrupted image counts as healthy
-)
 
 
 def half_corrupted(

@@ -19,7 +19,6 @@ from napari_followup.synthetic import add_anomaly, generic
 from napari_followup.synthetic.anomalies import VISIBLE
 
 __all__ = [
-    "EXTRA_ANOMALIES",
     "EXTRA_KINDS",
     "GENERIC_KINDS",
     "KINDS",
@@ -34,13 +33,15 @@ Frames = NDArray[np.floating[Any]]
 Drawing = Callable[[Frames, np.random.Generator], Frames]
 """Takes planes ``(visit, y, x)`` in [0, 1], returns them with the anomaly."""
 
-EXTRA_ANOMALIES = (
+EXTRA_KINDS = (
     "transient_circle",
     "faint_disc",
     "erased_limb",
     "background_square",
     "local_blur",
 )
+KINDS = ("growing_circle", "darker_circle", "darker_line")  # Dang (2025), Sec. 4.1
+GENERIC_KINDS = generic.GENERIC_ANOMALIES  # for images that look like no starman
 
 
 def add_extra_anomaly(
@@ -76,7 +77,7 @@ def add_extra_anomaly(
     if kind == "transient_circle":
         return add_anomaly(stack, kind, seed=seed)
     if kind not in DRAWINGS:
-        raise ValueError(f"kind: got {kind!r}; choose one of {', '.join(EXTRA_ANOMALIES)}")
+        raise ValueError(f"kind: got {kind!r}; choose one of {', '.join(EXTRA_KINDS)}")
     observed, plane = np.flatnonzero(stack.is_observed), stack.shape[2] // 2
     images = np.array(stack.images)
     truth = np.zeros((stack.n_visits, *stack.shape[2:]), dtype=bool)
@@ -153,11 +154,6 @@ def _somewhere(
 def _disc(centre: tuple[int, int], radius: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     y, x = np.mgrid[: shape[0], : shape[1]]
     return np.asarray((y - centre[0]) ** 2 + (x - centre[1]) ** 2 <= radius**2)
-
-
-KINDS = ("growing_circle", "darker_circle", "darker_line")  # Dang (2025), Sec. 4.1
-EXTRA_KINDS = EXTRA_ANOMALIES
-GENERIC_KINDS = generic.GENERIC_ANOMALIES  # for images that look like no starman
 
 
 def make_cases(

@@ -6,11 +6,20 @@ or, as a ceiling, the truth itself plus a little noise: what is lost then is los
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
+from napari_followup.detection.detect import segment_evidence
+from napari_followup.detection.prepare import Prepared
+from napari_followup.detection.recipe_checks import check_recipe, model_and_options
+from napari_followup.detection.segment import in_region
+from napari_followup.detection.steps import examine
+from napari_followup.detection.stream import prepare
+from napari_followup.device import choose_device, inference, wait
 from napari_followup.evaluation.patients import (
     HEALTHY,
     Case,
@@ -20,8 +29,7 @@ from napari_followup.evaluation.patients import (
     curves,
     summary,
 )
-from napari_followup.evaluation.row_judging import judging
-from napari_followup.evaluation.rows import DetectionFigures, Row, check_names
+from napari_followup.evaluation.rows import DetectionFigures, Row, ceilings, check_names
 from napari_followup.evaluation.statistics import (
     areas,
     auroc_of_draws,
@@ -31,18 +39,255 @@ from napari_followup.evaluation.statistics import (
     mean_of_kinds,
     means_of_draws,
 )
-from napari_followup.models.bundle import ModelBundle
+from napari_followup.methods.method import Evidence
+from napari_followup.models.bundle import HealthyScores, ModelBundle, configured
+from napari_followup.recipe.recipe import (
+    Fam,
+    HealthyHysteresis,
+    HealthyQuantile,
+    Mahalanobis,
+    Own,
+    Recipe,
+    Score,
+    Temporal,
+    Yen,
+)
+from napari_followup.series.results import Detection
 
 __all__ = [
+    "Judged",
     "Measured",
+    "asks_healthy",
+    "ceiling_rows",
     "evaluate_detection",
+    "judging",
     "measure_rows",
+    "needs_healthy",
+    "usable",
+    "with_healthy_scores",
 ]
 
-NAN = float("nan")
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """What one row found in one patient, and how long that takes when it is the only row."""
+
+    row: Row
+    detection: Detection
+    seconds: float
 
 
-"""Figures quoted from Dang (2025), Sec. 5.2 and Table 5.2; its data have no individual pace."""
+def judging(
+    rows: Sequence[Row], bundle: ModelBundle, *, device: str = "auto", seed: int = 0
+) -> Callable[[Case], Iterator[Judged]]:
+    """Make a function that goes through the rows with one patient after another.
+
+    Parameters
+    ----------
+    rows
+        Those of one source and the same options share their evidence.
+    bundle
+        The model; its intensity range and image size hold for every row.
+    device, seed
+        As for `detect`; the noise is seeded with `seed` plus the patient's number.
+
+    Returns
+    -------
+    callable
+        Takes a case, yields what each row found in it, in their order. It raises a ValueError if a
+        recipe asks for what the method does not give.
+    """
+    where = choose_device(device)
+    knowing = [_knowing(bundle, row) for row in rows]  # made once: each has its fingerprint to find
+
+    def judged(case: Case) -> Iterator[Judged]:
+        known: dict[str, tuple[Prepared, Evidence, float]] = {}
+        with inference(where):
+            for row, model in zip(rows, knowing, strict=True):
+                if row.key not in known:
+                    known[row.key] = _timed_evidence(case, row, bundle, where, seed + case.number)
+                prepared, evidence, spent = known[row.key]
+                start = time.perf_counter()
+                found = segment_evidence(
+                    prepared, evidence, model, row.recipe, seed=seed + case.number
+                )
+                yield Judged(row=row, detection=found, seconds=spent + time.perf_counter() - start)
+
+    return judged
+
+
+def _knowing(bundle: ModelBundle, row: Row) -> ModelBundle:
+    """Model that knows the row's own healthy scores, where it has any."""
+    if row.healthy_scores is None:
+        return bundle
+    model, _ = model_and_options(bundle, row.recipe)
+    known = model.with_healthy(row.recipe.score_key, row.healthy_scores)
+    return known if model is bundle else bundle.with_part(known)
+
+
+def _timed_evidence(
+    case: Case, row: Row, bundle: ModelBundle, where: torch.device, seed: int
+) -> tuple[Prepared, Evidence, float]:
+    """Prepare a case for a row, find the evidence, and say how many seconds it took."""
+    start = time.perf_counter()
+    model, _ = model_and_options(bundle, row.recipe)
+    prepared = prepare(case.stack, model, where)
+    evidence = _evidence(case, row, prepared, bundle, seed)
+    wait(where)
+    return prepared, evidence, time.perf_counter() - start
+
+
+def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, seed: int) -> Evidence:
+    where = prepared.device
+    model, options = model_and_options(bundle, row.recipe)
+    if row.healer is None:
+        return examine(prepared, model, options, seed)
+    found = row.healer(case, prepared, torch.Generator().manual_seed(seed))
+    if isinstance(found, Evidence):
+        return found
+    features = bundle.build(where).examine_features if _has_features(bundle) else None
+    return Evidence(healthy=found[None], features=features)
+
+
+def _has_features(bundle: ModelBundle) -> bool:
+    return "features" in configured(bundle)[0].gives
+
+
+def asks_healthy(recipe: Recipe) -> bool:
+    """Whether a recipe's mask depends on what healthy subjects score."""
+    asks = isinstance(recipe.threshold, HealthyQuantile | HealthyHysteresis)
+    return asks or recipe.floor is not None
+
+
+def needs_healthy(row: Row, bundle: ModelBundle) -> bool:
+    """Whether healthy scores of a row must be measured, for the bundle does not know them."""
+    if row.healthy_scores is not None or not asks_healthy(row.recipe):
+        return False
+    model, _ = model_and_options(bundle, row.recipe)
+    return row.healer is not None or not model.healthy_for(row.recipe.score_key)[1]
+
+
+def with_healthy_scores(
+    rows: Sequence[Row],
+    bundle: ModelBundle,
+    calibration: Sequence[Case],
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> list[Row]:
+    """Rows with healthy scores of their own, where they need them and the bundle has none.
+
+    Parameters
+    ----------
+    rows, bundle, device, seed
+        As for `judging`.
+    calibration
+        Healthy cases that are not evaluated on; without any, rows stay as they are.
+    on_step
+        Called after each of them.
+
+    Returns
+    -------
+    list of Row
+        In the order of `rows`.
+
+    Raises
+    ------
+    ValueError
+        If two rows have one name.
+    """
+    check_names(rows)
+    plain = {
+        row.name: replace(row, recipe=_unthresholded(row.recipe))
+        for row in rows
+        if needs_healthy(row, bundle)
+    }
+    found: dict[str, list[np.ndarray]] = {name: [] for name in plain}
+    judged = judging(list(plain.values()), bundle, device=device, seed=seed)
+    for case in calibration if plain else ():
+        for each in judged(case):
+            erosion = each.row.recipe.erosion
+            found[each.row.name].append(in_region(each.detection.score, case.stack, erosion))
+        if on_step is not None:
+            on_step()
+    known = {name: HealthyScores.of(scores) for name, scores in found.items() if scores}
+    return [replace(row, healthy_scores=known.get(row.name, row.healthy_scores)) for row in rows]
+
+
+def _unthresholded(recipe: Recipe) -> Recipe:
+    """Copy whose score is that of the recipe and whose threshold needs nothing."""
+    return replace(recipe, threshold=Yen(pixel_too=False), floor=None, rescale=False)
+
+
+def ceiling_rows(
+    bundle: ModelBundle, recipes: Mapping[str, Recipe], calibration: Sequence[Case]
+) -> tuple[list[Row], list[str]]:
+    """Rows of an all but perfect reconstruction, one a recipe, with healthy scores of its own.
+
+    Parameters
+    ----------
+    bundle
+        The model, for its features and its range.
+    recipes
+        By the name they go by.
+    calibration
+        Healthy cases that are not evaluated on: their scores say where a healthy quantile lies when
+        the reconstruction is this good.
+
+    Returns
+    -------
+    rows, notes
+        "ceiling of the ..." each, without those whose score one healthy image cannot give; why
+        each of these is left out.
+    """
+    rows, notes = usable(ceilings(recipes), bundle)
+    return with_healthy_scores(rows, bundle, calibration, device="cpu", seed=1), notes
+
+
+def usable(rows: Sequence[Row], bundle: ModelBundle) -> tuple[list[Row], list[str]]:
+    """Rows that a model can give.
+
+    Parameters
+    ----------
+    rows
+        Any.
+    bundle
+        The model.
+
+    Returns
+    -------
+    rows, notes
+        The rows it can give, and why it cannot give each of the others.
+    """
+    kept, notes = [], []
+    for row in rows:
+        if problem := _problem(row, bundle):
+            notes.append(f"{row.name}: left out, {problem}")
+        else:
+            kept.append(row)
+    return kept, notes
+
+
+def _problem(row: Row, bundle: ModelBundle) -> str:
+    """Say why a model cannot give a row, nothing where it can."""
+    score = row.recipe.score
+    if row.healer is not None:
+        return _healer_problem(score, bundle)
+    try:
+        check_recipe(bundle, row.recipe)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _healer_problem(score: Score, bundle: ModelBundle) -> str:
+    """Say why one healthy image of any making, and the model's features, cannot give a score."""
+    if isinstance(score, Own | Temporal | Mahalanobis):
+        return f"score {type(score).__name__} is of more than one healthy image"
+    if isinstance(score, Fam) and not _has_features(bundle):
+        return f"FAM needs a method with features, and {bundle.method!r} has none"
+    return ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -48,6 +48,12 @@ __all__ = [
 
 BINS = tuple(f"{k}-{k + 1}" for k in range(12))  # years; the upper end belongs to the bin
 KNOWN = ("one", "two", "all")
+MODEL = "model, from the previous visit"
+COPY = "copy of the previous visit"
+FIRST = 4  # visits known, and as many predicted
+AHEAD = ("joint", "direct", "chain")
+MIDDLE = ("joint", "both sides", "direct")
+CODES = ("lerp-slerp", "lerp-lerp")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -180,10 +186,6 @@ DIRECTIONS: dict[str, Callable[[Series], Iterator[_Pair]]] = {
 }
 
 
-MODEL = "model, from the previous visit"
-COPY = "copy of the previous visit"
-
-
 def evaluate_next(
     stacks: Sequence[VisitStack],
     bundle: ModelBundle,
@@ -287,12 +289,6 @@ def _line(task: Task, value_range: tuple[float, float]) -> Tensor:
     """Carry the change between the two visits before the wanted one on to it."""
     known = (task.wanted - 2, task.wanted - 1)
     return linear(Task(series=task.series, known=known, wanted=task.wanted), value_range)
-
-
-FIRST = 4  # visits known, and as many predicted
-AHEAD = ("joint", "direct", "chain")
-MIDDLE = ("joint", "both sides", "direct")
-CODES = ("lerp-slerp", "lerp-lerp")
 
 
 def evaluate_ahead(

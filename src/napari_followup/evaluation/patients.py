@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 HEALTHY = "healthy"  # the part of those who get no anomaly
+SHARES = np.logspace(-5.5, 0, 441)  # of all pixels, that the thresholds are reached by
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,9 +137,6 @@ def _mean(values: Floats) -> float:
 
 def _plain(values: Floats) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-SHARES = np.logspace(-5.5, 0, 441)  # of all pixels, that the thresholds are reached by
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -81,7 +81,7 @@ def model_rows(bundle: ModelBundle, default: Recipe) -> list[Row]:
     Returns
     -------
     list of Row
-        Some of them may ask for what the method does not give, see `row_judging.usable`; a method
+        Some of them may ask for what the method does not give, see `detection.usable`; a method
         without a published recipe has no row of it.
     """
     published = bundle.recipes.get("published")
@@ -240,3 +240,4 @@ THESIS = DetectionFigures(
     pixel_auprc=NAN,
     l1_ratio=49.9,
 )
+"""Figures quoted from Dang (2025), Sec. 5.2 and Table 5.2; its data have no individual pace."""

@@ -29,6 +29,9 @@ DiceTable = Mapping[str, Sequence[Floats]]
 """By kind of anomaly one array of Dice scores a patient."""
 
 
+SHARE = 0.95
+
+
 def dice(mask: Bools, truth: Bools) -> float:
     """Overlap of two masks of one shape in [0, 1]: twice the shared pixels over all pixels of both.
 
@@ -78,8 +81,6 @@ def mean_of_kinds(table: DiceTable) -> float:
 
 Values = Sequence[Sequence[float] | Floats]
 """Any number of values for every patient."""
-
-SHARE = 0.95
 
 
 def drawn(kinds: Sequence[str], *, draws: int = 1000, seed: int = 0) -> NDArray[np.float64]:

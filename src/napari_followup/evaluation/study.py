@@ -2,7 +2,6 @@
 
 Every finished row is a file of its own. A row is measured again only when its model, its recipe or
 its patients are others; the model is another where its configuration is, or one of its parts.
-`study_runs` measures.
 """
 
 from __future__ import annotations
@@ -10,18 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 
 from napari_followup.detection.recipe_checks import model_and_options
-from napari_followup.evaluation.patients import Patient
-from napari_followup.evaluation.row_judging import usable
+from napari_followup.evaluation.detection import (
+    Measured,
+    asks_healthy,
+    measure_rows,
+    needs_healthy,
+    usable,
+    with_healthy_scores,
+)
+from napari_followup.evaluation.patients import Case, Patient
 from napari_followup.evaluation.rows import (
     Components,
     DetectionFigures,
@@ -33,10 +40,6 @@ from napari_followup.evaluation.rows import (
 from napari_followup.io.replacing import replacing
 from napari_followup.models.bundle import ModelBundle, configured
 from napari_followup.recipe.recipe import Lafm, Recipe
-
-if TYPE_CHECKING:
-    from napari_followup.evaluation.patients import Case
-    from napari_followup.models.bundle import ModelBundle
 
 __all__ = [
     "BASELINE",
@@ -50,6 +53,8 @@ __all__ = [
     "entry_of",
     "images_seen",
     "model_entry",
+    "run_job",
+    "steps_of",
     "variants",
 ]
 
@@ -318,3 +323,70 @@ def baseline_entry(components: Components, carrier: ModelBundle, images: int) ->
         parameters=mean.numel() + math.prod(axes.shape),
         images_seen=images,
     )
+
+
+def steps_of(job: Job, subjects: Subjects) -> int:
+    """How many patients a job goes through."""
+    healthy = any(needs_healthy(row, job.entry.bundle) for row in job.rows)
+    return len(subjects.cases) + healthy * len(subjects.calibration)
+
+
+def run_job(
+    job: Job,
+    subjects: Subjects,
+    store: Store,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    on_step: Callable[[], None] | None = None,
+) -> None:
+    """Measure the rows of a job and keep them.
+
+    Parameters
+    ----------
+    job, subjects
+        Who is measured on whom.
+    store
+        Where the rows go, all together once the last patient is done.
+    device, seed
+        As for `detect`.
+    on_step
+        Called after every patient.
+    """
+    bundle = job.entry.bundle
+    rows = with_healthy_scores(
+        job.rows, bundle, subjects.calibration, device=device, seed=seed, on_step=on_step
+    )
+
+    def tell(done: int, total: int) -> None:
+        if on_step is not None:
+            on_step()
+
+    found = measure_rows(subjects.cases, bundle, rows, device=device, seed=seed, on_step=tell)
+    for row, each in zip(job.rows, found, strict=True):
+        store.save(job.entry, row, _study_row(job.entry, each))
+
+
+def _study_row(entry: Entry, found: Measured) -> StudyRow:
+    row = found.row
+    return StudyRow(
+        model=entry.name,
+        method=entry.method,
+        fingerprint=entry.fingerprint,
+        recipe=row.recipe.as_dict(),
+        drawn_from=_drawn_from(row, entry.bundle),
+        figures=found.figures,
+        seconds=median(patient.seconds for patient in found.patients),
+        parameters=entry.parameters,
+        images_seen=entry.images_seen,
+        patients=found.patients,
+    )
+
+
+def _drawn_from(row: Row, bundle: ModelBundle) -> str:
+    """Say whose healthy scores a row's threshold stands on; nothing where it asks or finds none."""
+    if row.healthy_scores is not None:
+        return "held out"
+    model, _ = model_and_options(bundle, row.recipe)
+    known, _ = model.healthy_for(row.recipe.score_key)
+    return "model" if asks_healthy(row.recipe) and known is not None else ""

@@ -10,8 +10,8 @@ import torch
 
 from napari_followup.detection.prepare import Prepared
 from napari_followup.device import fast_networks
+from napari_followup.evaluation.detection import usable
 from napari_followup.evaluation.patients import Case
-from napari_followup.evaluation.row_judging import usable
 from napari_followup.evaluation.rows import Healer, Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, entry_of
 from napari_followup.evaluation.verdicts import ClaimFigures, figures_of_claim

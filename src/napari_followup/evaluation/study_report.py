@@ -48,6 +48,7 @@ CLAIMS_LEGEND = (
     "margin, not confirmed when the whole interval lies below; what is to be at least as good has "
     f"a margin, what is to be better has none. Below {FEWEST} patients of a kind nothing is said."
 )
+LACKING = (UNKNOWN, NO_FLOOR, NEARLY)  # what is said of thresholds without the right scores
 
 
 def study_table(rows: Sequence[StudyRow]) -> str:
@@ -185,9 +186,6 @@ def csv_rows(rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-LACKING = (UNKNOWN, NO_FLOOR, NEARLY)  # what is said of thresholds without the right scores
 
 
 def against_baseline(rows: Sequence[StudyRow]) -> list[str]:

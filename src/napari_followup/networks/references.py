@@ -12,6 +12,7 @@ __all__ = [
 ]
 
 SCALE = 0.2  # of every residual branch (Wang et al. 2018, Sec. 3.1)
+FASTEST = 8.0  # at which numbers made of gaps and ages are cut off
 
 
 class RRDB(nn.Module):
@@ -75,9 +76,6 @@ class _Dense(nn.Module):
         for convolution in self.convolutions[:-1]:
             seen = torch.cat([seen, F.leaky_relu(convolution(seen), SCALE)], dim=1)
         return torch.add(x, self.convolutions[-1](seen), alpha=SCALE)
-
-
-FASTEST = 8.0  # at which numbers made of gaps and ages are cut off
 
 
 class ReferencePool(nn.Module):

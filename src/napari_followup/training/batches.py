@@ -34,6 +34,9 @@ Batch = Tensor | tuple[Tensor, Tensor]
 (series, visit, modality, y, x) and their ages, planes and their labels, planes and their masks."""
 
 
+IN_MEMORY = 2**30  # bytes; what is larger lies on disk
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Masked:
     """Healthy planes and sick ones, ``(plane, modality, y, x)``, and the latter's masks.
@@ -138,9 +141,6 @@ def _drawn(samples: Samples, count: int, rng: np.random.Generator) -> Batch:
 def _even(size: int, count: int) -> Tensor:
     """(count,) positions among `size`, evenly spread; some come again where there are too few."""
     return torch.linspace(0, max(0, size - 1), count, dtype=torch.float64).round().long()
-
-
-IN_MEMORY = 2**30  # bytes; what is larger lies on disk
 
 
 def filled(

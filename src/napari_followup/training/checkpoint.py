@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 LAST = "last.ckpt"
+RUN = "training.json"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,9 +173,6 @@ def _parts(method: nn.Module) -> Iterator[nn.Module]:
             yield from _parts(part)
         else:
             yield part
-
-
-RUN = "training.json"
 
 
 def check_out(out: Path) -> None:

@@ -48,6 +48,7 @@ SICK = 8  # subjects that anomalies are drawn into, at most
 SIZES = (1.0, 0.4)  # of what is drawn, in turn, since a filter that helps one may harm the other
 ELSEWHERE = 1000  # added to the seed: anomalies lie elsewhere than where the card measures them
 CLEARLY = 0.03  # Dice by which another recipe must be better than the method's to take its place
+SUBJECTS, PLANES = 32, 48  # that are looked at, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +199,6 @@ def _drawn(
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
-
-
-SUBJECTS, PLANES = 32, 48  # that are looked at, at most
 
 
 def refined(

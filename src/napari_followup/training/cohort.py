@@ -39,6 +39,8 @@ Given = VisitStack | str | os.PathLike[str] | Sequence[VisitStack | str | os.Pat
 """Series, or tables, folders and files to read them from."""
 
 UNNAMED = "subject"  # what a series is called whose subject has no name
+FEW = 20  # subjects
+FAR = 10.0  # times the median range, or a tenth of it
 
 
 def given_series(given: Given, *, are_healthy: bool = True) -> list[VisitStack]:
@@ -181,10 +183,6 @@ def fingerprint(stacks: Sequence[VisitStack]) -> str:
             plane = np.asarray(stack.images[visit, :, stack.shape[2] // 2])
             digest.update(np.ascontiguousarray(plane).tobytes())
     return digest.hexdigest()[:16]
-
-
-FEW = 20  # subjects
-FAR = 10.0  # times the median range, or a tenth of it
 
 
 def check_series(stacks: Sequence[VisitStack]) -> list[str]:

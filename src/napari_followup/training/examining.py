@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 VISITS, PLANES = 6, 9  # of a thinned series, at most
+MOST = 4  # visits
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,9 +141,6 @@ def thinned(stack: VisitStack, *, whole: bool = False) -> VisitStack:
         return few
     first = (depth - PLANES) // 2
     return few.with_images(np.asarray(few.images[:, :, first : first + PLANES]))
-
-
-MOST = 4  # visits
 
 
 def example_maker(method: str, model: Any, stack: VisitStack) -> Callable[[], Example | None]:

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 ENDLESS = 2**62  # batches
+STEPS = 3  # that are timed, after one that is not
 
 
 def fit_stage(
@@ -154,9 +155,6 @@ def _logger(plan: TrainingPlan, out: Path, start: int) -> Any:
         raise ImportError(
             "log: 'tensorboard' needs TensorBoard: pip install tensorboard, or take 'csv'"
         ) from error
-
-
-STEPS = 3  # that are timed, after one that is not
 
 
 def seconds_a_batch(

@@ -28,6 +28,24 @@ __all__ = [
 ]
 
 
+SUBJECTS = 8  # that anomalies are drawn into, at most
+FEWEST = 5  # subjects that can be compared
+LOOKED_AT = 200  # subjects whose residuals are compared, at most
+QUANTILE = 0.999  # of a subject's scores
+# Deviations of the logarithm from the median subject's, since squared distances have long tails,
+# and times its residual
+FAR, LEAST = 4.0, 1.5
+ABOUT = (
+    "soft blobs darker and brighter by 60 % of the range, and patches from elsewhere, drawn into "
+    "held-out healthy subjects at one place of all visits and growing (synthetic.generic)"
+)
+OUTLYING = (
+    "the model explains these subjects far worse than the others: {}; see whether they are "
+    "healthy, and train without them if not"
+)
+STEPS = 4
+
+
 def healthy_scores(
     bundle: ModelBundle,
     stacks: Sequence[VisitStack],
@@ -63,19 +81,6 @@ def healthy_scores(
     ]
     known = model.with_healthy(recipe.score_key, HealthyScores.of(found))
     return known if model is bundle else bundle.with_part(known)
-
-
-SUBJECTS = 8  # that anomalies are drawn into, at most
-FEWEST = 5  # subjects that can be compared
-LOOKED_AT = 200  # subjects whose residuals are compared, at most
-QUANTILE = 0.999  # of a subject's scores
-# Deviations of the logarithm from the median subject's, since squared distances have long tails,
-# and times its residual
-FAR, LEAST = 4.0, 1.5
-ABOUT = (
-    "soft blobs darker and brighter by 60 % of the range, and patches from elsewhere, drawn into "
-    "held-out healthy subjects at one place of all visits and growing (synthetic.generic)"
-)
 
 
 def what_it_sees(
@@ -193,13 +198,6 @@ def _dices(
     """Dice of every visit that shows the anomaly."""
     stack, truth = sick
     return dices(_mask(bundle, stack, recipe, device, seed), truth)
-
-
-OUTLYING = (
-    "the model explains these subjects far worse than the others: {}; see whether they are "
-    "healthy, and train without them if not"
-)
-STEPS = 4
 
 
 def measured(

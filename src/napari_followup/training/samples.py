@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ from napari_followup.scores.filters import resize_planes, resize_volumes
 from napari_followup.series.intensity import fit_scaling
 from napari_followup.series.stack import VisitStack
 from napari_followup.training.augment import resize_masks
-from napari_followup.training.batches import Batch, Masked, filled
-from napari_followup.training.cohort import seen_twice
+from napari_followup.training.batches import Batch, Masked, Samples, filled, mapped
+from napari_followup.training.cohort import Cohort, seen_twice, short_hash
 from napari_followup.training.labels import Entry, Marks, marks_of
 
 __all__ = [
@@ -27,16 +29,20 @@ __all__ = [
     "MOST_VISITS",
     "Form",
     "check_alike",
+    "drop_files",
     "healthy_samples",
     "labels_of",
     "masked_samples",
     "masks_beside",
     "pieces",
+    "read_samples",
+    "samples_of",
 ]
 
 KINDS = ("planes", "series", "volumes", "labelled")
 MOST_VISITS = 16  # of one series
 AT_ONCE = 2**24  # pixels that are scaled and resampled together
+FOLDER = "samples"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -367,3 +373,74 @@ def _with_any(
 
 def _count(stacks: Sequence[VisitStack], wanted: Sequence[NDArray[np.bool_]]) -> int:
     return sum(int(planes.sum()) for _, planes in _with_any(stacks, wanted))
+
+
+def samples_of(
+    cohort: Cohort, form: Form, out: Path, *, shared: bool = False
+) -> tuple[tuple[Samples, Samples], tuple[list[str], list[str]]]:
+    """Make samples to train and to validate on; large ones lie in files.
+
+    Parameters
+    ----------
+    cohort
+        The data; where they have labels and the method wants planes, those go with their masks.
+    form
+        What the method wants.
+    out
+        Folder of the training; files go into a folder in it.
+    shared
+        Whether all go into files, for other processes to read.
+
+    Returns
+    -------
+    tuple
+        Both samples, and the files they lie in, which are there only if shared.
+    """
+    wanted = short_hash(cohort.fingerprint + json.dumps(asdict(form)))
+    found, files = [], []
+    for number, (name, stacks) in enumerate(
+        (("training", cohort.training), ("validation", cohort.validation))
+    ):
+        file = out / FOLDER / f"{name}-{wanted}.npy"
+        labels = None if cohort.labels is None else cohort.labels[number]
+        samples = _made(form, stacks, labels, file, always=shared)
+        found.append(samples)
+        files.append([str(file), *_shared_beside(samples, file)] if shared else [])
+    return (found[0], found[1]), (files[0], files[1])
+
+
+def drop_files(out: Path) -> None:
+    """Delete the files of samples, which a finished training needs no more."""
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def read_samples(files: Sequence[str]) -> Samples:
+    """Read samples that `samples_of` shared."""
+    first, *others = (mapped(Path(file)) for file in files)
+    if len(others) == 2:
+        return Masked(healthy=first, sick=others[0], masks=others[1])
+    return (first, others[0]) if others else first
+
+
+def _made(
+    form: Form,
+    stacks: Sequence[VisitStack],
+    labels: Sequence[Marks] | None,
+    file: Path,
+    *,
+    always: bool,
+) -> Samples:
+    if labels is not None and form.kind == "planes":
+        return masked_samples(form, stacks, labels, file=file, always=always)
+    return healthy_samples(form, stacks, labels=labels, file=file, always=always)
+
+
+def _shared_beside(samples: Samples, file: Path) -> list[str]:
+    """Files beside that of the images; small ones are written now."""
+    if isinstance(samples, Masked):
+        return [str(each) for each in masks_beside(file)]
+    if isinstance(samples, Tensor):
+        return []
+    beside = file.with_suffix(".beside.npy")
+    np.save(beside, samples[1].numpy())
+    return [str(beside)]

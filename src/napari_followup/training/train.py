@@ -29,13 +29,13 @@ from napari_followup.training.cohort import (
     cohort_of,
     given_series,
 )
-from napari_followup.training.data import drop_files, samples_of
 from napari_followup.training.devices import check_devices, companions
 from napari_followup.training.examining import example_maker
 from napari_followup.training.fit import duration_note, fit_stage, seconds_a_batch
 from napari_followup.training.labels import Entry
 from napari_followup.training.measuring import measured
 from napari_followup.training.plan import FREE, TrainingPlan
+from napari_followup.training.samples import drop_files, samples_of
 from napari_followup.training.settings import chosen_config, form_of
 from napari_followup.training.state import OnState, TrainingState
 

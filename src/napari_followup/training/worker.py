@@ -17,10 +17,10 @@ from napari_followup.device import placed_well
 from napari_followup.methods import method_class, method_config
 from napari_followup.methods.method import main_stage
 from napari_followup.training.batches import samples_for
-from napari_followup.training.data import read_samples
 from napari_followup.training.devices import READY
 from napari_followup.training.fit import fit_stage
 from napari_followup.training.plan import TrainingPlan
+from napari_followup.training.samples import read_samples
 
 __all__ = ["main"]
 
