@@ -53,7 +53,7 @@ def test_the_real_steps_are_chained_by_hand(
 ) -> None:
     kept.model = str(tiny_model)
     viewer, reconstruct = open_widget(CHAIN[0], Image(series, name="scan"))
-    reconstruct.options.options = {"sampling_steps": 2, "draws": 1}
+    reconstruct["options"].value = {"sampling_steps": 2, "draws": 1}
     finish(qtbot, reconstruct)
     _, score = open_widget(CHAIN[1])
     score.score.value = Fam(levels=(1, 2))
@@ -82,8 +82,8 @@ def test_fam_asks_for_healthy_images_of_the_series(
     viewer, widget = open_widget(
         CHAIN[1], Image(series[:2], name="other"), Image(series, name="scan")
     )
-    widget.series.layers.layer = viewer.layers["scan"]
-    widget.healthy.layer = viewer.layers["other"]
+    widget.image.value = viewer.layers["scan"]
+    widget.healthy.value = viewer.layers["other"]
     finish(qtbot, widget)
 
     assert "choose the healthy images of this series" in widget.step.error
@@ -112,3 +112,39 @@ def test_a_layer_removed_in_mid_run_ends_the_step(
     finish(qtbot, widget, lambda: viewer.layers.remove("scan"))
 
     assert "'scan' was removed" in widget.step.error
+
+
+def test_a_step_is_a_function_in_a_script_too(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    _, widget = open_widget(CHAIN[0], Image(series, name="scan"))
+    widget.seed.value = 3
+    widget["options"].value = {"draws": 2}
+    ((data, attributes, kind),) = widget()
+
+    assert (data.shape, attributes["name"], kind) == (series.shape, "scan healthy", "image")
+    assert (doors.calls[0]["seed"], doors.calls[0]["options"]) == (3, {"draws": 2})
+    assert widget.seed.tooltip.startswith("Source of all noise")
+
+
+def test_a_second_run_adds_layers_where_that_is_chosen(
+    open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
+) -> None:
+    viewer, widget = open_widget(CHAIN[0], Image(series, name="scan"))
+    for update in (True, True, False):
+        widget.then.value = update
+        finish(qtbot, widget)
+
+    assert [layer.name for layer in viewer.layers] == ["scan", "scan healthy", "scan healthy [1]"]
+
+
+def test_a_step_lists_the_layers_of_the_viewer_that_it_is_docked_in(
+    make_napari_viewer: Callable[[], Any], kept: SimpleNamespace, series: np.ndarray, qtbot: Any
+) -> None:
+    first, second = make_napari_viewer(), make_napari_viewer()
+    first.add_image(series, name="mine")
+    second.add_image(series, name="other")
+    _, widget = first.window.add_plugin_dock_widget("napari-followup", CHAIN[2])
+
+    assert widget.image.native.layer is first.layers["mine"]
+    assert widget.image.native.layers.count() == 1

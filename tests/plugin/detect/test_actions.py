@@ -137,10 +137,9 @@ def test_a_stopped_run_makes_nothing(doors: Any, series: np.ndarray) -> None:
 
 def test_the_steps_can_be_chained_by_hand(doors: Any, series: np.ndarray) -> None:
     image = Image(series, name="scan", metadata={"followup": {"axes": "vyx", "ages": [4, 3, 2, 1]}})
-    (healthy,) = reconstruct_layers(source_of(image), "fake", {"draws": 2})
-    pair = source_of(Layer.create(*healthy))
-    scores = fam_layers(source_of(image), pair, "fake", Fam())
-    (fused,) = lafm_layers(source_of(Layer.create(*scores[-1])), Lafm())
+    (healthy,) = reconstruct_layers(image, "fake", {"draws": 2})
+    scores = fam_layers(image, Layer.create(*healthy), "fake", Fam())
+    (fused,) = lafm_layers(Layer.create(*scores[-1]), Lafm())
 
     names = [layer[1]["name"] for layer in (healthy, *scores, fused)]
     assert names == ["scan healthy", "scan pixel", "scan fam", "scan fam fused"]
@@ -158,6 +157,20 @@ def test_healthy_images_of_another_series_are_refused(doors: Any, series: np.nda
 
     with pytest.raises(ValueError, match="'other' has the shape"):
         fam_layers(source, other, "fake")
+
+
+def test_a_subject_that_is_left_out_does_not_shift_the_healthy_images(
+    doors: Any, series: np.ndarray
+) -> None:
+    cohort = np.stack([np.full_like(series, np.nan), series, 3 * series])
+    healthy = np.stack([series, series, 2 * series])
+    source, other = (source_of(Image(each), axes="svyx") for each in (cohort, healthy))
+
+    pixel = fam_layers(source, other, "fake")[0][0]
+
+    assert np.isnan(pixel[0]).all()
+    np.testing.assert_allclose(pixel[1], 0)
+    np.testing.assert_allclose(pixel[2], series, rtol=1e-5)
 
 
 def test_no_door_is_imported_before_it_is_needed() -> None:
@@ -271,7 +284,7 @@ def test_a_threshold_of_the_data_set_is_drawn_by_all_subjects_of_a_layer(
     assert found.provenance["threshold"] == pytest.approx(height)
     for each in there:
         np.testing.assert_array_equal(each.mask, each.score >= np.float32(height))
-    assert ("Cutting all subjects at one threshold", 0, 0) in seen
+    assert ("Segmenting all subjects with one threshold", 0, 0) in seen
     assert any(phase == "Detecting, subject 3 of 4" for phase, *_ in seen)
 
 

@@ -83,7 +83,7 @@ def test_controls_change_the_recipe(qtbot: Any) -> None:
 def test_what_is_left_empty_is_left_to_the_model(qtbot: Any) -> None:
     form = RecipeForm(Recipe(options={"noise_levels": (250,), "draws": 2}))
     qtbot.addWidget(form)
-    form.options_form.options = {}
+    form.options_form.value = {}
 
     assert form.recipe.options == {}
     assert with_options(Recipe(options={"draws": 2}), draws=None).options == {}
@@ -95,7 +95,7 @@ def test_noise_levels_that_are_no_steps_are_refused(qtbot: Any) -> None:
     form.widgets["noise_levels"].native.setText("250, high")
 
     with pytest.raises(ValueError, match="noise levels: got '250, high'"):
-        _ = form.options
+        _ = form.value
 
 
 def test_the_temporal_residual_goes_by_no_noise_levels(qtbot: Any) -> None:
@@ -128,7 +128,7 @@ def test_every_option_of_a_method_has_a_control_that_is_explained(qtbot: Any, me
 
     assert list(form.widgets) == [option.name for option in fields(TABLE[method].options)]
     assert all("Default: " in control.tooltip for control in form.widgets.values())
-    assert form.options == {}
+    assert form.value == {}
 
 
 def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
@@ -136,41 +136,41 @@ def test_what_is_set_to_the_default_is_not_said(qtbot: Any) -> None:
     qtbot.addWidget(form)
     form.widgets["stride"].value = 1
     form.widgets["mean"].value = "geometric"
-    assert form.options == {}
+    assert form.value == {}
 
     form.widgets["mean"].value = "arithmetic"
     form.widgets["floor"].native.setText("1e-9")
-    assert form.options == {"mean": "arithmetic", "floor": 1e-9}
-    form.options = {"stride": 1}  # a recipe that says it keeps it
-    assert form.options == {"stride": 1}
+    assert form.value == {"mean": "arithmetic", "floor": 1e-9}
+    form.value = {"stride": 1}  # a recipe that says it keeps it
+    assert form.value == {"stride": 1}
 
 
 def test_another_method_brings_its_own_controls(qtbot: Any) -> None:
     form = OptionsForm(TABLE["sdm"].options)
     qtbot.addWidget(form)
-    form.options = {"draws": 4}
+    form.value = {"draws": 4}
     form.ask(TABLE["cddpm"].options)
-    assert form.options == {"draws": 4}
+    assert form.value == {"draws": 4}
     assert form.widgets["draws"].value == 4
     form.ask(TABLE["disyre"].options)
 
     assert list(form.widgets) == ["step_size", "single_step"]
-    assert form.options == {"draws": 4}  # which a check refuses
-    form.options = {"single_step": 30}
+    assert form.value == {"draws": 4}  # which a check refuses
+    form.value = {"single_step": 30}
     assert form.widgets["single_step"].value == 30
 
 
 def test_the_method_may_change_while_something_is_typed(qtbot: Any) -> None:
     form = OptionsForm(TABLE["sdm"].options)
     qtbot.addWidget(form)
-    form.changed.connect(lambda: form.options)
+    form.changed.connect(lambda: form.value)
     with qtbot.waitExposed(form):
         form.show()
     form.widgets["noise_levels"].native.setFocus()
     qtbot.keyClicks(form.widgets["noise_levels"].native, "50")
     form.ask(TABLE["andi"].options)
 
-    assert form.options == {}
+    assert form.value == {}
     assert list(form.widgets) == [option.name for option in fields(TABLE["andi"].options)]
 
 

@@ -27,20 +27,20 @@ def test_the_options_are_those_of_the_model_s_method(
 ) -> None:
     _, widget = open_widget(NAME)
     for method in (*TABLE, *reversed(TABLE)):
-        widget.model_combo.chosen = str(header_of(method))
+        widget.model.value = str(header_of(method))
 
-        assert list(widget.options.widgets) == [
+        assert list(widget["options"].native.widgets) == [
             option.name for option in fields(TABLE[method].options)
         ]
-        assert widget.options.options == TABLE[method].recipes["default"].options
+        assert widget["options"].value == TABLE[method].recipes["default"].options
 
 
 def test_a_model_of_another_method_reconstructs(
     open_widget: Open, tiny_cddpm_model: Path, series: np.ndarray, qtbot: Any
 ) -> None:
     viewer, widget = open_widget(NAME, Image(series, name="scan"))
-    widget.model_combo.chosen = str(tiny_cddpm_model)
-    widget.options.widgets["draws"].value = 2
+    widget.model.value = str(tiny_cddpm_model)
+    widget["options"].native.widgets["draws"].value = 2
     finish(qtbot, widget)
 
     assert widget.step.error == ""
@@ -54,12 +54,12 @@ def test_a_method_without_healthy_images_is_refused_before_a_run(
     open_widget: Open, doors: Any, header_of: Callable[..., Path], series: np.ndarray, qtbot: Any
 ) -> None:
     _, widget = open_widget(NAME, Image(series, name="scan"))
-    widget.model_combo.chosen = str(header_of("andi"))
+    widget.model.value = str(header_of("andi"))
     finish(qtbot, widget)
 
     assert "ANDi gives no healthy images, but a score of its own" in widget.step.error
     assert not doors.loaded
-    widget.model_combo.chosen = str(header_of("anofpdm"))
+    widget.model.value = str(header_of("anofpdm"))
     finish(qtbot, widget)
     assert widget.step.error == ""
 
@@ -68,7 +68,7 @@ def test_numbers_that_cannot_be_read_are_said(
     open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
 ) -> None:
     _, widget = open_widget(NAME, Image(series, name="scan"))
-    widget.options.widgets["noise_levels"].native.setText("high")
+    widget["options"].native.widgets["noise_levels"].native.setText("high")
     finish(qtbot, widget)
 
     assert "noise levels: got 'high'; write whole numbers" in widget.step.error

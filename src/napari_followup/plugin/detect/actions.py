@@ -1,16 +1,23 @@
-"""What the widgets' threads run: plain values in, layer tuples out.
+"""Detection and its steps as functions of napari layers: layers in, layer data tuples out.
 
-The doors are imported here, when they are needed. Nothing in this module touches a viewer or Qt, so
-every function can be called from a script.
+They need no window, and the widgets run them in a thread. The library is imported when it is
+needed::
+
+    from napari_followup.plugin.detect.actions import fam_layers, lafm_layers, reconstruct_layers
+
+    (healthy,) = reconstruct_layers(scan, "starmen", {"draws": 2})
+    scores = fam_layers(scan, Layer.create(*healthy), "starmen")
+    (fused,) = lafm_layers(Layer.create(*scores[-1]))
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
+from napari.layers import Image
 
 from napari_followup.plugin.layers.layers import (
     LayerTuple,
@@ -18,13 +25,14 @@ from napari_followup.plugin.layers.layers import (
     Source,
     result_layer,
     series_of,
+    source_of,
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import Found, score_layer, shared_provenance
 from napari_followup.plugin.run.report import Report, by_plane, chosen_bundle, subject_steps
-from napari_followup.recipe.recipe import Fam, Fusion, Recipe, Score
+from napari_followup.recipe.recipe import Fam, Lafm, Recipe, Support
 from napari_followup.series.plane_selection import Slicing
-from napari_followup.series.results import Detection
+from napari_followup.series.results import Detection, Reconstruction
 
 if TYPE_CHECKING:
     from napari_followup.models.bundle import ModelBundle
@@ -36,33 +44,40 @@ __all__ = [
     "reconstruct_layers",
 ]
 
+MODEL = "starmen"  # embedded; the widgets begin with the model chosen last
+
 Value = TypeVar("Value")
+OnStep = Callable[..., bool]
 Each = tuple[tuple[Series | None, ...], tuple[Value | None, ...], list[str]]
 """Of every subject its series and what was found in it, none where it was left out; and notes."""
 
 
 def detect_layers(
-    source: Source,
-    model: str,
-    recipe: Recipe,
+    image: Image | Source,
+    model: str = MODEL,
+    recipe: Recipe | None = None,
     *,
     device: str = "auto",
     seed: int = 0,
     planes: Slicing | None = None,
     report: Report | None = None,
 ) -> Found:
-    """Detect anomalies in every subject of a layer, at one threshold if the recipe says so.
+    """Detect anomalies in every subject of a layer, with one threshold if the recipe says so.
 
     Parameters
     ----------
-    source
-        The layer, as `source_of` took it.
+    image
+        A layer of visits, or what `source_of` took of it.
     model
         Name of an embedded model, or a file.
     recipe
-        How evidence becomes a mask.
-    device, seed, planes
-        As for `detect`.
+        How scores become a mask; the default recipe when none is given.
+    device
+        Where the model runs; auto takes a GPU if there is one.
+    seed
+        Source of all noise; the same seed gives the same result.
+    planes
+        Which planes of volumes are examined; all across z when none are given.
     report
         Progress and stop.
 
@@ -75,76 +90,107 @@ def detect_layers(
     Raises
     ------
     ValueError
-        If the model cannot be read, or no subject be examined.
+        If the model cannot be read, or no subject can be examined.
     Cancelled
         If the report was stopped.
     """
-    report = report or Report()
+    source, recipe, report = source_of(image), recipe or Recipe.default(), report or Report()
     bundle = chosen_bundle(model, report)
+    report.phase("Detecting")
     together = recipe.is_pooled and source.n_subjects > 1
-    run = partial(_cut_together if together else _cut_alone, source, bundle, recipe, report)
+    run = partial(_detect_together if together else _detect_each, source, bundle, recipe, report)
     series, found, notes = run(device=device, seed=seed, planes=planes)
-    said = dict.fromkeys(
-        note for each in found if each for note in each.provenance.get("notes", ())
-    )
-    return Found(source=source, series=series, detections=found, notes=(*notes, *said))
+    own = dict.fromkeys(note for each in found if each for note in each.provenance.get("notes", ()))
+    return Found(source=source, series=series, detections=found, notes=(*notes, *own))
 
 
-def _cut_alone(
+def _detect_each(
     source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
 ) -> Each[Detection]:
     """Detect subject by subject; `settings` are those of `detect`."""
     from napari_followup.detection.detect import detect
 
-    report.phase("Detecting")
-
-    def run(each: Series, step: Callable[..., bool]) -> Detection:
-        told = by_plane(step, each, settings["planes"])
-        return detect(each.stack, bundle, recipe, on_step=told, **settings)
+    def run(each: Series, step: OnStep, _: int) -> Detection:
+        on_step = by_plane(step, each, settings["planes"])
+        return detect(each.stack, bundle, recipe, on_step=on_step, **settings)
 
     return _each_subject(source, report, run)
 
 
-def _cut_together(
+def _detect_together(
     source: Source, bundle: ModelBundle, recipe: Recipe, report: Report, **settings: Any
 ) -> Each[Detection]:
-    """Examine every subject, then cut all of them at one threshold."""
+    """Examine every subject, then segment all of them with one threshold."""
     from napari_followup.detection.cohort import Cohort
 
     cohort = Cohort(bundle, recipe, **settings)
 
-    def add(each: Series, step: Callable[..., bool]) -> bool:
+    def add(each: Series, step: OnStep, _: int) -> bool:
         cohort.add(each.stack, on_step=by_plane(step, each, settings["planes"]))
         return True
 
-    report.phase("Detecting")
     series, added, notes = _each_subject(source, report, add)
-    report.phase("Cutting all subjects at one threshold")
+    report.phase("Segmenting all subjects with one threshold")
     return series, tuple(cohort.segment() if is_in else None for is_in in added), notes
 
 
 def reconstruct_layers(
-    source: Source,
-    model: str,
-    options: Mapping[str, Any],
+    image: Image | Source,
+    model: str = MODEL,
+    options: Mapping[str, Any] | None = None,
     *,
-    device: str = "auto",
-    seed: int = 0,
     planes: Slicing | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    seed: int = 0,
     report: Report | None = None,
 ) -> list[LayerTuple]:
-    """Make the pseudo-healthy images of a layer; parameters and errors as `detect_layers`."""
-    report = report or Report()
+    """Make the pseudo-healthy images of a layer.
+
+    Parameters
+    ----------
+    image
+        A layer of visits, or what `source_of` took of it.
+    model
+        Name of an embedded model, or a file.
+    options
+        Of the model's method, by name; those of its default recipe when none are given.
+    planes
+        Which planes of volumes are reconstructed; all across z when none are given.
+    device
+        Where the model runs; auto takes a GPU if there is one.
+    seed
+        Source of all noise; the same seed gives the same result.
+    report
+        Progress and stop.
+
+    Returns
+    -------
+    list of LayerTuple
+        One image layer, in the intensities of the source; NaN where a visit is missing.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be read or gives no healthy images, or no subject can be examined.
+    Cancelled
+        If the report was stopped.
+    """
+    source, report = source_of(image), report or Report()
     bundle = chosen_bundle(model, report)
     from napari_followup.detection.steps import reconstruct
 
     report.phase("Reconstructing")
-    run = partial(
-        reconstruct, bundle=bundle, options=options, device=device, seed=seed, planes=planes
-    )
-    series, found, _ = _each_subject(
-        source, report, lambda each, step: run(each.stack, on_step=by_plane(step, each, planes))
-    )
+    settings: dict[str, Any] = {
+        "options": options,
+        "device": device,
+        "seed": seed,
+        "planes": planes,
+    }
+
+    def run(each: Series, step: OnStep, _: int) -> Reconstruction:
+        return reconstruct(each.stack, bundle, on_step=by_plane(step, each, planes), **settings)
+
+    series, found, _ = _each_subject(source, report, run)
     data = to_layer_axes(source, series, [None if each is None else each.healthy for each in found])
     said = shared_provenance(
         source.subjects, [None if each is None else each.provenance for each in found]
@@ -153,39 +199,65 @@ def reconstruct_layers(
 
 
 def fam_layers(
-    source: Source,
-    healthy: Source,
-    model: str,
-    score: Score | None = None,
+    image: Image | Source,
+    healthy: Image | Source,
+    model: str = MODEL,
+    score: Fam = Fam(),  # noqa: B008  frozen
     *,
-    device: str = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     report: Report | None = None,
 ) -> list[LayerTuple]:
-    """Score a layer against a layer of healthy images, stage by stage.
+    """Score a layer against its pseudo-healthy images, stage by stage.
 
-    Parameters and errors as for `detect_layers`.
+    Parameters
+    ----------
+    image
+        A layer of visits, or what `source_of` took of it.
+    healthy
+        Pseudo-healthy images of the same shape, as from `reconstruct_layers`.
+    model
+        Name of an embedded model, or a file; its features are compared.
+    score
+        How features are compared.
+    device
+        Where the model runs; auto takes a GPU if there is one.
+    report
+        Progress and stop.
+
+    Returns
+    -------
+    list of LayerTuple
+        One image layer a stage: pixel distance, feature distance, FAM; the last one is visible.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, the model cannot be read or has no features, or no subject can be
+        examined.
+    Cancelled
+        If the report was stopped.
     """
-    if source.data.shape != healthy.data.shape:
+    source, report = source_of(image), report or Report()
+    other = source_of(healthy, axes=source.axes)
+    if source.data.shape != other.data.shape:
         raise ValueError(
-            f"{healthy.name!r} has the shape {healthy.data.shape}, {source.name!r} has "
+            f"{other.name!r} has the shape {other.data.shape}, {source.name!r} has "
             f"{source.data.shape}; choose the healthy images of this series"
         )
-    report, score = report or Report(), score or Fam()
     bundle = chosen_bundle(model, report)
     from napari_followup.detection.steps import score_pair
 
     report.phase("Scoring")
 
-    def run(each: Series, subject: int) -> dict[str, Any]:
-        other = np.asarray(_aligned(healthy, source, subject, each))
-        return score_pair(each.stack, other, bundle, score, device=device)
+    def run(each: Series, step: OnStep, subject: int) -> dict[str, Any]:
+        images = np.asarray(_aligned(other, source, subject, each))
+        return score_pair(each.stack, images, bundle, score, device=device)
 
-    subjects = iter(range(source.n_subjects))
-    series, found, _ = _each_subject(source, report, lambda each, step: run(each, next(subjects)))
+    series, found, _ = _each_subject(source, report, run)
     said = {
         "model": bundle.name,
         "model_version": bundle.version,
-        "healthy": healthy.name,
+        "healthy": other.name,
         "score": repr(score),
     }
     *others, last = next(each for each in found if each is not None)
@@ -200,14 +272,39 @@ def fam_layers(
 
 
 def lafm_layers(
-    source: Source, fusion: Fusion, *, report: Report | None = None
+    image: Image | Source,
+    fusion: Lafm | Support = Lafm(),  # noqa: B008  frozen
+    *,
+    report: Report | None = None,
 ) -> list[LayerTuple]:
-    """Fuse a layer of scores over visits; missing visits stay out. Errors as `detect_layers`."""
-    report = report or Report()
+    """Fuse the scores of a layer over its visits; missing visits stay out.
+
+    Parameters
+    ----------
+    image
+        A layer of scores, such as the last one of `fam_layers`, or what `source_of` took of it.
+    fusion
+        How a visit's scores are corrected by those of the other visits.
+    report
+        Progress and stop.
+
+    Returns
+    -------
+    list of LayerTuple
+        One image layer.
+
+    Raises
+    ------
+    ValueError
+        If no subject can be examined.
+    Cancelled
+        If the report was stopped.
+    """
+    source, report = source_of(image), report or Report()
     report.phase("Fusing")
     from napari_followup.detection.steps import fuse_scores
 
-    def run(each: Series, step: Callable[[int, int], bool]) -> Any:
+    def run(each: Series, step: OnStep, _: int) -> Any:
         scores = np.asarray(each.stack.images[:, 0], dtype=np.float32)
         return fuse_scores(scores, each.stack.ages, fusion)
 
@@ -217,7 +314,7 @@ def lafm_layers(
 
 
 def _each_subject(
-    source: Source, report: Report, run: Callable[[Series, Callable[[int, int], bool]], Value]
+    source: Source, report: Report, run: Callable[[Series, OnStep, int], Value]
 ) -> Each[Value]:
     """Run subject by subject; a subject that cannot be examined does not stop the others."""
     series: list[Series | None] = []
@@ -226,12 +323,11 @@ def _each_subject(
     for subject, step in enumerate(subject_steps(report, source.n_subjects)):
         try:
             each = series_of(source, subject)
-            found.append(run(each, step))
+            found.append(run(each, step, subject))
             series.append(each)
         except (TypeError, ValueError) as error:
-            if source.n_subjects == 1 or (
-                subject == source.n_subjects - 1 and not any(s is not None for s in series)
-            ):
+            is_last = subject == source.n_subjects - 1
+            if is_last and not any(before is not None for before in series):
                 raise
             series.append(None)
             found.append(None)

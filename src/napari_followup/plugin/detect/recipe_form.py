@@ -61,10 +61,10 @@ class OptionsForm(QWidget):
         self._usual = vars(kind())
         self._rows.addRow(self.form)
         self.form.changed.connect(self.changed)
-        self.options = self._base
+        self.value = self._base
 
     @property
-    def options(self) -> dict[str, Any]:
+    def value(self) -> dict[str, Any]:
         """What is set, by name; what has no row is kept from what was put in.
 
         Raises
@@ -79,8 +79,8 @@ class OptionsForm(QWidget):
             if value is not None and (value != self._usual[name] or name in self._base)
         }
 
-    @options.setter
-    def options(self, options: Mapping[str, Any]) -> None:
+    @value.setter
+    def value(self, options: Mapping[str, Any]) -> None:
         self._base = dict(options)
         for name, widget in self.widgets.items():
             may_be_empty = isinstance(widget, NumberEdit | NumbersEdit)
@@ -124,13 +124,13 @@ class RecipeForm(QWidget):
         """
         values = self.form.values
         values["median"] |= 1  # odd, whatever was typed
-        return replace(self._base, options=self.options_form.options, **values)
+        return replace(self._base, options=self.options_form.value, **values)
 
     @recipe.setter
     def recipe(self, recipe: Recipe) -> None:
         self.blockSignals(True)
         self._base = recipe
-        self.options_form.options = recipe.options
+        self.options_form.value = recipe.options
         self.form.value = recipe
         self.blockSignals(False)
         self.changed.emit()

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QWidget
 from napari_followup.plugin.forms.forms import add_row, new_form
 
 __all__ = [
+    "TYPES",
     "ChoiceForm",
     "FieldsForm",
     "Hint",
@@ -135,9 +136,15 @@ class NumberEdit(ValueWidget[Any]):
     """A number in a `NumberBox`, by its annotation whole or not."""
 
     def __init__(
-        self, value: Any = Undefined, *, hint: Hint, annotation: Any, nullable: bool, **more: Any
+        self,
+        value: Any = Undefined,
+        *,
+        hint: Hint = Hint(),
+        annotation: Any = float,
+        nullable: bool = False,
+        **more: Any,
     ) -> None:
-        is_whole = annotation is int
+        is_whole = _bare(annotation) is int
         offered = {
             "between": hint.between or (WHOLE if is_whole else DECIMAL),
             "step": hint.step,
@@ -369,7 +376,7 @@ class FieldsForm(QWidget):
             widget.value = getattr(value, name)
 
     def _add(self, name: str, kind: Any, hint: Hint) -> None:
-        kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+        kind = _bare(kind)
         hint = replace(hint, label=hint.label or name.replace("_", " "))
         default = getattr(self._base, name)
         if any(is_dataclass(each) for each in get_args(kind)):
@@ -468,6 +475,11 @@ def _hint_of(of: Any, kind: Any, hints: Mapping[str, Hint]) -> Hint:
         return hints[of.name]
     said = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
     return next((each for each in said if isinstance(each, Hint)), Hint(**of.metadata))
+
+
+def _bare(kind: Any) -> Any:
+    """Type without its annotations."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _without_none(kind: Any) -> tuple[Any, bool]:

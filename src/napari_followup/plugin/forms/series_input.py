@@ -71,6 +71,19 @@ class SeriesInput(QWidget):
         self.ages_edit.textChanged.connect(self._show_found)
         self._on_layer()
 
+    def watch(self, viewer: Any) -> None:
+        """List the layers of this viewer from now on."""
+        self.layers.watch(viewer)
+
+    @property
+    def value(self) -> Source:
+        """What is chosen, as `source` gives it; set a layer to choose it."""
+        return self.source()
+
+    @value.setter
+    def value(self, layer: Any) -> None:
+        self.layer = layer
+
     @property
     def layer(self) -> Any:
         """The chosen layer, or none."""

@@ -148,11 +148,15 @@ def source_of(
 ) -> Source:
     """Take from an image layer what a run needs; given `axes` and `ages` override its metadata.
 
+    What was taken already is given back as it is.
+
     Raises
     ------
     ValueError
         If the axes do not fit, or are unknown and not given.
     """
+    if isinstance(layer, Source):
+        return layer
     _check_grey(layer)
     if axes is None:
         axes, *others = axes_choices(layer)
