@@ -106,5 +106,5 @@ def test_what_is_no_grid_is_refused() -> None:
         regridded(stack)
     with pytest.raises(ValueError, match=r"spacing: got 0.0; give sizes above 0"):
         regridded(stack, spacing=0.0)
-    with pytest.raises(ValueError, match="lies wholly outside 'subject'"):
+    with pytest.raises(ValueError, match="lies completely outside 'subject'"):
         regridded(stack, like=replace(stack, affine=away))

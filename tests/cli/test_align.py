@@ -134,10 +134,10 @@ def test_what_cannot_be_aligned_is_said(
     for words, text in (
         ([files[0], "--out", out], "holds one visit; give two or more"),
         ([table, "--out", out], "subject: there are several; give --subject, one of a, b"),
-        ([table, "--subject", "c", "--out", out], "subject: got 'c'; there is a, b"),
+        ([table, "--subject", "c", "--out", out], "subject: got 'c'; the file holds a, b"),
         ([*files, "--out", tmp_path / "a.txt"], "out: got 'a.txt'; end the name in .npz"),
         ([*files, "--out", out, "--modality", "T1"], "modality: got 'T1'"),
-        ([files[0].parent, "--ages", 1, 2, "--out", out], "ages: go with several files"),
+        ([files[0].parent, "--ages", 1, 2, "--out", out], "ages: give them with several files"),
         ([*files, "--out", out, "--threads", 0], "threads: got 0"),
         ([*files, "--out", out, "--reference", 3], "reference: got 3; there are 2 visits, counted"),
         ([gap, "--out", out], "holds one visit; give two or more"),

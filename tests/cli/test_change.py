@@ -150,7 +150,7 @@ def test_what_cannot_be_compared_is_said(
             ["--visits", 1, 2, "--out", out, "--mask", tmp_path / "other.npz"],
             "mask: 'other.npz' lies on another grid",
         ),
-        (["--visits", 1, 2, "--out", out, "--subject", "q"], "subject: got 'q'; there is p"),
+        (["--visits", 1, 2, "--out", out, "--subject", "q"], "subject: got 'q'; the file holds p"),
         (["--out", out], "required: --visits"),
     ):
         assert run("change", series, *words) == 2

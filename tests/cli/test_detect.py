@@ -153,7 +153,7 @@ def test_ages_can_be_given_to_a_series_without(
 
 @pytest.mark.parametrize(
     ("ages", "text"),
-    [("61,62", "ages: got 2 for the 3 visits"), ("61;62", "years with commas between")],
+    [("61,62", "ages: got 2 for the 3 visits"), ("61;62", "years separated by commas")],
 )
 def test_wrong_ages_are_named(
     ages: str,
@@ -176,7 +176,7 @@ def test_ages_are_for_one_series_that_has_none(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("detect", plain, series, *words, "--ages", "61,62,63") == 2
-    assert "ages: given for one series, got 2" in capsys.readouterr().err
+    assert "ages: they are for one series, got 2" in capsys.readouterr().err
     assert run("detect", series, *words, "--ages", "61,62,63,64") == 2
     assert "has ages of its own" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
@@ -200,9 +200,9 @@ def test_how_a_file_was_taken_is_said(
 
     assert run("detect", four, *words) == 0
     said = capsys.readouterr().out
-    assert "taken as volumes of 3 planes, examined plane by plane; if it is a cohort" in said
+    assert "read as volumes of 3 planes, examined plane by plane; if it is a cohort" in said
     assert run("detect", four, *words, "--axes", "svyx") == 0
-    assert "taken as a cohort of 2 subjects" in capsys.readouterr().out
+    assert "read as a cohort of 2 subjects" in capsys.readouterr().out
 
 
 def test_notes_and_the_folder_are_printed(
@@ -231,8 +231,8 @@ def test_what_was_dropped_after_the_threshold_is_said(
 
     said = capsys.readouterr().out
     assert "anomalies flagged at 0 of" in said
-    assert "flagged from 1e-06 on" in said
-    assert "dropped: at the border of the subject or outside it or in parts below 9999 " in said
+    assert "threshold 1e-06\n" in said
+    assert "dropped: at the border of the subject or outside it, or smaller than 9999 " in said
 
 
 def test_both_thresholds_from_healthy_subjects_are_reported(
@@ -251,7 +251,7 @@ def test_both_thresholds_from_healthy_subjects_are_reported(
     assert run("detect", series, *words) == 0
 
     said = capsys.readouterr().out
-    assert "flagged from 0.0456 on, followed down to 0.00123\n" in said
+    assert "threshold 0.0456; regions grown down to 0.00123\n" in said
 
 
 def test_a_file_is_named_once_and_a_failed_run_leaves_no_folder(
@@ -406,7 +406,7 @@ def test_axes_are_asked_about_only_where_a_file_does_not_tell(
         assert run("detect", tmp_path / name, *words) == 0
 
     said = capsys.readouterr().out
-    assert "taken as volumes of 3 planes, examined plane by plane" in said
+    assert "read as volumes of 3 planes, examined plane by plane" in said
     assert "svyx" not in said
 
 
@@ -453,7 +453,7 @@ def test_a_threshold_of_the_data_set_is_drawn_by_all_files(
     assert str(bad) in said.err
     lines = said.out.splitlines()
     assert lines[0].startswith("tiny: examined (")
-    assert lines[2] == "One threshold for 2 series; results are written now"
+    assert lines[2] == "One threshold for 2 series; writing the results"
     assert lines[3].startswith("tiny: ")
 
 

@@ -19,8 +19,8 @@ from napari_followup.cli.files import (
     is_nifti,
     read_series,
     replaced_line,
+    report_failure,
     subject_of,
-    tell_failure,
     write_csv,
     write_detection,
     write_maps,
@@ -262,11 +262,11 @@ def test_a_cohort_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str
     np.savez(path, images=np.ones((2, 3, 8, 8)), split=np.array(["a", "b"]))
 
     assert len(list(read_series(given(path)))) == 2
-    assert "taken as a cohort of 2 subjects" in capsys.readouterr().out
+    assert "read as a cohort of 2 subjects" in capsys.readouterr().out
     assert len(list(read_series(given(path, "--split", "b")))) == 1
 
 
 def test_a_file_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_failure(Path("data/a.npz"), ValueError("'a.npz': is an empty file"))
+    report_failure(Path("data/a.npz"), ValueError("'a.npz': is an empty file"))
 
     assert capsys.readouterr().err == ("napari-followup: error: data/a.npz: is an empty file\n")

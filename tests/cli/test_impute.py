@@ -162,7 +162,7 @@ def test_a_complete_series_is_passed_over(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("impute", series, gappy, *words) == 0
-    assert "tiny: misses no visit; --ages or --forecast" in capsys.readouterr().out
+    assert "tiny: no visit is missing; give --ages or --forecast" in capsys.readouterr().out
     assert not (tmp_path / "out" / "tiny.npz").exists()
 
     assert run("impute", series, *words) == 2
@@ -185,8 +185,8 @@ def test_one_failing_series_does_not_stop_the_rest(
     ("more", "text"),
     [
         (("--strategy", "guess"), "strategy: got 'guess'; give one of joint"),
-        (("--spread", "--draws", "1"), "spread: needs two draws or more"),
-        (("--interval", "2"), "interval: goes with --forecast"),
+        (("--spread", "--draws", "1"), "spread: needs 2 draws or more"),
+        (("--interval", "2"), "interval: works with --forecast only"),
         (("--model", "ghost"), "no model 'ghost'"),
         (("--device", "abacus"), "device: got 'abacus'"),
         (("--ages", "61", "--forecast", "2"), "not allowed with argument"),
@@ -259,7 +259,7 @@ def test_ctrl_c_keeps_what_is_finished_under_a_name_of_its_own(
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == ["gappy_partial.csv", "gappy_partial.npz"]
     assert read_stack(tmp_path / "out" / "gappy_partial.npz").provenance["stopped_early"]
-    assert "what was finished of this series is in" in capsys.readouterr().out
+    assert "the finished visits of this series are in" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -272,7 +272,7 @@ def test_ctrl_c_before_anything_is_finished_writes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run("impute", gappy, *words) == 130
-    assert "of this series no visit was finished; nothing written" in capsys.readouterr().out
+    assert "no visit of this series was finished; nothing was written" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
 
 

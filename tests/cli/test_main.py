@@ -78,7 +78,7 @@ def test_what_nobody_foresaw_is_named_and_is_code_one(
     monkeypatch.setattr(cli.bundle, "_list", lambda args: 1 / 0)
 
     assert run("bundle", "list") == 1
-    assert "ZeroDivisionError: division by zero; --debug" in capsys.readouterr().err
+    assert "ZeroDivisionError: division by zero; run again with --debug" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_without_traceback(

@@ -54,9 +54,9 @@ def test_a_file_may_build_on_a_recipe_of_the_model(
     [
         ("median = 4", "odd number of pixels"),
         ("colour = 1", "no colour"),
-        ("median = ", "recipe.toml' is no recipe"),
+        ("median = ", "recipe.toml' is not a valid recipe"),
         ('score = {kind = "Guess"}', "knows no 'Guess'"),
-        ('options = "many"', "is no recipe: options must be a table"),
+        ('options = "many"', "is not a valid recipe: options must be a table"),
         ('base = "mine"', "base: got 'mine'; give one of default, published"),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_folder_is_looked_at_before_it_is_made(
         with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
             check_out(wrong)
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(PermissionError, match="nothing may be written into"):
+    with pytest.raises(PermissionError, match="is not writable; give another folder"):
         check_out(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 

@@ -227,4 +227,4 @@ def test_two_models_of_one_name_are_refused(
     words = (cohort, "--models", disyre, disyre, "--out", tmp_path / "out", *SMALL)
 
     assert run("study", "starmen", *words) == 2
-    assert "is called 'starmen-disyre' like another" in capsys.readouterr().err
+    assert "has the name of another, 'starmen-disyre'" in capsys.readouterr().err

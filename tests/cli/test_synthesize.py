@@ -69,7 +69,7 @@ def test_tiffs_hold_ages_and_stand_beside_their_truth(
         (("--out", "x.npz", "--visits", "0"), "visits: got 0; starmen need 1 or more"),
         (("--out", "x.npz", "--validation-share", "0.2"), "0.2 of 1 subject; give"),
         (("--out", "x.npz", "--subjects", "9", "--validation-share", "2"), "2.0 of 9 subjects"),
-        (("--out", "x.tif", "--validation-share", "0.2"), "a TIFF cannot hold it"),
+        (("--out", "x.tif", "--validation-share", "0.2"), "a TIFF has no splits"),
         (("--out", "folder.npz"), "is a folder; give a file"),
         (("--out", "file/x.npz"), "out: 'file' is a file"),
     ],
@@ -142,8 +142,8 @@ def test_a_phantom_volume_goes_into_a_tiff(run: Run, tmp_path: Path) -> None:
         (("--size", "32"), "size: starmen have 64 x 64 pixels; leave it out"),
         (("starmen", "--depth", "2"), "depth: starmen have 64 x 64 pixels"),
         (("moon",), "invalid choice: 'moon'"),
-        (("phantom", "--kind", "darker_line"), "of phantom there is healthy, darker_blob, br"),
-        (("--kind", "hole"), "of starmen there is healthy, growing_circle, "),
+        (("phantom", "--kind", "darker_line"), "phantom has healthy, darker_blob, br"),
+        (("--kind", "hole"), "starmen has healthy, growing_circle, "),
     ],
 )
 def test_what_a_generator_cannot_do_is_said(

@@ -176,8 +176,8 @@ def test_the_last_lines_say_what_the_model_sees_and_what_to_do_with_it(
     model = tmp_path / "tiny.safetensors"
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "on 2 held-out subjects: 0.1 % of healthy pixels flagged; mean Dice in per cent of drawn "
-        "anomalies: darker blob 81.0 (so few that the figures say little)",
-        f"{model}: {trainer.bundle.fingerprint}, validation loss 0.2500; now try it: "
+        "anomalies: darker blob 81.0 (too few for reliable figures)",
+        f"{model}: {trainer.bundle.fingerprint}, validation loss 0.2500; try it: "
         f"napari-followup detect SERIES --model {model} --out results",
     ]
 
@@ -196,7 +196,7 @@ def test_a_tdm_is_trained_by_its_own_words(
 
     assert trainer.given["method"] == "tdm"
     last = capsys.readouterr().out.splitlines()[-1]
-    assert "; now try it: napari-followup impute SERIES" in last
+    assert "; try it: napari-followup impute SERIES" in last
 
 
 def test_methods_are_told_in_words() -> None:
@@ -319,7 +319,7 @@ def test_masks_are_learned_from_and_belong_to_the_command_that_goes_on(
         (
             "sdm",
             ("--labels",),
-            "sdm learns from healthy series alone, anofpdm and sadm take labels",
+            "sdm learns from healthy series only; anofpdm and sadm take labels",
         ),
         ("sadm", ("--labels",), "labels: no file of the data holds a truth"),
         ("sadm", ("--labels", "nowhere.tif"), "there is no file or folder 'nowhere.tif'"),
@@ -354,7 +354,7 @@ def test_a_model_is_trained_with_a_truth_from_the_command_line(
     assert run(*command) == 0
 
     assert (out / "sadm.safetensors").exists()
-    assert "segment: a second network learns to find anomalies" in capsys.readouterr().out
+    assert "segment: a second network learns to segment anomalies" in capsys.readouterr().out
     assert run("train", "sadm", drawn[0], "--out", out, "--steps", 4, *words) == 2
     assert "synthetic_anomalies is off, got none" in capsys.readouterr().err
 
@@ -416,4 +416,4 @@ def test_a_stage_nobody_described_is_named_all_the_same(
 ) -> None:
     progress(lambda: False)(TrainingState(stage="new", batch=1, progress=0.5, loss=1.0))
 
-    assert capsys.readouterr().out.splitlines()[0] == "new: the next phase"
+    assert capsys.readouterr().out.splitlines()[0] == "new: the next stage"

@@ -78,7 +78,7 @@ def test_fingerprint_tells_weights_apart_counters_of_norms_included(
 
 def test_weights_that_do_not_fit_are_refused(tiny_bundle: ModelBundle) -> None:
     with pytest.raises(
-        ValueError, match=r"'tiny': its weights do not fit its conf[^\n]{10,400}; fetch it again"
+        ValueError, match=r"'tiny': its weights do not fit its conf[^\n]{10,400}; download it again"
     ):
         replace(tiny_bundle, weights={}).build()
 
@@ -86,7 +86,9 @@ def test_weights_that_do_not_fit_are_refused(tiny_bundle: ModelBundle) -> None:
 def test_a_configuration_of_another_version_is_refused(tiny_bundle: ModelBundle) -> None:
     newer = replace(tiny_bundle, config={**tiny_bundle.config, "wormholes": 3})
 
-    with pytest.raises(ValueError, match=r"'tiny': this version does not know it: .*wormholes"):
+    with pytest.raises(
+        ValueError, match=r"'tiny': this version cannot read its configuration: .*wormholes"
+    ):
         newer.build()
 
 
@@ -162,7 +164,7 @@ def test_a_method_of_a_newer_version_is_named_with_what_to_do(tiny_bundle: Model
     foreign = replace(tiny_bundle, method="crystal")
 
     with pytest.raises(
-        ValueError, match=r"'tiny' is of the method 'crystal', .* knows .*sdm.*; update napari-foll"
+        ValueError, match=r"'tiny' uses the method 'crystal', .* has .*sdm.*; update napari-foll"
     ):
         foreign.build()
 

@@ -43,10 +43,10 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda a: a.update(card=None), "card is no table"),
-        (lambda a: a.update(name=7), "name is no text"),
-        (lambda a: a.update(method=["sdm"]), "method is no text"),
-        (lambda a: a.update(healthy=[1]), "healthy is no table"),
+        (lambda a: a.update(card=None), "card is not a table"),
+        (lambda a: a.update(name=7), "name is not text"),
+        (lambda a: a.update(method=["sdm"]), "method is not text"),
+        (lambda a: a.update(healthy=[1]), "healthy is not a table"),
         (lambda a: a["config"].update(steps=10**9), "steps is 1000000000, beyond 100000"),
         (lambda a: a["config"].update(dropout=NAN), "dropout is nan"),
         (lambda a: a["config"].update(image_size=[16, 10**5]), "image_size is"),
@@ -56,7 +56,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda a: a["config"].update(channels=[8] * 200_000), "channels has 200000 values"),
         (lambda a: a["config"].update(blocks=5000), "blocks is 5000, for"),
         (lambda a: a["healthy"].update(x={"shares": [1.0]}), "healthy scores without"),
-        (lambda a: a["healthy"]["{}"].update(maxima="high"), "no lists of numbers"),
+        (lambda a: a["healthy"]["{}"].update(maxima="high"), "not lists of numbers"),
     ],
 )
 def test_a_description_beyond_reason_is_refused_before_any_weight_is_read(
@@ -69,12 +69,12 @@ def test_a_description_beyond_reason_is_refused_before_any_weight_is_read(
 @pytest.mark.parametrize(
     ("scores", "problem"),
     [
-        ({"maxima": [NAN]}, "maxima hold what is no score"),
-        ({"heights": [0.0, 0.2, 1e308]}, "heights hold what is no score"),
-        ({"heights": [0.5, 0.2, 0.0]}, "must rise"),
-        ({"shares": [1.0, 1.0, 0.5]}, "must rise"),
-        ({"shares": [1.0, 0.1]}, "must rise"),
-        ({"maxima": [0.4, 0.3]}, "must rise"),
+        ({"maxima": [NAN]}, "maxima hold values that are no scores"),
+        ({"heights": [0.0, 0.2, 1e308]}, "heights hold values that are no scores"),
+        ({"heights": [0.5, 0.2, 0.0]}, "rising while"),
+        ({"shares": [1.0, 1.0, 0.5]}, "rising while"),
+        ({"shares": [1.0, 0.1]}, "rising while"),
+        ({"maxima": [0.4, 0.3]}, "rising while"),
         ({"maxima": []}, "no maxima"),
     ],
 )

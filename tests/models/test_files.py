@@ -82,7 +82,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, metadata: dict[str, str] | No
     [
         ({"format": FORMAT + 1}, f"written in format {FORMAT + 1}, .* update napari-followup"),
         ({"format": None}, "cannot be read"),
-        ({"config": None}, "does not say its config"),
+        ({"config": None}, "lacks config"),
     ],
 )
 def test_what_a_file_says_of_itself_is_checked(
@@ -98,7 +98,7 @@ def test_what_a_file_says_of_itself_is_checked(
 def test_unreadable_metadata_is_refused(tmp_path: Path, text: str) -> None:
     save_file({"w": torch.zeros(1)}, tmp_path / "odd.safetensors", metadata={KEY: text})
 
-    with pytest.raises(ValueError, match=r"odd.safetensors: what the model says of itself"):
+    with pytest.raises(ValueError, match=r"odd.safetensors: the description of the model"):
         load_bundle(tmp_path / "odd.safetensors")
 
 
@@ -174,7 +174,7 @@ def test_a_part_that_does_not_say_what_it_is_is_refused(joined: Path) -> None:
     del parts["tdm"]["config"]
     save_file(load_file(joined), joined, metadata=about_of(joined, parts=parts))
 
-    with pytest.raises(ValueError, match=r"both.safetensors: the model does not say its config"):
+    with pytest.raises(ValueError, match=r"both.safetensors: the model's description lacks config"):
         load_bundle(joined)
 
 

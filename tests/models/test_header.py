@@ -73,7 +73,7 @@ def test_weights_of_something_else_are_no_model(tmp_path: Path) -> None:
     "text", ["{", "[1]", "null", '{"format": "two"}', '{"format": 1, "parts": 3}']
 )
 def test_words_that_are_none_are_refused(saved: Path, text: str) -> None:
-    with pytest.raises(ValueError, match="what the model says of itself cannot be read"):
+    with pytest.raises(ValueError, match="the description of the model cannot be read"):
         read_about(rewritten(saved, text))
 
 
@@ -90,5 +90,5 @@ def test_a_part_that_is_incomplete_is_refused(saved: Path) -> None:
     about = read_about(saved)
     del about["parts"]["tdm"]["config"], about["parts"]["tdm"]["card"]
 
-    with pytest.raises(ValueError, match="does not say its config, card"):
+    with pytest.raises(ValueError, match="lacks config, card"):
         read_about(rewritten(saved, json.dumps(about)))

@@ -1,6 +1,6 @@
 """How well two images on one grid agree: their correlation, and a shift that would raise it.
 
-Both tell whether two visits lie in the same place, before a difference between them is believed.
+Both show whether two visits are aligned; only then their difference means something.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from napari_followup.series.grid import background
 
 __all__ = ["Agreement", "agreement", "correlation"]
 
-COARSE = 96  # voxels along the longest side, on which a shift is looked for
-RIM = 3.0  # voxels of the coarse grid around the subject, so that its outline counts
-CLEARLY = 0.01  # how much more correlation a shift must bring to be believed
+COARSE = 96  # voxels along the longest side of the grid on which a shift is searched
+BORDER = 3.0  # voxels of the coarse grid around the subject, so that its outline counts
+CLEARLY = 0.01  # gain in correlation from which a shift counts
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Agreement:
     """How well two images agree."""
 
     correlation: float  # Pearson's, over the subject and its outline, -1 to 1
-    shift: float  # how far the second lies off the first, in the unit of the spacing
-    shifted: float  # the correlation once that is undone
+    shift: float  # distance of the second from the first, in the unit of the spacing
+    shifted: float  # the correlation after undoing the shift
 
 
 def agreement(first: ArrayLike, second: ArrayLike, spacing: Sequence[float]) -> Agreement:
@@ -45,7 +45,7 @@ def agreement(first: ArrayLike, second: ArrayLike, spacing: Sequence[float]) -> 
     Returns
     -------
     Agreement
-        Found on a coarse grid; a shift under half of its voxels counts as none.
+        Found on a coarse grid; a shift below half of its voxels counts as none.
     """
     sizes = np.asarray(spacing, dtype=np.float64)
     steps = _steps(np.shape(first), sizes)
@@ -69,7 +69,7 @@ def correlation(first: ArrayLike, second: ArrayLike, spacing: Sequence[float]) -
 
 
 def _steps(shape: Sequence[int], spacing: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Voxels to one of the coarse grid, along each axis."""
+    """Voxels per voxel of the coarse grid, along each axis."""
     wanted = (np.asarray(shape) * spacing).max() / COARSE
     return np.asarray(np.clip(np.round(wanted / spacing), 1, shape), dtype=np.intp)
 
@@ -80,17 +80,17 @@ def _coarse(image: ArrayLike, steps: NDArray[np.intp]) -> NDArray[np.float32]:
 
 
 def _shown(*images: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where any of the images shows the subject, and a border around it."""
+    """Where any of the images shows the subject, with a border around it."""
     shown = np.any([foreground(image) for image in images], axis=0)
     if not shown.any():
         return np.ones_like(shown)
-    return np.asarray(distance_transform_edt(~shown) <= RIM)
+    return np.asarray(distance_transform_edt(~shown) <= BORDER)
 
 
 def _pearson(
     first: NDArray[np.float32], second: NDArray[np.float32], inside: NDArray[np.bool_]
 ) -> float:
-    """0 where one of them is the same value all over."""
+    """Pearson's correlation inside a mask; 0 if an image is constant there."""
     one, other = (image[inside] - image[inside].mean() for image in (first, second))
     scale = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / scale if scale > 0 else 0.0

@@ -1,8 +1,8 @@
-"""Bring every visit onto one of them: rigid registration.
+"""Align visits: register each one rigidly to a reference visit and resample it.
 
-Each visit is turned and shifted, in one piece, to where it fits the reference best (`rigid`), and
-resampled onto that one's grid. Planes turn and shift within their plane. A visit that fits better
-mirrored, or agrees badly in the end, is said in the notes.
+A visit is rotated and shifted to fit the reference best (`rigid`), then resampled onto the grid of
+the reference. Planes rotate and shift within their plane. The notes name visits that fit better
+mirrored, or that agree badly with the reference.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ class SingleVisit:
 
     @property
     def frame(self) -> NDArray[np.float64]:
-        """Voxel (z, y, x) to where it is registered: the world, or (x, y) within its plane."""
+        """Voxel (z, y, x) to the coordinates of the registration: world, or (x, y) in the plane."""
         if self.images.shape[1] > 1:
             return self.affine
         z, y, x = spacing_of(self.affine)
         return np.array([[0, 0, x, 0], [0, y, 0, 0], [z, 0, 0, 0], [0, 0, 0, 1.0]])
 
     def image(self, modality: int) -> NDArray[np.float32]:
-        """Take one modality, ``(z, y, x)``.
+        """Image of one modality, ``(z, y, x)``.
 
         Raises
         ------
         ValueError
-            If it is the same value all over.
+            If it has the same value everywhere.
         """
         image = np.asarray(self.images[modality], dtype=np.float32)
         refuse_partly_missing(image, self.name)
         if image.min() == image.max():
-            raise ValueError(f"{self.name} is the same value all over; mark it as missing")
+            raise ValueError(f"{self.name} has the same value everywhere; mark it as missing")
         return image
 
 
 def single_visits(stacks: Sequence[VisitStack]) -> list[SingleVisit]:
-    """Take stacks apart.
+    """Split stacks into single visits.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def single_visits(stacks: Sequence[VisitStack]) -> list[SingleVisit]:
     Returns
     -------
     list of SingleVisit
-        By age, or in their order where there are no ages.
+        By age, or in the given order if there are no ages.
     """
     pairs = [(stack, index) for stack in stacks for index in range(stack.n_visits)]
     ages = [float(stack.ages[index]) for stack, index in pairs]
@@ -88,17 +88,17 @@ def single_visits(stacks: Sequence[VisitStack]) -> list[SingleVisit]:
 
 
 def check_alike(stacks: Sequence[VisitStack]) -> None:
-    """Refuse visits that are not of one kind.
+    """Check that visits can be aligned with each other.
 
     Raises
     ------
     ValueError
-        If there is none, or they differ in what they must share.
+        If there is no visit, or they differ in ages known, modalities, unit or number of axes.
     """
     if not stacks:
-        raise ValueError("align: got no visit; give a stack, or one a visit")
+        raise ValueError("align: got no visit; give one stack, or one per visit")
     if len({stack.ages_known for stack in stacks}) > 1:
-        raise ValueError("align: some visits have ages and others not; give all of them, or none")
+        raise ValueError("align: some visits have ages and others not; give all ages, or none")
     for what in ("modalities", "unit"):
         found = {str(getattr(stack, what)) for stack in stacks}
         if len(found) > 1:
@@ -110,14 +110,14 @@ def check_alike(stacks: Sequence[VisitStack]) -> None:
 
 
 def reference_of(visits: Sequence[SingleVisit], reference: int | None) -> SingleVisit:
-    """Find the visit that stays as it is.
+    """Visit that does not move.
 
     Parameters
     ----------
     visits
         By age.
     reference
-        Counted from 0; without it, the first that is not missing.
+        Counted from 0; by default the first visit that is not missing.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _visit(stack: VisitStack, index: int, number: int, age: float) -> SingleVisi
     )
 
 
-MOST_TURN = 45.0  # degrees; patients lie the same way round
+MOST_TURN = 45.0  # degrees; patients lie in the same orientation
 LEAST_OVERLAP = 0.1  # share of the reference's voxels
 # Two FLAIR visits of one patient reach 0.97 to 0.98, mirrored 0.87, those of two patients 0.76.
 LEAST_CORRELATION = 0.8
@@ -159,7 +159,7 @@ OnStep = Callable[[int, int], bool | None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """How to look for a transform."""
+    """Settings of the search for a transform."""
 
     modality: int
     seed: int
@@ -167,18 +167,18 @@ class _Search:
 
 
 class _Counter:
-    """Counts levels, tells of them, and raises where the work is to stop."""
+    """Counts levels, reports progress, and raises if the work shall stop."""
 
     def __init__(self, on_step: OnStep | None, total: int) -> None:
         self._on_step, self._total, self._done = on_step, total, 0
 
     def step(self) -> None:
-        """One level more."""
+        """Count one more level."""
         self._done += 1
         self.look()
 
     def look(self) -> None:
-        """Tell again: within a level the work can be stopped too."""
+        """Report without counting: the work can also stop within a level."""
         if self._on_step is not None and self._on_step(self._done, self._total) is False:
             raise Cancelled("stopped before all visits were aligned")
 
@@ -193,7 +193,7 @@ def align(
     threads: int = 1,
     on_step: OnStep | None = None,
 ) -> VisitStack:
-    """Register every visit rigidly to one of them, and resample it onto that one's grid.
+    """Register every visit rigidly to a reference visit, and resample it onto its grid.
 
     Parameters
     ----------
@@ -201,18 +201,18 @@ def align(
         A stack whose visits share a grid, or several, of any number of visits, each on its own
         grid.
     reference
-        The visit that stays as it is, counted from 0 by age, or in their order without ages;
-        without it, the first that is not missing.
+        Visit that does not move, counted from 0 by age, or in the given order without ages; by
+        default the first visit that is not missing.
     modality
-        Position of the modality that is looked at; the others move with it.
+        Index of the modality to register by; the others move with it.
     interpolation
         "linear", "cubic" or "nearest".
     seed
-        Chooses the voxels that the metric looks at.
+        Chooses the voxels that the metric uses.
     threads
         More than one is faster, but sums in another order, so that results differ slightly.
     on_step
-        Called with the levels done and to do, also within a level; return False to stop.
+        Called with the levels done and to do, also within a level; returns False to stop.
 
     Returns
     -------
@@ -228,7 +228,7 @@ def align(
     ImportError
         If SimpleITK is not installed.
     ValueError
-        If the visits do not belong together, or one of them cannot be registered; it is named.
+        If the visits do not belong together, or one cannot be registered; the error names it.
     Cancelled
         If `on_step` returned False.
     """
@@ -241,7 +241,7 @@ def align(
     steps = _Counter(on_step, len(LEVELS) * (sum(not part.is_missing for part in parts) - 1))
     made = [_placed(onto, part, search, interpolation, steps) for part in parts]
     shared = stacks[0].provenance
-    said = [
+    entries = [
         each | ({} if part.provenance == shared else {"provenance": dict(part.provenance)})
         for part, (_, each) in zip(parts, made, strict=True)
     ]
@@ -259,7 +259,7 @@ def align(
         affine=onto.affine,
         spacing=spacing_of(onto.affine),
         is_observed=np.array([part.is_observed for part in parts]),
-        provenance=add_step(shared, "align", **settings, visits=said),
+        provenance=add_step(shared, "align", **settings, visits=entries),
     )
 
 
@@ -277,29 +277,29 @@ def _checked(search: _Search, stack: VisitStack) -> _Search:
 def _placed(
     onto: SingleVisit, part: SingleVisit, search: _Search, interpolation: str, steps: _Counter
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Images of one visit on the reference's grid, and what the provenance says of them."""
+    """Images of one visit on the grid of the reference, and their entry in the provenance."""
     if part.is_missing:
-        gone = {"visit": part.name, "matrix": None, "notes": ["missing; stays missing"]}
+        gone = {"visit": part.name, "matrix": None, "notes": ["missing"]}
         return np.full(onto.images.shape, np.nan, dtype=np.float32), gone
     if part is onto:
-        note = "stays as it is; the others are brought onto it"
-        said = _said(onto, part, Rigid(np.eye(4), (0.0,)), search.modality)
-        said |= {"correlation": 1.0, "outside": 0.0, "notes": [note]}
-        return np.asarray(part.images, dtype=np.float32), said
+        note = "reference; the other visits are registered to it"
+        entry = _entry(onto, part, Rigid(np.eye(4), (0.0,)), search.modality)
+        entry |= {"correlation": 1.0, "outside": 0.0, "notes": [note]}
+        return np.asarray(part.images, dtype=np.float32), entry
     is_mirrored, found = _registered(onto, part, search, steps)
     images, outside = _moved(onto, part, found, interpolation)
     alike = correlation(
         onto.image(search.modality), images[search.modality], spacing_of(onto.affine)
     )
-    said = _said(onto, part, found, search.modality)
+    entry = _entry(onto, part, found, search.modality)
     notes = _notes(outside, alike, onto, is_mirrored=is_mirrored)
-    return images, said | {"correlation": alike, "outside": outside, "notes": notes}
+    return images, entry | {"correlation": alike, "outside": outside, "notes": notes}
 
 
 def _registered(
     onto: SingleVisit, part: SingleVisit, search: _Search, steps: _Counter
 ) -> tuple[bool, Rigid]:
-    """Look for the transform; whatever goes wrong is said with the visit's name."""
+    """Search the transform; errors name the visit."""
     images = onto.image(search.modality), part.image(search.modality)
     wrong = f"{part.name} could not be registered to {onto.name}"
     settings: dict[str, Any] = {"seed": search.seed, "threads": search.threads}
@@ -307,15 +307,15 @@ def _registered(
     try:
         mirrored = _mirrored_metric(*images, onto.frame, part.frame, **settings)
         found = rigid(*images, onto.frame, part.frame, on_level=steps.step, **settings)
-    except RuntimeError as error:  # all that SimpleITK raises
+    except RuntimeError as error:  # SimpleITK raises no other
         raise ValueError(
-            f"{wrong}: the images do not overlap, or one of them is nearly the same value all "
-            "over; check them and their affines"
+            f"{wrong}: the images do not overlap, or one of them is nearly constant; check them "
+            "and their affines"
         ) from error
     if not np.isfinite(found.metric) or found.turn > MOST_TURN:
         raise ValueError(
-            f"{wrong}: the best fit turns it by {found.turn:.0f} degrees; check that both show "
-            "the same subject the same way round"
+            f"{wrong}: the best fit rotates it by {found.turn:.0f} degrees; check that both show "
+            "the same subject in the same orientation"
         )
     return mirrored < found.metrics[0] - CLEARLY, found
 
@@ -327,9 +327,9 @@ def _mirrored_metric(
     moving_frame: NDArray[np.float64],
     **settings: Any,
 ) -> float:
-    """How well the image fits in the mirror, on the coarsest level; lower is better.
+    """Metric of the best mirror image, on the coarsest level; lower is better.
 
-    Along any axis, for it is only turned a little; infinite where it fits nowhere.
+    All axes are tried, since rotations are limited; infinite if no mirror image fits.
     """
     metrics = [float("inf")]
     for axis in range(1 if len(moving) == 1 else 0, 3):
@@ -346,7 +346,7 @@ def _mirrored_metric(
 def _moved(
     onto: SingleVisit, part: SingleVisit, found: Rigid, interpolation: str
 ) -> tuple[NDArray[np.float32], float]:
-    """Images on the reference's grid, and the share of it outside the visit's field of view."""
+    """Images on the grid of the reference, and its share outside the visit's field of view."""
     voxels = np.linalg.inv(part.frame) @ found.matrix @ onto.frame
     moved, inside = [], np.ones(0, dtype=bool)
     for image in part.images:
@@ -361,15 +361,15 @@ def _moved(
         moved.append(values)
     if inside.mean() < LEAST_OVERLAP:
         raise ValueError(
-            f"{part.name} could not be registered to {onto.name}: they overlap in "
-            f"{inside.mean():.0%} of the latter only; check that both show the same region"
+            f"{part.name} could not be registered to {onto.name}: they overlap in only "
+            f"{inside.mean():.0%} of the latter; check that both show the same region"
         )
     return np.stack(moved), float(1 - inside.mean())
 
 
-def _said(onto: SingleVisit, part: SingleVisit, found: Rigid, modality: int) -> dict[str, Any]:
-    """Say in the provenance how one visit was moved."""
-    # Between the worlds, of which a plane's frame knows nothing.
+def _entry(onto: SingleVisit, part: SingleVisit, found: Rigid, modality: int) -> dict[str, Any]:
+    """Entry of the provenance: how one visit was moved."""
+    # Between world coordinates; the frame of a plane does not know them.
     to_world = part.affine @ np.linalg.inv(part.frame)
     matrix = to_world @ found.matrix @ onto.frame @ np.linalg.inv(onto.affine)
     matrix = np.eye(4) if part is onto else matrix
@@ -382,7 +382,7 @@ def _said(onto: SingleVisit, part: SingleVisit, found: Rigid, modality: int) -> 
 
 
 def _notes(outside: float, alike: float, onto: SingleVisit, *, is_mirrored: bool) -> list[str]:
-    """Say what a user should know of one visit."""
+    """List what the user should know about one visit."""
     notes = []
     if outside > 0:
         notes.append(
@@ -391,18 +391,18 @@ def _notes(outside: float, alike: float, onto: SingleVisit, *, is_mirrored: bool
         )
     if is_mirrored:
         notes.append(
-            f"fits {onto.name} clearly better mirrored: check which side is left in its file"
+            f"fits {onto.name} clearly better when mirrored: check left and right in its file"
         )
     if alike < LEAST_CORRELATION:
         notes.append(
-            f"agrees badly with {onto.name}: correlation {alike:.2f}; check that both show the "
-            "same subject, and look at them"
+            f"agrees badly with {onto.name}: correlation {alike:.2f}; look at both, and check that "
+            "they show the same subject"
         )
     return notes
 
 
 def _displacement(matrix: NDArray[np.float64], onto: SingleVisit, modality: int) -> float:
-    """How far the reference's subject, what is brighter than the mean, is moved on average."""
+    """Mean displacement of the subject: the voxels of the reference brighter than the mean."""
     image = np.asarray(onto.images[modality])
     places = np.argwhere(image > image.mean())
     places = places[:: max(1, len(places) // 10_000)]

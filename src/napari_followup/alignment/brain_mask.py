@@ -1,7 +1,7 @@
-"""Simple masks of what an image shows: its foreground, and the brain in it.
+"""Simple masks: the foreground of an image, and the brain in it.
 
-Both rest on one threshold and on shape. They are no match for a trained brain extraction: where one
-is at hand, give its mask instead.
+Both use one threshold and the shape. A trained brain extraction is better; if you have one, use its
+mask instead.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def foreground(image: ArrayLike) -> NDArray[np.bool_]:
     Returns
     -------
     NDArray
-        Same shape, bool; empty for an image that is the same value all over.
+        Same shape, bool; empty for a constant image.
     """
     image = np.asarray(image, dtype=np.float32)
     if image.min() == image.max():
@@ -40,9 +40,9 @@ def foreground(image: ArrayLike) -> NDArray[np.bool_]:
 def brain(image: ArrayLike, spacing: Sequence[float], *, opening: float = 4.0) -> NDArray[np.bool_]:
     """Find the brain in a head, roughly.
 
-    Of the head's voxels brighter than half their median, the largest part that holds together when
-    `opening` is taken off all round; this is given back, and holes are filled. Scalp and eyes
-    mostly fall away; what touches the brain broadly stays, and thin gyri may be lost.
+    Of the head's voxels brighter than half their median, it takes the largest part after an erosion
+    by `opening`, dilates it again and fills holes. This mostly removes scalp and eyes. Tissue that
+    touches the brain broadly stays, and thin gyri may be lost.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ def brain(image: ArrayLike, spacing: Sequence[float], *, opening: float = 4.0) -
     spacing
         Size of a voxel, ``(z, y, x)``.
     opening
-        In the unit of `spacing`; half the width of the bridges that are cut.
+        In the unit of `spacing`; half the width of the bridges that are removed.
 
     Returns
     -------
     NDArray
-        Same shape, bool; empty if nothing holds together.
+        Same shape, bool; empty if nothing is left.
     """
     image = np.asarray(image, dtype=np.float32)
     head = foreground(image)
@@ -71,7 +71,7 @@ def brain(image: ArrayLike, spacing: Sequence[float], *, opening: float = 4.0) -
 
 
 def mask_of(mask: ArrayLike, stack: VisitStack) -> NDArray[np.bool_]:
-    """Check a mask that was given for a series.
+    """Check a mask for a series.
 
     Parameters
     ----------
@@ -109,5 +109,5 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill holes plane by plane: in a volume a ventricle may be open to the edge."""
+    """Fill holes plane by plane: in a volume a ventricle can be open to the outside."""
     return np.stack([binary_fill_holes(plane) for plane in mask])

@@ -1,8 +1,8 @@
-"""What may be done to a series' intensities before it is looked at: stack in, stack out.
+"""Optional preprocessing of intensities: bias field, brain mask, scaling; stack in, stack out.
 
-Every step leaves its input alone, keeps missing visits missing, gives float32, and appends itself
-to ``provenance["steps"]``. None is needed; which help depends on the images. Steps that change the
-grid are in `regridding`.
+No step changes its input. Missing visits stay missing, images become float32, and each step adds an
+entry to ``provenance["steps"]``. Which steps help depends on the images. Steps that change the grid
+are in `resample`.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ def bias_corrected(
     threads: int = 1,
     on_step: Callable[[int, int], bool | None] | None = None,
 ) -> VisitStack:
-    """Divide each image by the smooth shading that its scanner gave it.
+    """Divide each image by the smooth bias field of its scanner.
 
     Parameters
     ----------
     stack
-        Intensities above 0 where they count, as MR has them.
+        Intensities above 0 in the subject, as in MR.
     mask
-        ``(z, y, x)`` or ``(visit, z, y, x)``: where the shading is measured; without it, each
-        image's foreground. All voxels are corrected.
+        ``(z, y, x)`` or ``(visit, z, y, x)``: where the bias field is measured; by default the
+        foreground of each image. All voxels are corrected.
     block
-        The shading is measured on means over blocks this long, in the stack's unit; larger is
-        faster.
+        The bias field is measured on means over blocks of this length, in the stack's unit; larger
+        is faster.
     iterations
-        At most, for each of the levels from smooth to less smooth.
+        At most, for each level from smooth to less smooth.
     threads
         One gives the same result every time.
     on_step
-        Called with the images done and to do; return False to stop.
+        Called with the images done and to do; returns False to stop.
 
     Returns
     -------
     VisitStack
-        Its images keep their mean over the mask.
+        The images keep their mean over the mask.
 
     Raises
     ------
     ImportError
         If SimpleITK is not installed.
     ValueError
-        If an image has nothing to measure; it is named.
+        If an image has no voxel to measure; the error names it.
     Cancelled
         If `on_step` returned False.
 
@@ -81,7 +81,7 @@ def bias_corrected(
                 f"bias_corrected: visit {visit + 1} of {stack.subject!r} has no voxel above 0 in "
                 "the mask"
             )
-        field = np.exp(_log_shading(image, inside, stack, block, iterations, threads))
+        field = np.exp(_log_bias(image, inside, stack, block, iterations, threads))
         done += 1
         if on_step is not None and on_step(done, total) is False:
             raise Cancelled("stopped before all images were corrected")
@@ -99,16 +99,16 @@ def bias_corrected(
 
 
 def brain_mask(stack: VisitStack, *, modality: int = 0, opening: float = 4.0) -> NDArray[np.bool_]:
-    """Find the brain at every visit, in a simple way: see `masks.brain`.
+    """Find the brain at every visit, in a simple way; see `alignment.brain_mask.brain`.
 
     Parameters
     ----------
     stack
-        Heads, the brain bright. A mask from a trained brain extraction is better than this one.
+        Heads with a bright brain. A mask from a trained brain extraction is better.
     modality
-        Position of the modality that is looked at.
+        Index of the modality to use.
     opening
-        Half the width of the bridges to be cut, in the stack's unit.
+        Half the width of the bridges to remove, in the stack's unit.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def masked(stack: VisitStack, mask: ArrayLike | None = None) -> VisitStack:
     stack
         The series.
     mask
-        ``(z, y, x)`` or ``(visit, z, y, x)``; without it, the `brain_mask` of all visits together.
+        ``(z, y, x)`` or ``(visit, z, y, x)``; by default the union of all visits' `brain_mask`.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def scaled(stack: VisitStack, *, percentile: float = 99.0) -> VisitStack:
     stack
         The series; background near 0.
     percentile
-        Which one, above 0 and up to 100.
+        Above 0 and up to 100.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def scaled(stack: VisitStack, *, percentile: float = 99.0) -> VisitStack:
     Raises
     ------
     ValueError
-        If the percentile is none, or an image has no foreground above 0; it is named.
+        If `percentile` is out of range, or an image has no foreground above 0; the error names it.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile: got {percentile}; give one above 0 and up to 100")
@@ -190,17 +190,17 @@ def _each(
     step: str,
     **settings: Any,
 ) -> VisitStack:
-    """Change every image (z, y, x) that is there, and say so."""
+    """Change every image (z, y, x) that is not missing, and add the step to the provenance."""
     images = np.full(stack.shape, np.nan, dtype=np.float32)
     for visit in np.flatnonzero(~stack.is_missing):
         for number in range(len(stack.modalities)):
             image = np.asarray(stack.images[visit, number], dtype=np.float32)
             images[visit, number] = work(image, int(visit))
-    said = add_step(stack.provenance, step, **settings)
-    return stack.with_images(images, provenance=said)
+    provenance = add_step(stack.provenance, step, **settings)
+    return stack.with_images(images, provenance=provenance)
 
 
-def _log_shading(
+def _log_bias(
     image: NDArray[np.float32],
     inside: NDArray[np.bool_],
     stack: VisitStack,
@@ -208,7 +208,7 @@ def _log_shading(
     iterations: Sequence[int],
     threads: int,
 ) -> NDArray[np.float32]:
-    """Logarithm of the shading, on the image's own grid."""
+    """Logarithm of the bias field, on the grid of the image."""
     itk = need_simpleitk()
     flat = image.shape[0] == 1
     spacing = stack.spacing[:0:-1] if flat else stack.spacing[::-1]  # ITK's order is (x, y, z)

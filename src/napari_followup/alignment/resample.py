@@ -1,6 +1,6 @@
-"""What may be done to a series' grid before it is looked at: cut it, or give it other voxels.
+"""Change the grid of a series: crop it, or resample it onto other voxels.
 
-Nothing moves in the world: the affine goes along with the voxels.
+Nothing moves in world coordinates: the affine follows the voxels.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ __all__ = ["cropped", "regridded"]
 
 
 def cropped(stack: VisitStack, *, mask: ArrayLike | None = None, margin: float = 5.0) -> VisitStack:
-    """Cut away what lies around the subject.
+    """Crop a series to the subject.
 
     Parameters
     ----------
     stack
         The series.
     mask
-        ``(z, y, x)`` or ``(visit, z, y, x)`` of what is to stay; without it, the foreground of all
-        visits and modalities.
+        ``(z, y, x)`` or ``(visit, z, y, x)``: what to keep; by default the foreground of all visits
+        and modalities.
     margin
-        Left around it, in the stack's unit.
+        Width kept around it, in the stack's unit.
 
     Returns
     -------
     VisitStack
-        On a part of the grid: its voxels keep their values and their places in the world.
+        On a part of the grid; voxels keep their values and their world coordinates.
 
     Raises
     ------
     ValueError
-        If the mask does not fit, or nothing is in it.
+        If the mask does not fit, or is empty.
     """
     shown = _shown(stack) if mask is None else mask_of(mask, stack).any(axis=0)
     if not shown.any():
@@ -52,12 +52,12 @@ def cropped(stack: VisitStack, *, mask: ArrayLike | None = None, margin: float =
     part = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     affine = stack.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ start
-    said = {"start": start.tolist(), "stop": stop.tolist(), "margin": margin}
+    about = {"start": start.tolist(), "stop": stop.tolist(), "margin": margin}
     return replace(
         stack,
         images=stack.images[(slice(None), slice(None), *part)],
         affine=affine,
-        provenance=add_step(stack.provenance, "cropped", **said),
+        provenance=add_step(stack.provenance, "cropped", **about),
     )
 
 
@@ -75,25 +75,25 @@ def regridded(
     stack
         The series.
     spacing
-        Of the new voxels, ``(z, y, x)`` or one size for all, in the stack's unit; the grid covers
-        the same field of view. A plane stays one.
+        Size of the new voxels, ``(z, y, x)`` or one for all axes, in the stack's unit; the grid
+        covers the same field of view. A plane stays a plane.
     like
-        Instead of `spacing`: a stack whose grid to take.
+        Instead of `spacing`: a stack with the wanted grid.
     interpolation
         "nearest", "linear" or "cubic".
 
     Returns
     -------
     VisitStack
-        Where the new grid reaches beyond the old one it has the intensity of the background.
+        Voxels outside the old grid have the intensity of the background.
 
     Raises
     ------
     ValueError
-        If not one of `spacing` and `like` is given, or the grids do not meet.
+        If not exactly one of `spacing` and `like` is given, or the grids do not overlap.
     """
     if (spacing is None) == (like is None):
-        raise ValueError("regridded: give either spacing, or like (a stack whose grid to take)")
+        raise ValueError("regridded: give either spacing, or like (a stack with the wanted grid)")
     shape, affine = (like.shape[2:], like.affine) if like else _grid(stack, spacing)
     voxels = np.linalg.inv(stack.affine) @ affine
     images = np.full((*stack.shape[:2], *shape), np.nan, dtype=np.float32)
@@ -104,9 +104,9 @@ def regridded(
                 image, voxels, shape, interpolation=interpolation, fill=background(image)
             )
     if not inside.any():
-        raise ValueError(f"regridded: the new grid lies wholly outside {stack.subject!r}")
+        raise ValueError(f"regridded: the new grid lies completely outside {stack.subject!r}")
     sizes = spacing_of(affine)
-    said = {
+    about = {
         "shape": list(shape),
         "spacing": list(sizes),
         "interpolation": interpolation,
@@ -117,7 +117,7 @@ def regridded(
         images=images,
         affine=affine,
         spacing=sizes,
-        provenance=add_step(stack.provenance, "regridded", **said),
+        provenance=add_step(stack.provenance, "regridded", **about),
     )
 
 
@@ -132,7 +132,7 @@ def _shown(stack: VisitStack) -> NDArray[np.bool_]:
 def _grid(
     stack: VisitStack, spacing: float | Sequence[float] | None
 ) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape and affine of the grid of other voxels over the same field of view."""
+    """Shape and affine of a grid with other voxels over the same field of view."""
     sizes = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3)
     if not (sizes > 0).all():
         raise ValueError(f"spacing: got {spacing}; give sizes above 0, (z, y, x) or one for all")

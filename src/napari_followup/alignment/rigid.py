@@ -1,7 +1,7 @@
-"""The rigid transform that takes one image onto another, from coarse to fine.
+"""Rigid registration of one image to another, from coarse to fine.
 
 It maximises the mutual information of the two images (Mattes et al. 2003, IEEE Transactions on
-Medical Imaging 22:120), which needs no like intensities. SimpleITK looks for it (extra `mri`).
+Medical Imaging 22:120), which does not need similar intensities. It uses SimpleITK (extra `mri`).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 __all__ = ["LEVELS", "Rigid", "need_simpleitk", "rigid", "working_threads"]
 
 LEVELS = (32, 64, 128)  # voxels along the longest side, from coarse to fine
-SAMPLES = (20_000, 40_000, 80_000)  # voxels that the metric looks at, a level
+SAMPLES = (20_000, 40_000, 80_000)  # voxels that the metric uses, per level
 BINS = 50  # of the joint histogram
-# Relaxed faster than 0.8, its steps become small before it has arrived: 0.9 mm off instead of 0.06.
+# With less than 0.8 the steps become small too early: 0.9 mm off instead of 0.06.
 SETTINGS = {"numberOfIterations": 100, "relaxationFactor": 0.8}
 
 
 @dataclass(frozen=True, eq=False)
 class Rigid:
-    """A transform: a ``(4, 4)`` matrix from the fixed frame to the moving one; its metrics."""
+    """A transform: a ``(4, 4)`` matrix from the fixed to the moving frame, and its metrics."""
 
     matrix: NDArray[np.float64]
     metrics: tuple[float, ...]  # negative mutual information, after each level
 
     @property
     def metric(self) -> float:
-        """Negative mutual information, at last."""
+        """Negative mutual information after the last level."""
         return self.metrics[-1]
 
     @property
@@ -54,22 +54,22 @@ def rigid(
     on_level: Callable[[], None] = lambda: None,
     on_iteration: Callable[[], None] = lambda: None,
 ) -> Rigid:
-    """Follow the metric's gradient level by level; each begins where the one before ended.
+    """Optimise the metric level by level; each level starts from the result of the one before.
 
     Parameters
     ----------
     fixed, moving
         ``(z, y, x)``, each on its own grid; both planes, z = 1, or both volumes.
     fixed_frame, moving_frame
-        ``(4, 4)``, voxel (z, y, x) to the coordinates (x, y, z) that the transform is between.
+        ``(4, 4)``, voxel (z, y, x) to the coordinates (x, y, z) of the transform.
     seed
-        Chooses the voxels that the metric looks at.
+        Chooses the voxels that the metric uses.
     threads
         One gives the same result every time.
     levels
         How many of the `LEVELS`, from the coarsest.
     on_level, on_iteration
-        Called after each level, and after each step within it; what they raise ends the search.
+        Called after each level, and after each step within it; an exception ends the search.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def rigid(
     ImportError
         If SimpleITK is not installed.
     RuntimeError
-        SimpleITK's own, where the images do not overlap.
+        From SimpleITK, if the images do not overlap.
     """
     images = [_itk_image(fixed, fixed_frame), _itk_image(moving, moving_frame)]
     transform, metrics = None, []
@@ -99,12 +99,12 @@ def rigid(
 
 @contextmanager
 def working_threads(threads: int) -> Iterator[None]:
-    """Let SimpleITK use so many threads; its metric listens to the process' default alone.
+    """Let SimpleITK use `threads` threads; its metric obeys only the default of the process.
 
     Parameters
     ----------
     threads
-        How many; afterwards the default is what it was.
+        Number of threads; afterwards the old default is restored.
     """
     itk = need_simpleitk()
     before = itk.ProcessObject.GetGlobalDefaultNumberOfThreads()
@@ -121,7 +121,7 @@ def _search(fixed: Any, samples: int, seed: int) -> Any:
     search.SetMetricAsMattesMutualInformation(BINS)
     search.SetMetricSamplingStrategy(search.RANDOM)
     share = min(1.0, samples / fixed.GetNumberOfPixels())
-    search.SetMetricSamplingPercentage(share, seed + 1)  # ITK takes 0 as "by the clock"
+    search.SetMetricSamplingPercentage(share, seed + 1)  # for ITK, 0 means a seed from the clock
     search.SetInterpolator(need_simpleitk().sitkLinear)
     size = max(fixed.GetSpacing())
     search.SetOptimizerAsRegularStepGradientDescent(0.5 * size, 1e-3 * size, **SETTINGS)
@@ -130,7 +130,7 @@ def _search(fixed: Any, samples: int, seed: int) -> Any:
 
 
 def _found(search: Any, images: Sequence[Any], on_iteration: Callable[[], None]) -> Any:
-    """Run the search; what is raised meanwhile must not pass through ITK, and waits outside."""
+    """Run the search; an exception must not pass through ITK and is raised afterwards."""
     raised: list[BaseException] = []
 
     def look() -> None:
@@ -148,7 +148,7 @@ def _found(search: Any, images: Sequence[Any], on_iteration: Callable[[], None])
 
 
 def need_simpleitk() -> Any:
-    """Import SimpleITK, or say what to install.
+    """Import SimpleITK; the error says how to install it.
 
     Raises
     ------
@@ -165,7 +165,7 @@ def need_simpleitk() -> Any:
 
 
 def _itk_image(values: NDArray[np.float32], frame: NDArray[np.float64]) -> Any:
-    """Give SimpleITK an image in the coordinates of its frame; a plane has two axes."""
+    """Make an image of SimpleITK in the coordinates of its frame; a plane has two axes."""
     axes = [2, 1, 0] if len(values) > 1 else [2, 1]  # ITK's index is (x, y, z)
     frame = frame[: len(axes)]
     image = need_simpleitk().GetImageFromArray(values if len(values) > 1 else values[0])
@@ -177,7 +177,7 @@ def _itk_image(values: NDArray[np.float32], frame: NDArray[np.float64]) -> Any:
 
 
 def _shrunk(image: Any, longest: int) -> Any:
-    """Means over blocks of voxels, about as long as wide and `longest` of them at most."""
+    """Means over nearly cubic blocks of voxels, at most `longest` blocks along a side."""
     itk = need_simpleitk()
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
     wanted = (spacing * size).max() / longest
@@ -187,7 +187,7 @@ def _shrunk(image: Any, longest: int) -> Any:
 
 
 def _best_start(search: Any, fixed: Any, moving: Any) -> Any:
-    """Pick the better of the world's own coordinates and of centre upon centre."""
+    """Best of three starts: world coordinates as they are, and two ways to match centres."""
     itk = need_simpleitk()
     rigid = itk.Euler3DTransform() if fixed.GetDimension() == 3 else itk.Euler2DTransform()
     ways = itk.CenteredTransformInitializerFilter
@@ -201,7 +201,7 @@ def _best_start(search: Any, fixed: Any, moving: Any) -> Any:
 
 
 def _metric(search: Any, start: Any, fixed: Any, moving: Any) -> float:
-    """Value at the start; infinite where the images do not overlap."""
+    """Metric at the start; infinite if the images do not overlap."""
     search.SetInitialTransform(start, inPlace=False)
     try:
         return float(search.MetricEvaluate(fixed, moving))
@@ -210,7 +210,7 @@ def _metric(search: Any, start: Any, fixed: Any, moving: Any) -> float:
 
 
 def _matrix(transform: Any) -> NDArray[np.float64]:
-    """``(4, 4)``, from where the transform takes the origin and the ends of the axes."""
+    """``(4, 4)`` matrix of a transform, from its values at the origin and on the axes."""
     size = transform.GetDimension()
     start = np.array(transform.TransformPoint([0.0] * size))
     ends = [np.array(transform.TransformPoint(end)) for end in np.eye(size).tolist()]

@@ -1,7 +1,7 @@
 """The command line: ``napari-followup demo | detect | impute | train | synthesize | ...``.
 
-One module a subcommand; each reads its arguments, calls the library and prints. Nothing heavy is
-loaded before a subcommand runs.
+One module per subcommand: it parses the arguments, calls the library and prints the result. torch
+and other large packages are loaded only when a subcommand needs them.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        Words of the command line; those of the process if not given.
+        Words of the command line; by default those of the process.
 
     Returns
     -------
     int
-        0 when all went well, 1 when part of the work failed or something unforeseen happened,
-        2 when nothing could be done with what was given, 130 when interrupted.
+        0 on success, 1 if part of the work failed or an unexpected error occurred, 2 if the input
+        could not be used at all, 130 if interrupted.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = parser().parse_args(words)
-    args.command_line = shlex.join(["napari-followup", *words])  # result files say it
+    args.command_line = shlex.join(["napari-followup", *words])  # it is written into result files
     try:
         return int(args.run(args))
     except KeyboardInterrupt:
@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.debug:
             raise
         is_expected = isinstance(error, EXPECTED) and bool(str(error))
-        text = str(error) if is_expected else f"{type(error).__name__}: {error}; --debug tells more"
+        text = str(error)
+        if not is_expected:
+            text = f"{type(error).__name__}: {error}; run again with --debug to see where"
         print(f"napari-followup: error: {' '.join(text.split())}", file=sys.stderr)
         return 2 if is_expected else 1
 
@@ -71,9 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     whole.add_argument("--version", action=_Version)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--debug", action="store_true", help="show where in the code an error arose"
-    )
+    shared.add_argument("--debug", action="store_true", help="print the traceback of an error")
     subcommands = whole.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(subcommands, shared)
@@ -81,21 +81,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line, as every error here is said."""
+    """A parser whose errors take one line, like all errors of this command."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it and leave."""
-        self.exit(2, f"{self.prog}: error: {message}; --help tells more\n")
+        """Print the error and exit."""
+        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
 
 
 class _Version(argparse.Action):
-    """Print the version, looked up only when it is asked for."""
+    """Print the version; it is looked up on demand."""
 
     def __init__(self, option_strings: Sequence[str], dest: str) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="show the version and leave")
+        super().__init__(option_strings, dest, nargs=0, help="print the version and exit")
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        """Answer and leave."""
+        """Print and exit."""
         from importlib.metadata import version
 
         print(f"napari-followup {version('napari-followup')}")

@@ -1,4 +1,4 @@
-"""``napari-followup align``: visits in, on grids of their own; one series on the first's out."""
+"""``napari-followup align``: register the visits of one subject; write them on one grid."""
 
 from __future__ import annotations
 
@@ -22,28 +22,26 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser = subcommands.add_parser(
         "align",
         parents=[shared],
-        help="bring the visits of one subject onto the first one",
-        description="Registers every visit rigidly to the first, resamples it onto the first's "
-        "grid and writes one series. Needs SimpleITK: pip install 'napari-followup[mri]'.",
+        help="register the visits of one subject to the first one",
+        description="Registers every visit rigidly to the first one, resamples it onto the grid of "
+        "the first one and writes one series. Needs SimpleITK: pip install 'napari-followup[mri]'.",
     )
     parser.add_argument(
         "visits",
         nargs="+",
         metavar="VISIT",
-        help="files, one a visit, in their order; or one table of visits, folder or series",
+        help="one file per visit, in order; or one table of visits, folder or series",
     )
     parser.add_argument("--out", type=Path, required=True, help=".npz, .nii or .nii.gz file")
-    parser.add_argument(
-        "--ages", type=float, nargs="+", metavar="YEARS", help="one a file, where files are given"
-    )
-    parser.add_argument("--subject", help="which one, of a table or folder that holds several")
+    parser.add_argument("--ages", type=float, nargs="+", metavar="YEARS", help="one age per file")
+    parser.add_argument("--subject", help="subject to align, if there are several")
     parser.add_argument(
         "--reference",
         type=int,
         metavar="VISIT",
-        help="the visit that stays as it is, counted from 1 by age (default: the first)",
+        help="the visit that does not move, counted from 1 by age (default: the first)",
     )
-    parser.add_argument("--modality", help="the one that is looked at (default: the first)")
+    parser.add_argument("--modality", help="the one to register by (default: the first)")
     parser.add_argument(
         "--interpolation",
         default="linear",
@@ -54,7 +52,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--threads",
         type=int,
         default=1,
-        help="more are faster, but give slightly different results each time (default: 1)",
+        help="more are faster, but results differ slightly from run to run (default: 1)",
     )
     add_seed(parser)
     parser.set_defaults(run=run)
@@ -85,8 +83,8 @@ def run(args: argparse.Namespace) -> int:
         except Cancelled:
             print("stopped; nothing was written")
             return 130
-    for said in aligned.provenance["steps"][-1]["visits"]:
-        print(_line(said, aligned.unit))
+    for visit in aligned.provenance["steps"][-1]["visits"]:
+        print(_line(visit, aligned.unit))
     write_series(args.out, aligned, args.command_line)
     seconds = time.monotonic() - start
     missing = int(aligned.is_missing.sum())
@@ -107,7 +105,9 @@ def _visits(args: argparse.Namespace) -> list[VisitStack]:
     if len(paths) > 1:
         stacks = read_visits(paths, ages=args.ages)
     elif args.ages is not None:
-        raise ValueError("ages: go with several files, one a visit; a table or series has its own")
+        raise ValueError(
+            "ages: give them with several files, one per visit, and not with a table or series"
+        )
     elif paths[0].is_dir() or suffix_of(paths[0]) in TABLES:
         stacks = read_visits(paths[0], keep_missing=True)
     else:
@@ -119,7 +119,7 @@ def _visits(args: argparse.Namespace) -> list[VisitStack]:
 
 
 def _reference(args: argparse.Namespace, visits: list[VisitStack]) -> int | None:
-    """Position from 0 of the visit that stays, if one is named."""
+    """Index of the visit that does not move, if one is named."""
     count = sum(stack.n_visits for stack in visits)
     if args.reference is None:
         return None
@@ -131,19 +131,19 @@ def _reference(args: argparse.Namespace, visits: list[VisitStack]) -> int | None
 
 
 def _step(stopped: Callable[[], bool]) -> Callable[[int, int], bool]:
-    tell = countdown("level")
+    report = countdown("level")
 
     def step(done: int, total: int) -> bool:
-        if 0 < done < total:  # the lines of the visits say that it is done
-            tell(done, total)
+        if 0 < done < total:  # the lines of the visits report the end
+            report(done, total)
         return not stopped()
 
     return step
 
 
-def _line(said: dict[str, Any], unit: str) -> str:
-    if said["matrix"] is None:
-        return f"{said['visit']}: missing"
-    away = said["mean_displacement"]
+def _line(visit: dict[str, Any], unit: str) -> str:
+    if visit["matrix"] is None:
+        return f"{visit['visit']}: missing"
+    away = visit["mean_displacement"]
     moved = [f"moved by {away:.2f} {unit} on average"] if away else []
-    return f"{said['visit']}: {'; '.join([*moved, *said['notes']])}"
+    return f"{visit['visit']}: {'; '.join([*moved, *visit['notes']])}"

@@ -1,4 +1,4 @@
-"""``napari-followup bundle``: the models there are, two joined, healthy scores measured."""
+"""``napari-followup bundle``: list, show, export, verify, install, join, calibrate models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from napari_followup.cli.options import (
     add_device,
     add_recipe,
     add_seed,
+    add_split,
     countdown,
     counted,
     read_data,
@@ -35,7 +36,12 @@ __all__ = [
     "run",
 ]
 
-FEW = 5  # healthy subjects below which their highest scores say little of the next one's
+MODEL = "name from `bundle list`, or a .safetensors file"
+WIDTH = 100  # columns
+MEGABYTE = 1_000_000
+SHORT = 44  # characters of a text in the table
+COLUMNS = ("name", "where", "method", "size", "image", "licence", "trained on")
+FEW = 5  # healthy subjects; with fewer, a threshold from their highest scores is uncertain
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
@@ -48,9 +54,9 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     joining = actions.add_parser(
         "join",
         parents=[shared],
-        help="put two models of one kind of images into one file",
-        description="Such as an SDM, which detects, and a TDM, which imputes. A part of the same "
-        "method that MODEL has already is replaced.",
+        help="join two models for the same images in one file",
+        description="For example an SDM, which detects, and a TDM, which imputes. A part of the "
+        "same method that MODEL already has is replaced.",
     )
     joining.add_argument("model", help=MODEL)
     joining.add_argument("part", help=f"{MODEL}, of another method")
@@ -63,24 +69,30 @@ def _add_calibrate(actions: Subcommands, shared: argparse.ArgumentParser) -> Non
     calibrating = actions.add_parser(
         "calibrate",
         parents=[shared],
-        help="measure healthy scores for one more recipe",
-        description="Writes a copy of the model that knows how the recipe scores these subjects.",
-        epilog="--own and --choose change what the model detects with when no recipe is given.",
+        help="measure healthy scores for another recipe",
+        description="Writes a copy of the model with the scores that the recipe gives these "
+        "subjects.",
+        epilog="--own and --choose change the default recipe of the model.",
     )
     calibrating.add_argument("model", help=MODEL)
     calibrating.add_argument(
-        "data", nargs="+", metavar="DATA", help=f"healthy series not trained on: {FORMATS}"
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help=f"healthy series that the model was not trained on: {FORMATS}",
     )
     calibrating.add_argument("--out", type=Path, required=True, help=".safetensors file to write")
-    calibrating.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    add_split(calibrating)
     add_recipe(calibrating)
     becomes = calibrating.add_mutually_exclusive_group()
-    becomes.add_argument("--own", action="store_true", help="make the recipe the model's own")
+    becomes.add_argument(
+        "--own", action="store_true", help="make the recipe the default of the model"
+    )
     becomes.add_argument(
         "--choose",
         action="store_true",
-        help="also try other filters, and other tolerances at edges, on anomalies drawn into these "
-        "subjects; what finds clearly more becomes the model's own recipe",
+        help="also try other filters and edge tolerances on anomalies drawn into these subjects; "
+        "if one is clearly better, it becomes the default of the model",
     )
     add_device(calibrating)
     add_seed(calibrating)
@@ -88,7 +100,7 @@ def _add_calibrate(actions: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the chosen action."""
+    """Run the chosen action."""
     args.action(args)
     return 0
 
@@ -102,12 +114,12 @@ def _join(args: argparse.Namespace) -> None:
     if bundle.modalities != part.modalities:
         raise ValueError(
             f"modalities: {part.name!r} takes {part.modalities} and {bundle.name!r} "
-            f"{bundle.modalities}; join models of the same images"
+            f"{bundle.modalities}; join models for the same images"
         )
     for model in (bundle, part):
-        model.build()  # says so if the weights do not fit
+        model.build()  # raises if the weights do not fit
     was = bundle.parts.get(part.method)
-    instead = f", in the place of {was.fingerprint}" if was else ""
+    instead = f", which replaces {was.fingerprint}" if was else ""
     path = save_bundle(joined, args.out)
     print(
         f"{path}: {bundle.name} ({bundle.method}, {bundle.fingerprint}) with {part.name} "
@@ -140,18 +152,18 @@ def _calibrate(args: argparse.Namespace) -> None:
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
     print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.3g}")
     if len(stacks) < FEW:
-        print(f"the threshold from {who} is a guess: subjects differ; give {FEW} or more")
+        print(f"a threshold from {who} is uncertain; give {FEW} or more")
 
 
 def _refined(
     bundle: ModelBundle, stacks: Sequence[VisitStack], how: Mapping[str, Any]
 ) -> ModelBundle:
-    """Measure what the configuration leaves to trained weights, if it is missing, and print it."""
+    """Measure the fields of the configuration that depend on the weights, if they are missing."""
     from napari_followup.methods import method_class
     from napari_followup.training.choosing import refined
 
     fields = method_class(bundle.method).refined_fields
-    if any(bundle.config[name] is not None for name in fields):  # measured on the user's labels?
+    if any(bundle.config[name] is not None for name in fields):  # perhaps measured on labels
         return bundle
     fitted = refined(bundle, stacks, **how)
     if fitted is not bundle:
@@ -163,7 +175,7 @@ def _refined(
 def _with_best_recipe(
     bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
 ) -> tuple[ModelBundle, Recipe]:
-    """Try variations of a recipe, print them, note them in the card; the best becomes its own."""
+    """Try variations of a recipe, print them and add them to the card; keep the best one."""
     from napari_followup.training.choosing import choose_recipe
 
     chosen, tried = choose_recipe(bundle, stacks, recipe, **how)
@@ -172,7 +184,7 @@ def _with_best_recipe(
         filters = f"median {each['median']}, blur {each['blur']:g}"
         print(f"mDICE {each['mdice_percent']:.1f} %: {score}; {filters}")
     if chosen is bundle:
-        print("none is clearly better; the model keeps its recipe")
+        print("no recipe is clearly better; the model keeps its own")
     noted = replace(chosen, card={**chosen.card, "recipes_tried": tried})
     return noted, recipe if chosen is bundle else chosen.recipe
 
@@ -180,7 +192,7 @@ def _with_best_recipe(
 def _with_figures(
     bundle: ModelBundle, stacks: Sequence[VisitStack], recipe: Recipe, how: Mapping[str, Any]
 ) -> ModelBundle:
-    """Measure anew what the model sees, for its card, and print it."""
+    """Measure what the model finds, for its card, and print it."""
     from napari_followup.training.measuring import what_it_sees
 
     seen = what_it_sees(bundle, stacks, recipe, **how)
@@ -193,41 +205,34 @@ def _check_name(out: Path) -> None:
         raise ValueError(f"out: got {out.name!r}; end the name in .safetensors")
 
 
-MODEL = "name of a model that `bundle list` shows, or .safetensors file"
-WIDTH = 100  # columns
-MEGABYTE = 1_000_000
-SHORT = 44  # letters of a text in the table
-COLUMNS = ("name", "where", "method", "size", "image", "licence", "trained on")
-
-
 def add_actions(actions: Any, shared: argparse.ArgumentParser, run: Callable[..., int]) -> None:
-    """Describe the five actions."""
+    """Describe the actions on single models."""
 
     def add(name: str, action: Callable[..., None], **words: Any) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = actions.add_parser(name, parents=[shared], **words)
         parser.set_defaults(run=run, action=action)
         return parser
 
-    add("list", _list, help="embedded models and those of the model folder")
-    showing = add("show", _show, help="what a model says of itself")
+    add("list", _list, help="list the embedded models and those in the model folder")
+    showing = add("show", _show, help="print the description of a model")
     showing.add_argument("model", help=MODEL)
-    exporting = add("export", _export, help="copy a model to a file for others")
+    exporting = add("export", _export, help="copy a model to a file")
     exporting.add_argument("model", help=MODEL)
     exporting.add_argument("out", type=Path, metavar="FILE", help=".safetensors file to write")
-    verifying = add("verify", _verify, help="check a model's weights and run it once")
+    verifying = add("verify", _verify, help="check the weights of a model and run it once")
     verifying.add_argument("model", help=MODEL)
     installing = add(
         "install",
         _install,
-        help="put a model into the model folder",
-        description="It then loads by its name, offline. The folder is named by the environment "
-        "variable NAPARI_FOLLOWUP_MODELS, or is that of the user's data.",
+        help="copy or download a model into the model folder",
+        description="The model then loads by its name, offline. The environment variable "
+        "NAPARI_FOLLOWUP_MODELS sets the folder; by default it is in the user's data folder.",
     )
-    installing.add_argument("source", metavar="FILE_OR_URL", help=".safetensors file or address")
-    installing.add_argument("--sha256", metavar="HASH", help="of the file; an address needs it")
-    installing.add_argument("--name", help="what to call it (default: as the file)")
+    installing.add_argument("source", metavar="FILE_OR_URL", help=".safetensors file or URL")
+    installing.add_argument("--sha256", metavar="HASH", help="SHA-256 of the file; a URL needs it")
+    installing.add_argument("--name", help="name of the model (default: that of the file)")
     for parser in (exporting, installing):
-        parser.add_argument("--replace", action="store_true", help="even if there is one already")
+        parser.add_argument("--replace", action="store_true", help="replace an existing file")
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -235,11 +240,11 @@ def _list(args: argparse.Namespace) -> None:
 
     found = [e for e in entries() if e.is_embedded or e.name not in embedded()]
     if not found:
-        print("no models in this installation")
+        print("no models are installed")
     else:
         print("\n".join(_table([_row(entry) for entry in found])))
     print(f"model folder: {model_folder()}")
-    print("all of these work offline; bundle show NAME tells more, bundle install adds one")
+    print("all models work offline; `bundle show NAME` prints details, `bundle install` adds one")
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
@@ -247,11 +252,11 @@ def _row(entry: Entry) -> tuple[str, ...]:
     size = f"{entry.path.stat().st_size / 1e6:.1f} MB"
     if entry.problem:
         return entry.name, where, "?", size, "?", "", f"cannot be read: {entry.problem}"
-    said = [
+    texts = [
         textwrap.shorten(str(entry.about["card"].get(key, "")), SHORT, placeholder=" …")
         for key in ("licence", "about")
     ]
-    return entry.name, where, "+".join(entry.methods), size, entry.image_size, *said
+    return entry.name, where, "+".join(entry.methods), size, entry.image_size, *texts
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
@@ -267,12 +272,12 @@ def _show(args: argparse.Namespace) -> None:
     bundle = load_bundle(args.model)
     print("\n".join(_facts(bundle)))
     for part in bundle.parts.values():
-        print(f"with a part, {part.method}:")
+        print(f"part {part.method}:")
         print(textwrap.indent("\n".join(_facts(part)), "  "))
 
 
 def _facts(bundle: ModelBundle) -> list[str]:
-    """Lines on one model."""
+    """Lines about one model."""
     parameters = sum(tensor.numel() for tensor in bundle.weights.values())
     facts: dict[str, Any] = {
         "name": bundle.name,
@@ -283,11 +288,13 @@ def _facts(bundle: ModelBundle) -> list[str]:
         "image size": " x ".join(map(str, bundle.image_size)),
         "value range": " to ".join(map(str, bundle.value_range)),
         "modalities": bundle.modalities,
-        "recipe": bundle.recipe.as_dict() if bundle.own_recipe else f"the best of {bundle.method}",
+        "recipe": bundle.recipe.as_dict()
+        if bundle.own_recipe
+        else f"the default of {bundle.method}",
         **bundle.card,
     }
     return [
-        *(line for name, value in facts.items() for line in _said(name, value)),
+        *(line for name, value in facts.items() for line in _entry_lines(name, value)),
         f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:",
         *(
             f"  {counted(len(scores.maxima), 'subject')}; "
@@ -298,16 +305,16 @@ def _facts(bundle: ModelBundle) -> list[str]:
     ]
 
 
-def _said(name: str, value: Any, depth: int = 0) -> Iterator[str]:
-    """Lines on one entry of a card, whatever it holds."""
+def _entry_lines(name: str, value: Any, depth: int = 0) -> Iterator[str]:
+    """Lines about one entry of a card, of any kind."""
     indent, name = "  " * depth, str(name).replace("_", " ")
     if isinstance(value, Mapping) and value:
         yield f"{indent}{name}:"
         for key, each in value.items():
-            yield from _said(key, each, depth + 1)
+            yield from _entry_lines(key, each, depth + 1)
     elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
         for number, each in enumerate(value, start=1):
-            yield from _said(f"{name} {number}", each, depth)
+            yield from _entry_lines(f"{name} {number}", each, depth)
     else:
         yield from textwrap.wrap(
             f"{name}: {_plain(value)}",
@@ -340,10 +347,10 @@ def _verify(args: argparse.Namespace) -> None:
     from napari_followup.models.verify import verify_model
 
     for found in verify_model(args.model):
-        said = "as stored" if found.is_as_stored else "none was stored to compare it with"
+        stored = "as stored" if found.is_as_stored else "not compared: the file stores none"
         print(
-            f"{found.name} ({found.method}): fingerprint {found.fingerprint}, {said}; the weights "
-            f"fit, and the network ran in {found.seconds:.1f} s"
+            f"{found.name} ({found.method}): fingerprint {found.fingerprint}, {stored}; the "
+            f"weights fit, and the network ran in {found.seconds:.1f} s"
         )
 
 
@@ -357,10 +364,10 @@ def _install(args: argparse.Namespace) -> None:
         replace=args.replace,
         on_bytes=_meter(),
     )
-    print(f"{path}: load it as {path.stem!r}, offline too")
+    print(f"{path}: load it as {path.stem!r}; it works offline")
 
 
 def _meter() -> Callable[[int, int], None]:
-    """Say every few seconds how many megabytes have come."""
-    tell = countdown("MB")
-    return lambda done, total: tell(max(1, done // MEGABYTE), total // MEGABYTE + 1)
+    """Print every few seconds how many megabytes have arrived."""
+    report = countdown("MB")
+    return lambda done, total: report(max(1, done // MEGABYTE), total // MEGABYTE + 1)

@@ -1,4 +1,4 @@
-"""``napari-followup change``: a series in; the change between two of its visits out."""
+"""``napari-followup change``: map the change between two visits of a series."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         parents=[shared],
         help="map the change between two visits of a series",
         description="Writes one image: signed change in units of noise, above 0 where the later "
-        "visit is brighter. The visits must lie on one grid; align brings them there.",
+        "visit is brighter. The visits must lie on one grid (see align).",
     )
-    parser.add_argument("series", metavar="SERIES", help="one subject's series, aligned")
+    parser.add_argument("series", metavar="SERIES", help="aligned series of one subject")
     parser.add_argument(
         "--visits",
         type=int,
         nargs=2,
         required=True,
         metavar="VISIT",
-        help="which two, counted from 1 by age; the change is that from the earlier to the later",
+        help="two visits, counted from 1 by age; the change goes from the earlier to the later one",
     )
     parser.add_argument("--out", type=Path, required=True, help=".npz, .nii or .nii.gz file")
     parser.add_argument(
         "--mask",
         type=Path,
-        help="image on the same grid, 0 where not to look (default: the foreground of both)",
+        help="mask on the same grid, 0 where to leave out (default: the foreground of both)",
     )
-    parser.add_argument("--subject", help="which one, of a file that holds several")
-    parser.add_argument("--modality", help="the one that is compared (default: the first)")
+    parser.add_argument("--subject", help="subject to compare, if there are several")
+    parser.add_argument("--modality", help="the one to compare (default: the first)")
     parser.add_argument(
         "--smoothing",
         type=float,
         default=1.5,
-        help="standard deviation of the smoothing, in the series' unit (default: 1.5)",
+        help="standard deviation of the smoothing, in the unit of the series (default: 1.5)",
     )
     parser.add_argument(
         "--threshold",
         type=float,
         metavar="NOISE",
-        help="change that counts when it is summed up, in units of noise (default: 4)",
+        help="smallest change that the summary counts, in units of noise (default: 4)",
     )
     parser.set_defaults(run=run)
 
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     modality = modality_of(stack, args.modality)
     mask = _mask(args, stack) if args.mask else change_mask(stack, first, second, modality=modality)
     found = change(stack, first, second, mask=mask, modality=modality, smoothing=args.smoothing)
-    said = _said(stack, first, second) | {
+    about = _about(stack, first, second) | {
         "modality": stack.modalities[modality],
         "mask": str(args.mask) if args.mask else "foreground of both visits",
         "smoothing": args.smoothing,
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         found[None, None],
         is_observed=np.array([True]),
         modalities=("change",),
-        provenance=add_step(stack.provenance, "change", **said),
+        provenance=add_step(stack.provenance, "change", **about),
     )
     write_series(args.out, later, args.command_line)
     brighter, darker = (float((part >= threshold)[mask].mean()) for part in (found, -found))
@@ -120,8 +120,8 @@ def _visits(args: argparse.Namespace, stack: VisitStack) -> tuple[int, int]:
     return first - 1, second - 1
 
 
-def _said(stack: VisitStack, first: int, second: int) -> dict[str, Any]:
-    """Say in the provenance what the map is of, and what its sign means."""
+def _about(stack: VisitStack, first: int, second: int) -> dict[str, Any]:
+    """Entries of the provenance: which visits, and what the sign means."""
     ages = [float(stack.ages[visit]) for visit in (first, second)] if stack.ages_known else None
     numbers = [first + 1, second + 1]
     when = [f", age {age:.4g}" for age in ages] if ages else ["", ""]
@@ -135,7 +135,7 @@ def _said(stack: VisitStack, first: int, second: int) -> dict[str, Any]:
 
 
 def _mask(args: argparse.Namespace, stack: VisitStack) -> NDArray[np.bool_]:
-    """Image of the mask, on the series' own grid."""
+    """Mask from a file, on the grid of the series."""
     import numpy as np
 
     from napari_followup.io import read_stack
@@ -145,6 +145,6 @@ def _mask(args: argparse.Namespace, stack: VisitStack) -> NDArray[np.bool_]:
     if given.shape[2:] != stack.shape[2:] or not same_place:
         raise ValueError(
             f"mask: {args.mask.name!r} lies on another grid than the series; resample it onto "
-            "that of the series"
+            "the grid of the series"
         )
     return np.asarray(given.images[0, 0]).astype(bool)

@@ -1,4 +1,4 @@
-"""``napari-followup demo``: a made-up patient, examined and compared with the truth."""
+"""``napari-followup demo``: detect a synthetic anomaly and compare the mask with the truth."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_followup.cli.detect import finding, notes_on
 from napari_followup.cli.files import detection_rows, write_csv, write_maps
 from napari_followup.cli.options import (
     Subcommands,
@@ -35,6 +36,87 @@ __all__ = [
 ]
 
 
+def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
+    """Describe the subcommand."""
+    parser = subcommands.add_parser(
+        "demo",
+        parents=[shared],
+        help="detect a synthetic anomaly and compare the mask with the truth",
+        description="Needs no data, no network and no screen. Writes a montage (PNG), all layers "
+        "(.npz) and a table (CSV).",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("napari-followup-demo"),
+        help="folder for the results (default: napari-followup-demo)",
+    )
+    parser.add_argument(
+        "--kind", default="growing_circle", help="kind of anomaly (default: growing_circle)"
+    )
+    parser.add_argument("--view", action="store_true", help="open the layers in napari afterwards")
+    add_model(parser)
+    add_recipe(parser)
+    add_device(parser)
+    add_seed(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate a series, detect, print, write."""
+    from napari_followup.detection.detect import detect
+    from napari_followup.models.files import load_bundle
+    from napari_followup.synthetic import add_anomaly, starmen
+
+    check_out(args.out)
+    start = time.monotonic()
+    (healthy,) = starmen(1, seed=args.seed)
+    named = healthy.with_images(healthy.images, subject=f"starman with {args.kind}")
+    stack, truth = add_anomaly(named, args.kind, seed=args.seed)
+    bundle = load_bundle(args.model)
+    recipe = recipe_named(args.recipe, bundle)
+    found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
+    rows = _rows(found, truth, args)
+    print("\n  ".join([finding(found), *notes_on(found)]))
+    print(f"\n{_table(rows)}")
+    written = _write(args, found, truth, rows)
+    print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")
+    if args.view and _has_screen():
+        _view(found, truth)
+    elif args.view:
+        print(
+            "--view: there is no screen here (DISPLAY and WAYLAND_DISPLAY are not set); look at "
+            "montage.png, or open layers.npz in napari on a machine with a screen"
+        )
+    return 0
+
+
+def _write(
+    args: argparse.Namespace,
+    found: Detection,
+    truth: NDArray[np.bool_],
+    rows: list[dict[str, Any]],
+) -> list[Path]:
+    """Write montage, layers and table."""
+    args.out.mkdir(parents=True, exist_ok=True)
+    about = found.provenance | {"command": args.command_line, "anomaly": args.kind}
+    maps = {
+        "images": found.stack.images,
+        "ages": found.stack.ages,
+        "subject": found.stack.subject,
+        "truth": truth,
+        "mask": found.mask,
+        "score": found.score,
+    }
+    maps |= {f"score_{name}": values for name, values in found.scores.items()}
+    maps |= {} if found.healthy is None else {"healthy": found.healthy}
+    return [
+        write_montage(args.out / "montage.png", found, truth, about),
+        write_maps(args.out / "layers.npz", maps, about),
+        write_csv(args.out / "visits.csv", rows),
+    ]
+
+
 def write_montage(
     path: Path, found: Detection, truth: NDArray[np.bool_] | None, provenance: Mapping[str, Any]
 ) -> Path:
@@ -45,11 +127,11 @@ def write_montage(
     path
         Ends in ``.png``.
     found
-        What was found.
+        The detection.
     truth
         ``(visit, z, y, x)``, if it is known.
     provenance
-        Stands as JSON in the picture's metadata.
+        Written as JSON into the metadata of the picture.
 
     Returns
     -------
@@ -84,7 +166,7 @@ def write_montage(
 def _planes(
     found: Detection, truth: NDArray[np.bool_] | None
 ) -> dict[str, tuple[NDArray[Any], dict[str, Any]]]:
-    """Planes ``(visit, y, x)`` of every line of the picture, and how to draw them."""
+    """Planes ``(visit, y, x)`` of every row of the picture, and how to draw them."""
     import numpy as np
 
     middle = found.stack.shape[2] // 2
@@ -99,88 +181,8 @@ def _planes(
     return rows if truth is None else rows | {"truth": (truth[:, middle], binary)}
 
 
-def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
-    """Describe the subcommand."""
-    parser = subcommands.add_parser(
-        "demo",
-        parents=[shared],
-        help="make up a patient, examine it, compare with the truth",
-        description="Needs no data, no network and no screen. Writes a montage (PNG), all layers "
-        "(.npz) and a table (CSV).",
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("napari-followup-demo"),
-        help="folder for the results (default: napari-followup-demo)",
-    )
-    parser.add_argument(
-        "--kind", default="growing_circle", help="anomaly (default: growing_circle)"
-    )
-    parser.add_argument("--view", action="store_true", help="open the layers in napari afterwards")
-    add_model(parser)
-    add_recipe(parser)
-    add_device(parser)
-    add_seed(parser)
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Make up, detect, print, write."""
-    from napari_followup.detection.detect import detect
-    from napari_followup.models.files import load_bundle
-    from napari_followup.synthetic import add_anomaly, starmen
-
-    check_out(args.out)
-    start = time.monotonic()
-    (healthy,) = starmen(1, seed=args.seed)
-    named = healthy.with_images(healthy.images, subject=f"starman with {args.kind}")
-    stack, truth = add_anomaly(named, args.kind, seed=args.seed)
-    bundle = load_bundle(args.model)
-    recipe = recipe_named(args.recipe, bundle)
-    found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
-    rows = _rows(found, truth, args)
-    print(_table(rows))
-    written = _write(args, found, truth, rows)
-    print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")
-    if args.view and _has_screen():
-        _view(found, truth)
-    elif args.view:
-        print(
-            "--view: there is no screen here (neither DISPLAY nor WAYLAND_DISPLAY is set); look at "
-            "montage.png, or open layers.npz in napari where there is one"
-        )
-    return 0
-
-
-def _write(
-    args: argparse.Namespace,
-    found: Detection,
-    truth: NDArray[np.bool_],
-    rows: list[dict[str, Any]],
-) -> list[Path]:
-    """Write montage, layers and table."""
-    args.out.mkdir(parents=True, exist_ok=True)
-    said = found.provenance | {"command": args.command_line, "anomaly": args.kind}
-    maps = {
-        "images": found.stack.images,
-        "ages": found.stack.ages,
-        "subject": found.stack.subject,
-        "truth": truth,
-        "mask": found.mask,
-        "score": found.score,
-    }
-    maps |= {f"score_{name}": values for name, values in found.scores.items()}
-    maps |= {} if found.healthy is None else {"healthy": found.healthy}
-    return [
-        write_montage(args.out / "montage.png", found, truth, said),
-        write_maps(args.out / "layers.npz", maps, said),
-        write_csv(args.out / "visits.csv", rows),
-    ]
-
-
 def _has_screen() -> bool:
-    """Whether a window can be tried: without a screen Qt ends the whole process on Linux."""
+    """Whether a window can be opened: without a screen Qt ends the whole process on Linux."""
     wanted = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     return sys.platform != "linux" or any(os.environ.get(name) for name in wanted)
 
@@ -198,17 +200,17 @@ def _rows(
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Age, Dice and image score a visit; a visit without anomaly has no Dice."""
+    """Age, Dice and image score per visit; a visit without anomaly has no Dice."""
     from napari_followup.evaluation.report import table
 
     head = [
         "visit",
         "age",
         "truth [pixels]",
-        "found [pixels]",
+        "flagged [pixels]",
         "Dice [%]",
         "image score",
-        "marked",
+        "flagged",
     ]
     lines = [
         [
@@ -225,7 +227,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     dices = [row["dice"] for row in rows if row["truth_pixels"]]
     mean = "–"
     if dices:
-        mean = f"{100 * sum(dices) / len(dices):.1f} % (visits with a few pixels count as much)"
+        mean = f"{100 * sum(dices) / len(dices):.1f} % (all visits count alike)"
     return f"{table(head, lines)}\n\nMean Dice over visits with an anomaly: {mean}"
 
 

@@ -1,4 +1,4 @@
-"""``napari-followup detect``: series in; masks, scores, healthy images and a table out."""
+"""``napari-followup detect``: find anomalies in series; write masks, scores and a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_followup.cli.files import (
     is_nifti,
     read_series,
     replaced_line,
-    tell_failure,
+    report_failure,
     write_csv,
     write_detection,
 )
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from napari_followup.series.stack import VisitStack
 
     Result = tuple[Path, Callable[[], Detection]]
-    """The file of a series, and what makes its detection or raises what went wrong."""
+    """File of a series, and a function that makes its detection or raises the error."""
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_parser", "finding", "notes_on", "run"]
 
 FORMATS = ("nifti", "ome-tiff", "ome-zarr", "npz")
 
@@ -55,35 +55,40 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser = subcommands.add_parser(
         "detect",
         parents=[shared],
-        help="find what is abnormal in series",
-        description="Writes SUBJECT.npz a subject and visits.csv; for a TIFF TIFFs beside it, for "
-        "NIfTI files, or with --format, SUBJECT_mask, _score and _healthy on the grid of the "
-        "series, with SUBJECT_visits.csv and SUBJECT_provenance.json. Planes that were not looked "
-        "at are NaN, and 0 in the mask. Files of these names in --out are replaced; the last line "
-        "says which. Results come once all series were examined if the recipe's threshold is one "
-        "for all. A series that fails is named on stderr and stops no other; exit code 1.",
+        help="find anomalies in series",
+        description="Writes SUBJECT.npz for each subject, and visits.csv. TIFF input also gives "
+        "TIFF files. NIfTI input, or --format, also gives SUBJECT_mask, SUBJECT_score and "
+        "SUBJECT_healthy on the grid of the series, SUBJECT_visits.csv and "
+        "SUBJECT_provenance.json. Planes that were not examined are NaN, and 0 in the mask. Files "
+        "with these names in --out are replaced; the last line lists them. If the recipe has one "
+        "threshold for all series, results are written after the last series was examined. If a "
+        "series fails, its error is printed on stderr, the others are still examined, and the "
+        "exit code is 1.",
     )
     output = parser.add_mutually_exclusive_group()
-    for form, text in ((True, "TIFFs beside the .npz"), (False, "the .npz alone")):
+    for form, text in ((True, "TIFF files beside the .npz"), (False, "the .npz only")):
         output.add_argument(
             "--tiff" if form else "--npz",
             dest="tiff",
             action="store_const",
             const=form,
-            help=f"write {text} (default: as the input)",
+            help=f"write {text} (default: depends on the input)",
         )
     output.add_argument(
-        "--format", choices=FORMATS, help="format of mask, score and healthy images"
+        "--format", choices=FORMATS, help="also write mask, score and healthy images in this format"
     )
     add_series(parser)
     parser.add_argument(
-        "--ages", type=_ages, metavar="61,62.5,...", help="ages of a single series that has none"
+        "--ages",
+        type=_ages,
+        metavar="61,62.5,...",
+        help="ages in years, for a single series without ages",
     )
     parser.add_argument(
         "--imputed-references",
         action="store_true",
-        help="let imputed visits of the series (see impute) count when scores are fused over "
-        "visits; they serve as references only and are not flagged",
+        help="use imputed visits of the series (see impute) as references when scores are fused "
+        "over visits; imputed visits are never flagged themselves",
     )
     add_model(parser)
     add_planes(parser)
@@ -94,13 +99,13 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect in every series, one after another."""
+    """Examine the series and write the results."""
     from napari_followup.device import choose_device
     from napari_followup.models.files import load_bundle
 
     planes, bundle = planes_chosen(args), load_bundle(args.model)
     recipe = _recipe(args, bundle)
-    choose_device(args.device)  # a wrong one is the user's error, not each file's
+    choose_device(args.device)  # a wrong device is one error, not one per file
     check_out(args.out)
     rows: list[dict[str, Any]] = []
     before = files_there(args.out)
@@ -112,23 +117,23 @@ def run(args: argparse.Namespace) -> int:
         start = time.monotonic()
         try:
             found = make()
-            args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
+            args.out.mkdir(parents=True, exist_ok=True)  # only once there is a result
             _write(args, source, file_stem(found.stack.subject, taken), found)
         except FAILURES as error:
             if args.debug:
                 raise
             failed += 1
-            tell_failure(source, error)
+            report_failure(source, error)
             continue
         rows += detection_rows(found, str(source))
-        # Each time anew: what is done is kept if the run dies.
+        # Rewritten for each series: finished results survive if the run dies.
         write_csv(args.out / "visits.csv", rows)
-        print(f"{_finding(found)} ({time.monotonic() - start:.1f} s)", flush=True)
-        for note in _notes(found, source):
+        print(f"{finding(found)} ({time.monotonic() - start:.1f} s)", flush=True)
+        for note in [*_volume_note(found, source), *notes_on(found)]:
             print(f"  {note}", flush=True)
     if not rows:
         raise ValueError("nothing could be examined")
-    print(f"Written to {args.out}: {len(taken)} series, one row a visit in visits.csv")
+    print(f"Written to {args.out}: {len(taken)} series, one row per visit in visits.csv")
     if replaced := replaced_line(args.out, before):
         print(replaced)
     return int(failed > 0)
@@ -149,7 +154,7 @@ def _one_by_one(
 def _together(
     args: argparse.Namespace, bundle: ModelBundle, recipe: Recipe, settings: dict[str, Any]
 ) -> Iterator[Result]:
-    """All series, cut at one threshold once the last of them was examined."""
+    """All series, segmented with one threshold after the last one was examined."""
     from napari_followup.detection.cohort import Cohort
 
     cohort, sources = Cohort(bundle, recipe, **settings), []
@@ -165,7 +170,7 @@ def _together(
         sources.append(source)
         print(f"{stack.subject}: examined ({time.monotonic() - start:.1f} s)", flush=True)
     if sources:
-        print(f"One threshold for {len(sources)} series; results are written now", flush=True)
+        print(f"One threshold for {len(sources)} series; writing the results", flush=True)
     for source in sources:
         yield source, cohort.segment
 
@@ -175,7 +180,7 @@ def _fail(error: Any) -> NoReturn:
 
 
 def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) -> None:
-    """Write the ``.npz``, and what the input or the options ask for beside it."""
+    """Write the ``.npz``, and the further files that the input or the options ask for."""
     from napari_followup.io.save_results import save_results
 
     chosen = args.tiff is not None or args.format is not None
@@ -184,8 +189,8 @@ def _write(args: argparse.Namespace, source: Path, stem: str, found: Detection) 
     form = args.format or ("nifti" if is_nifti(source) and not chosen else None)
     if form:
         made = {**found.provenance, "source": str(source), "command": args.command_line}
-        told = replace(found, provenance=made)
-        save_results(told, args.out, format=form, name=stem, overwrite=True)
+        found = replace(found, provenance=made)
+        save_results(found, args.out, format=form, name=stem, overwrite=True)
 
 
 def _recipe(args: argparse.Namespace, bundle: ModelBundle) -> Recipe:
@@ -199,18 +204,20 @@ def _ages(text: str) -> list[float]:
         return [float(age) for age in text.split(",")]
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            f"got {text!r}; give years with commas between, such as 61,62.5"
+            f"got {text!r}; give years separated by commas, such as 61,62.5"
         ) from error
 
 
 def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
-    """Every series, with the ages given for it if there is one alone."""
+    """Every series; --ages are set if there is a single series without ages."""
     if args.ages is None:
         yield from read_series(args)
         return
     found = list(read_series(args))
     if len(found) > 1:
-        raise ValueError(f"ages: given for one series, got {len(found)}; examine them one by one")
+        raise ValueError(
+            f"ages: they are for one series, got {len(found)}; examine them one by one"
+        )
     for source, stack in found:
         if isinstance(stack, Exception):
             yield source, stack
@@ -220,28 +227,38 @@ def _series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Excep
             yield source, stack.with_images(stack.images, ages=args.ages, ages_known=True)
 
 
-def _notes(found: Detection, source: Path) -> list[str]:
-    """List what the user should know: how the series was taken, and what the result says."""
-    stack, notes = found.stack, []
-    if stack.shape[2] > 1:
-        doubt = source.suffix.lower() in (".npz", ".tif", ".tiff")  # others name their axes
-        notes.append(
-            f"taken as volumes of {stack.shape[2]} planes, examined plane by plane"
-            + ("; if it is a cohort (subject, visit, y, x), say --axes svyx" if doubt else "")
+def _volume_note(found: Detection, source: Path) -> list[str]:
+    """Say that the series was read as volumes, which a file without named axes can get wrong."""
+    if found.stack.shape[2] == 1:
+        return []
+    has_unnamed_axes = source.suffix.lower() in (".npz", ".tif", ".tiff")
+    return [
+        f"read as volumes of {found.stack.shape[2]} planes, examined plane by plane"
+        + (
+            "; if it is a cohort (subject, visit, y, x), use --axes svyx"
+            if has_unnamed_axes
+            else ""
         )
-    notes.append(f"highest score {_highest(found):.3g}, {_flagged_from(found)}")
-    first = [found.out_of_distribution] if found.is_out_of_distribution else []
-    said = [note for note in found.provenance["notes"] if note not in first]
-    return [*notes, *_dropped(found), *said]
+    ]
 
 
-def _finding(found: Detection) -> str:
-    """First line of a result: the finding, or why there is none."""
+def finding(found: Detection) -> str:
+    """First line of a result: what was flagged, or why the images are out of distribution."""
     if found.is_out_of_distribution:
         return f"{found.stack.subject}: {found.out_of_distribution}"
     flagged = int(found.mask.any(axis=(1, 2, 3)).sum())
     observed = int(found.stack.is_observed.sum())
     return f"{found.stack.subject}: anomalies flagged at {flagged} of {counted(observed, 'visit')}"
+
+
+def notes_on(found: Detection) -> list[str]:
+    """Lines below the first: score and threshold, dropped regions, notes of the provenance."""
+    high, low = found.flagging_thresholds
+    threshold = f"threshold {high:.3g}" if high < float("inf") else "threshold above every score"
+    grown = f"; regions grown down to {low:.3g}" if low < high else ""
+    first = f"highest score {_highest(found):.3g}, {threshold}{grown}"
+    notes = [note for note in found.provenance["notes"] if note != found.out_of_distribution]
+    return [first, *_dropped(found), *notes]
 
 
 def _highest(found: Detection) -> float:
@@ -251,13 +268,6 @@ def _highest(found: Detection) -> float:
     return max(float(np.nanmax(found.score[visit])) for visit in observed)
 
 
-def _flagged_from(found: Detection) -> str:
-    high, low = found.flagging_thresholds
-    if high == float("inf"):
-        return "the threshold is beyond every score"
-    return f"flagged from {high:.3g} on" + (f", followed down to {low:.3g}" if low < high else "")
-
-
 def _dropped(found: Detection) -> list[str]:
     """Say why nothing is flagged although a score reached the threshold."""
     from napari_followup.io.save_results import lesion_size
@@ -265,8 +275,8 @@ def _dropped(found: Detection) -> list[str]:
     recipe, unit = found.provenance["recipe"], lesion_size(found.stack, 0)[1]
     causes = [
         *(["at the border of the subject or outside it"] if recipe["erosion"] else []),
-        *([f"in parts below {recipe['smallest']:g} {unit}"] if recipe["smallest"] else []),
+        *([f"smaller than {recipe['smallest']:g} {unit}"] if recipe["smallest"] else []),
     ]
     if not causes or found.mask.any() or _highest(found) < found.flagging_thresholds[0]:
         return []
-    return [f"all regions that reached the threshold were dropped: {' or '.join(causes)}"]
+    return [f"all regions above the threshold were dropped: {', or '.join(causes)}"]

@@ -1,4 +1,4 @@
-"""``napari-followup evaluate``: detection, reconstruction and imputation in figures."""
+"""``napari-followup evaluate``: measure detection, reconstruction and imputation."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from napari_followup.cli.options import (
     add_model,
     add_recipe,
     add_seed,
+    add_split,
     check_out,
     countdown,
     counted,
@@ -49,21 +50,21 @@ ROWS = (*SHORT.values(), "pca", "ceiling", "thesis")
 
 
 def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> None:
-    """Describe the subcommand and its three questions."""
+    """Describe the subcommand and its three parts."""
     parser = subcommands.add_parser("evaluate", help="measure a model and its recipes")
     questions = parser.add_subparsers(title="questions", required=True, metavar="QUESTION")
     _add_detection(questions, shared)
     reconstruction = questions.add_parser(
-        "reconstruction", parents=[shared], help="healthy images, met or not"
+        "reconstruction", parents=[shared], help="how well healthy images are reconstructed"
     )
     _add_common(reconstruction, _reconstruction)
     reconstruction.add_argument("--level", type=int, default=250, help="noise level (default: 250)")
     imputation = questions.add_parser(
         "imputation",
         parents=[shared],
-        help="visits hidden and predicted",
-        description="Hides visits of healthy series and predicts them from others; draws anomalies "
-        "for the parts anomalies and references. Each part is a report of its own.",
+        help="how well hidden visits are predicted",
+        description="Hides visits of healthy series and predicts them from the others. The parts "
+        "anomalies and references draw anomalies. Each part gives a report of its own.",
     )
     _add_common(imputation, measure_imputation)
     add_imputation(imputation)
@@ -73,39 +74,45 @@ def _add_detection(questions: Subcommands, shared: argparse.ArgumentParser) -> N
     detection = questions.add_parser(
         "detection",
         parents=[shared],
-        help="drawn anomalies, found or not",
-        description="Draws anomalies into the last healthy subjects of DATA; the others tell false "
-        "positives. No subject plays two parts.",
+        help="how well drawn anomalies are found",
+        description="Draws anomalies into the last healthy subjects of DATA; the other subjects "
+        "measure false positives. No subject is used for both.",
     )
     _add_common(detection, _detection)
-    detection.add_argument("--patients", type=int, default=20, help="of each anomaly (default: 20)")
     detection.add_argument(
-        "--healthy", type=int, help="healthy patients (default: all that remain)"
+        "--patients", type=int, default=20, help="patients per anomaly (default: 20)"
+    )
+    detection.add_argument(
+        "--healthy", type=int, help="number of healthy patients (default: all that remain)"
     )
     drawn = detection.add_mutually_exclusive_group()
     drawn.add_argument(
-        "--extra", action="store_true", help="other anomalies, which nothing was chosen for"
+        "--extra", action="store_true", help="draw other anomalies, which no setting was chosen on"
     )
     drawn.add_argument(
         "--generic",
         action="store_true",
-        help="blobs and patches for images that are no starmen, your own cohort for one",
+        help="draw blobs and patches, for other images than starmen, such as your own cohort",
     )
     detection.add_argument(
-        "--rows", nargs="+", choices=ROWS, default=list(ROWS), help="to compare (default: all)"
+        "--rows",
+        nargs="+",
+        choices=ROWS,
+        default=list(ROWS),
+        help="rows of the table (default: all)",
     )
     detection.add_argument(
         "--training-split",
         default="train",
         metavar="SPLIT",
-        help="healthy subjects of DATA that the principal components and the ceilings learn from "
+        help="split of DATA that the principal components and the ceilings learn from "
         "(default: train)",
     )
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Any) -> None:
     parser.add_argument("data", nargs="+", metavar="DATA", help=f"healthy series: {FORMATS}")
-    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    add_split(parser)
     parser.add_argument(
         "--out", type=Path, help="folder for the table (.md) and the figures (.json)"
     )
@@ -130,12 +137,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(args: argparse.Namespace, report: Report, said: dict[str, Any]) -> None:
-    """Write a report and name its files."""
+def _write(args: argparse.Namespace, report: Report, about: dict[str, Any]) -> None:
+    """Write a report and print the names of its files."""
     from napari_followup.evaluation.report import write_report
 
     out, name = args.out, report.name
-    files = write_report(out, name, report.title, report.text, report.figures, said)
+    files = write_report(out, name, report.title, report.text, report.figures, about)
     if report.csv:
         files.append(write_csv(out / f"{name}.csv", report.rows()))
     if report.plot:
@@ -181,21 +188,21 @@ def _detection(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report
 
 
 def _rows(args: argparse.Namespace, bundle: ModelBundle) -> tuple[list[Row], list[str]]:
-    """Make the rows asked for, and say which of them this model or these data cannot give."""
+    """Rows asked for, and notes on those that this model or these data cannot give."""
     from napari_followup.evaluation.detection import usable
     from napari_followup.evaluation.rows import model_rows
 
     default = recipe_named(args.recipe, bundle)
     names = {short: name for name, short in SHORT.items() if short in args.rows}
     wanted = [row for row in model_rows(bundle, default) if row.name in names.values()]
-    trial = [row for row in wanted if row.name == names.get("default")]  # an error, if it is one
+    trial = [row for row in wanted if row.name == names.get("default")]  # this one may raise
     kept, notes = usable([row for row in wanted if row not in trial], bundle)
     if "published" in names and "published" not in bundle.recipes:
         notes.insert(0, f"{names['published']}: left out, method {bundle.method!r} has none")
     more, others = _learned_rows(args, bundle, default)
     notes += others
     if not (rows := [*trial, *kept, *more]):
-        why = "; ".join(notes) or "the thesis' figures stand beside others"
+        why = "; ".join(notes) or "the thesis' figures need other rows beside them"
         raise ValueError(f"rows: nothing to measure; {why}")
     return rows, notes
 
@@ -203,7 +210,7 @@ def _rows(args: argparse.Namespace, bundle: ModelBundle) -> tuple[list[Row], lis
 def _learned_rows(
     args: argparse.Namespace, bundle: ModelBundle, default: Recipe
 ) -> tuple[list[Row], list[str]]:
-    """Rows that need healthy subjects to learn from, where the data have them."""
+    """Rows that learn from healthy subjects, if the data have them."""
     from napari_followup.evaluation.cases import healthy_cases
     from napari_followup.evaluation.detection import ceiling_rows
     from napari_followup.evaluation.rows import baseline_rows
@@ -228,7 +235,7 @@ def _learned_rows(
 
 
 def components_of(training: list[VisitStack], bundle: ModelBundle) -> Components:
-    """Principal components of healthy series, as a model would see them."""
+    """Principal components of healthy series, prepared as for a model."""
     import torch
 
     from napari_followup.detection.stream import prepare
@@ -266,7 +273,7 @@ def _reconstruction(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[R
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One answer: a text with tables, its figures, and what draws them, if anything does."""
+    """One report: a text with tables, its figures, and a function that plots them, if any."""
 
     name: str
     title: str
@@ -282,7 +289,7 @@ class Report:
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Row with a column for each end of an interval and each kind."""
+    """Flatten a row: one column for each end of an interval and for each kind."""
     low, high = values.pop("interval", (None, None))
     ends = {} if low is None else {"interval_low": low, "interval_high": high}
     kinds = {f"mdice_{kind}": value for kind, value in values.pop("mdice", {}).items()}
@@ -290,7 +297,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_imputation(parser: argparse.ArgumentParser) -> None:
-    """--part and the sizes of its samples."""
+    """--part, and how many subjects each part uses."""
     parser.add_argument(
         "--part",
         nargs="+",
@@ -298,28 +305,34 @@ def add_imputation(parser: argparse.ArgumentParser) -> None:
         default=list(PARTS),
         help="what to measure (default: all)",
     )
-    parser.add_argument("--subjects", type=int, metavar="N", help="first N of DATA (default: all)")
     parser.add_argument(
-        "--pairs", type=int, default=200, metavar="N", help="of each gap, 0 for all (default: 200)"
+        "--subjects", type=int, metavar="N", help="use the first N subjects of DATA (default: all)"
+    )
+    parser.add_argument(
+        "--pairs",
+        type=int,
+        default=200,
+        metavar="N",
+        help="pairs of visits per gap, 0 for all (default: 200)",
     )
     parser.add_argument(
         "--patients",
         type=int,
         default=20,
         metavar="N",
-        help="of each anomaly, for references (default: 20)",
+        help="patients per anomaly, for references (default: 20)",
     )
     parser.add_argument(
         "--subcode-subjects",
         type=int,
         default=10,
         metavar="N",
-        help="for the slow strategies that interpolate codes (default: 10)",
+        help="subjects for the slow strategies that interpolate codes (default: 10)",
     )
 
 
 def measure_imputation(args: argparse.Namespace, bundle: ModelBundle) -> Iterator[Report]:
-    """Answer part by part."""
+    """Yield the report of each part."""
     bundle.part("tdm")
     stacks = read_data(args.data, args.split)[: args.subjects]
     for part in args.part:

@@ -1,4 +1,4 @@
-"""Result files: maps as ``.npz`` or TIFF, one CSV row a visit; each says how it came about."""
+"""Series in and result files out: ``.npz``, TIFF and CSV, each with its provenance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.options import FORMATS, Subcommands, check_out
+from napari_followup.cli.options import FORMATS, Subcommands, add_split, check_out
 
 if TYPE_CHECKING:
     from napari_followup.series.results import Detection
@@ -28,8 +28,8 @@ __all__ = [
     "modality_of",
     "read_series",
     "replaced_line",
+    "report_failure",
     "subject_of",
-    "tell_failure",
     "write_csv",
     "write_detection",
     "write_maps",
@@ -37,16 +37,20 @@ __all__ = [
     "write_tiff",
 ]
 
+SUFFIXES = (".npz", ".nii", ".nii.gz")
+# Errors of one damaged file or one series too large; they do not end the run of the others.
+FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
+
 
 def file_stem(subject: str, taken: set[str]) -> str:
-    """File name for a subject that no other has in this run; `taken` remembers it."""
+    """File name for a subject, unique in this run; it is added to `taken`."""
     from napari_followup.io import file_sets
 
     return file_sets.file_stem(subject, taken)
 
 
 def is_nifti(source: Path) -> bool:
-    """Whether a series comes from NIfTI files: one, a table that names some, or their folder."""
+    """Whether a series comes from NIfTI: a file, a table that names some, or a folder of them."""
     from napari_followup.io.kinds import TABLES, suffix_of
 
     if source.is_dir():
@@ -57,14 +61,14 @@ def is_nifti(source: Path) -> bool:
 
 
 def files_there(folder: Path) -> dict[str, tuple[int, int]]:
-    """List what lies in a folder, with marks that are others once a file was replaced."""
+    """Files of a folder, each with inode and time, which change when a file is replaced."""
     if not folder.is_dir():
         return {}
     return {each.name: (each.stat().st_ino, each.stat().st_mtime_ns) for each in folder.iterdir()}
 
 
 def replaced_line(folder: Path, before: Mapping[str, tuple[int, int]]) -> str:
-    """Say which files were replaced since `before`, which `files_there` gave; "" if none were."""
+    """Line that lists the files replaced since `before` (from `files_there`); "" if none."""
     from napari_followup.cli.options import counted
 
     now = files_there(folder)
@@ -79,9 +83,9 @@ def write_maps(path: Path, maps: Mapping[str, Any], provenance: Mapping[str, Any
 
     from napari_followup.evaluation.report import replacing
 
-    said = np.asarray(json.dumps(provenance))
+    text = np.asarray(json.dumps(provenance))
     with replacing(path) as draft, draft.open("xb") as file:
-        np.savez_compressed(file, **maps, provenance=said)
+        np.savez_compressed(file, **maps, provenance=text)
     return path
 
 
@@ -93,10 +97,10 @@ def write_tiff(
     axes: str = "TZYX",
     ages: Any = None,
 ) -> Path:
-    """Write an array as TIFF that `read_stack` takes; provenance stands in its description.
+    """Write an array as TIFF that `read_stack` reads; its description holds the provenance.
 
-    `axes` are tifffile's letters; `ages` stand in for those of `stack`, which gives the spacing and
-    says which visits were observed.
+    `axes` are tifffile's letters. `ages` replace those of `stack`, from which come the spacing and
+    which visits were observed.
     """
     import numpy as np
     import tifffile
@@ -121,16 +125,16 @@ def write_tiff(
 
 
 def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = False) -> list[Path]:
-    """Images, mask, score, healthy images and every stage of the score of one patient.
+    """Write images, mask, score, healthy images and every stage of the score of one patient.
 
-    `read_stack` takes the images back from the ``.npz``.
+    `read_stack` reads the images from the ``.npz``.
 
     Parameters
     ----------
     folder, stem
-        Where, and how the files begin.
+        Folder, and start of the file names.
     found
-        What was found.
+        Result of the patient.
     tiff
         Write mask, score and healthy images as TIFF beside the ``.npz``.
 
@@ -158,25 +162,24 @@ def write_detection(folder: Path, stem: str, found: Detection, *, tiff: bool = F
     }
     maps |= {"ages": stack.ages} if stack.ages_known else {}
     maps |= {} if found.healthy is None else {"healthy": found.healthy}
-    said = found.provenance | {"threshold": found.threshold, "floor": found.floor}
-    written = [write_maps(folder / f"{stem}.npz", maps, said)]
+    about = found.provenance | {"threshold": found.threshold, "floor": found.floor}
+    written = [write_maps(folder / f"{stem}.npz", maps, about)]
     for name in ("mask", "score", "healthy") if tiff else ():
         if name in maps:
             axes = "TCZYX" if name == "healthy" else "TZYX"
             layer = {"kind": "labels" if name == "mask" else "image", "result": name}
-            about = said | {"layer": layer}
             path = folder / f"{stem}_{name}.tif"
-            written.append(write_tiff(path, maps[name], stack, about, axes))
+            written.append(write_tiff(path, maps[name], stack, about | {"layer": layer}, axes))
     return written
 
 
 def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
-    """One row a visit for the CSV."""
+    """Rows of the CSV, one per visit."""
     from napari_followup.io.save_results import lesion_rows, lesion_size
 
-    stack, said = found.stack, found.provenance
+    stack, about = found.stack, found.provenance
     lesions = lesion_rows(found)
-    marked = [int(row["voxels"]) for row in lesions]
+    flagged = [int(row["voxels"]) for row in lesions]
     return [
         {
             "source": source,
@@ -185,34 +188,34 @@ def detection_rows(found: Detection, source: str) -> list[dict[str, Any]]:
             "age": _short(stack.ages[visit]),
             "observed": bool(stack.is_observed[visit]),
             "image_score": _short(found.image_score[visit]),
-            "flagged_pixels": marked[visit],
-            "flagged_size": _short(lesion_size(stack, marked[visit])[0]),
-            "unit": lesion_size(stack, marked[visit])[1],
+            "flagged_pixels": flagged[visit],
+            "flagged_size": _short(lesion_size(stack, flagged[visit])[0]),
+            "unit": lesion_size(stack, flagged[visit])[1],
             "components": lesions[visit]["components"],
             "threshold": _short(found.threshold),
-            "model": said["model"],
-            "model_version": said["model_version"],
-            "model_fingerprint": said["model_fingerprint"],
-            "recipe": said["recipe_name"] or _hash_of(said["recipe"]),
-            "seed": said["seed"],
-            "version": said["version"],
+            "model": about["model"],
+            "model_version": about["model_version"],
+            "model_fingerprint": about["model_fingerprint"],
+            "recipe": about["recipe_name"] or _hash_of(about["recipe"]),
+            "seed": about["seed"],
+            "version": about["version"],
         }
         for visit in range(stack.n_visits)
     ]
 
 
 def _short(value: Any) -> float:
-    """Six digits: more than the measurement has, few enough to read."""
+    """Round to six digits: more than the measurement has."""
     return float(f"{value:.6g}")
 
 
 def _hash_of(settings: Mapping[str, Any]) -> str:
-    """Short hash of a recipe without a name; its settings stand in full in the ``.npz``."""
+    """Short hash of a recipe without a name; the ``.npz`` holds its settings in full."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Rows of one set of columns; an empty list gives no file."""
+    """Write rows as CSV; an empty list gives no file."""
     from napari_followup.evaluation.report import replacing
 
     if rows:
@@ -227,18 +230,15 @@ def _columns(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
-SUFFIXES = (".npz", ".nii", ".nii.gz")
-
-
 def check_file(path: Path) -> None:
-    """Refuse a file that cannot be written, before any computing.
+    """Check before any computing that a file can be written.
 
     Raises
     ------
     ValueError
-        If its name ends in none of the formats.
+        If its name has none of the endings.
     OSError
-        If it is a folder, or its folder cannot be made or written into.
+        If it is a folder, or its folder cannot be created or written to.
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise ValueError(f"out: got {path.name!r}; end the name in {', '.join(SUFFIXES)}")
@@ -248,23 +248,23 @@ def check_file(path: Path) -> None:
 
 
 def subject_of(stacks: Sequence[VisitStack], subject: str | None) -> list[VisitStack]:
-    """Keep the stacks of one subject.
+    """Stacks of one subject.
 
     Raises
     ------
     ValueError
-        If there are several subjects and none is named, or the named one is not there.
+        If there are several subjects and none is named, or the named one is missing.
     """
     names = list(dict.fromkeys(stack.subject for stack in stacks))
     if subject is None and len(names) > 1:
         raise ValueError(f"subject: there are several; give --subject, one of {', '.join(names)}")
     if subject is not None and subject not in names:
-        raise ValueError(f"subject: got {subject!r}; there is {', '.join(names)}")
+        raise ValueError(f"subject: got {subject!r}; the file holds {', '.join(names)}")
     return [stack for stack in stacks if subject in (None, stack.subject)]
 
 
 def modality_of(stack: VisitStack, name: str | None) -> int:
-    """Position of a modality by its name; the first one without a name.
+    """Index of a modality by its name; 0 if no name is given.
 
     Raises
     ------
@@ -280,32 +280,29 @@ def modality_of(stack: VisitStack, name: str | None) -> int:
 
 
 def write_series(path: Path, stack: VisitStack, command: str) -> None:
-    """Write a series in the format that `path` names, with the command that made it."""
+    """Write a series in the format of the ending of `path`, with the command that made it."""
     from napari_followup.io.nifti import write_nifti
     from napari_followup.io.npz import write_npz
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = {**stack.provenance, "command": command}
-    stack = stack.with_images(stack.images, provenance=said)
+    made = {**stack.provenance, "command": command}
+    stack = stack.with_images(stack.images, provenance=made)
     (write_npz if path.suffix.lower() == ".npz" else write_nifti)(path, stack)
-
-
-# What one bad file or one series too large may raise without ending the others' run.
-FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
 
 
 def add_series(parser: Subcommands) -> None:
     """SERIES, --out, --split and --axes."""
     parser.add_argument("series", nargs="+", metavar="SERIES", help=f"series: {FORMATS}")
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    add_split(parser)
     parser.add_argument(
-        "--axes", help="one letter an axis, s(ubject) v(isit) m(odality) z y x, such as svyx"
+        "--axes",
+        help="axes of the array, a letter each: s(ubject) v(isit) m(odality) z y x, such as svyx",
     )
 
 
 def read_series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | Exception]]:
-    """Every series with the file it comes from, or what went wrong when the file was read."""
+    """Every series with its file, or the error if the file could not be read."""
     from napari_followup.io import files_in, read_stacks
 
     for given in map(Path, args.series):
@@ -318,14 +315,14 @@ def read_series(args: argparse.Namespace) -> Iterator[tuple[Path, VisitStack | E
             try:
                 stacks = read_stacks(file, split=args.split, axes=args.axes)
                 if len(stacks) > 1:
-                    print(f"{file}: taken as a cohort of {len(stacks)} subjects", flush=True)
+                    print(f"{file}: read as a cohort of {len(stacks)} subjects", flush=True)
                 for stack in stacks:
                     yield file, stack
             except FAILURES as error:
                 yield file, error
 
 
-def tell_failure(source: Path, error: Exception) -> None:
-    """Name on stderr the series that failed."""
-    text = str(error).removeprefix(f"{source.name!r}: ")  # as reading names it
+def report_failure(source: Path, error: Exception) -> None:
+    """Print on stderr which series failed, and why."""
+    text = str(error).removeprefix(f"{source.name!r}: ")  # as the reader names it
     print(f"napari-followup: error: {source}: {text}", file=sys.stderr)

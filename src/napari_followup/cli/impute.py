@@ -1,4 +1,4 @@
-"""``napari-followup impute``: series in; out come the same with visits filled in, and a table."""
+"""``napari-followup impute``: impute visits of series; write the series and a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_followup.cli.files import (
     is_nifti,
     read_series,
     replaced_line,
-    tell_failure,
+    report_failure,
     write_csv,
     write_tiff,
 )
@@ -50,13 +50,13 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser = subcommands.add_parser(
         "impute",
         parents=[shared],
-        help="fill in visits of series: missing ones, given ages, or years to come",
-        description="Writes SUBJECT.npz, the series with imputed visits in it and marked as such, "
-        "and SUBJECT.csv, which visit is which; for NIfTI files, or with --format, SUBJECT_imputed "
-        "on the grid of the series, too. Imputed images are predictions, not observations. Files "
-        "of these names in --out are replaced; the last line says which. "
-        "A series that fails is named on stderr and does not stop the others; the exit code is "
-        "then 1. Ctrl-C keeps what is finished.",
+        help="impute visits: missing ones, at given ages, or after the last visit",
+        description="Writes SUBJECT.npz, the series with imputed visits, and SUBJECT.csv, which "
+        "says of each visit whether it is observed, imputed or missing. NIfTI input, or --format, "
+        "also gives SUBJECT_imputed on the grid of the series. Imputed images are predictions, "
+        "not observations. Files with these names in --out are replaced; the last line lists "
+        "them. If a series fails, its error is printed on stderr, the others are still imputed, "
+        "and the exit code is 1. Ctrl-C keeps finished results.",
     )
     add_series(parser)
     which = parser.add_mutually_exclusive_group()
@@ -65,7 +65,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         type=float,
         nargs="+",
         metavar="YEARS",
-        help="ages to impute, the same for every series (default: each one's missing visits)",
+        help="ages to impute, the same for every series (default: the missing visits of each)",
     )
     which.add_argument(
         "--forecast", type=int, metavar="N", help="impute N visits after the last observed one"
@@ -74,7 +74,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--interval",
         type=float,
         metavar="YEARS",
-        help="between the visits of --forecast (default: as the series)",
+        help="time between the visits of --forecast (default: as in the series)",
     )
     _add_how(parser)
     add_model(parser)
@@ -85,36 +85,39 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 
 
 def _add_how(parser: argparse.ArgumentParser) -> None:
-    """Strategy, draws and what is written beside."""
+    """Strategy, draws and further files."""
     parser.add_argument(
         "--strategy",
         default="joint",
-        help="from which visits: 'joint' (all), 'both sides', 'direct' (the nearest), 'chain' "
-        "(visit by visit), 'lerp-slerp' or 'lerp-lerp' (between the codes of an SDM; slow) "
-        "(default: joint)",
+        help="visits to predict from: 'joint' (all), 'both sides' (the nearest before and after), "
+        "'direct' (the nearest), 'chain' (one visit after another), 'lerp-slerp' or 'lerp-lerp' "
+        "(interpolated codes of an SDM; slow) (default: joint)",
     )
     parser.add_argument(
         "--draws",
         type=int,
-        help="images drawn and averaged (default: 4, 1 for strategies by codes)",
+        help="images to draw and average (default: 4; 1 for the lerp strategies)",
     )
     parser.add_argument(
-        "--sampling-steps", type=int, metavar="N", help="network calls a draw (default: few)"
+        "--sampling-steps",
+        type=int,
+        metavar="N",
+        help="network calls per draw (default: as the model needs)",
     )
     parser.add_argument(
-        "--spread", action="store_true", help="write the standard deviation over the draws, too"
+        "--spread", action="store_true", help="also write the standard deviation over the draws"
     )
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--tiff", action="store_true", help="write TIFFs beside the .npz")
+    output.add_argument("--tiff", action="store_true", help="also write TIFF files")
     output.add_argument(
         "--format",
         choices=FORMATS,
-        help="format of series and spread beside the .npz; npz: none (default: nifti for NIfTI)",
+        help="also write series and spread in this format (default: nifti for NIfTI input)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Impute every series, one after another."""
+    """Impute the series and write the results."""
     from napari_followup.device import choose_device
     from napari_followup.models.files import load_bundle
     from napari_followup.series.results import Cancelled
@@ -122,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     bundle = load_bundle(args.model)
     bundle.part("sdm" if args.strategy.startswith("lerp") else "tdm")
-    choose_device(args.device)  # a wrong one is the user's error, not each file's
+    choose_device(args.device)  # a wrong device is one error, not one per file
     check_out(args.out)
     before = files_there(args.out)
     taken: set[str] = set()
@@ -141,26 +144,26 @@ def run(args: argparse.Namespace) -> int:
                 if args.debug:
                     raise
                 failed += 1
-                tell_failure(source, error)
+                report_failure(source, error)
     if not taken:
         raise ValueError("nothing was imputed")
-    print(f"Written to {args.out}: {len(taken)} series, a table beside each")
+    print(f"Written to {args.out}: {len(taken)} series, a table for each")
     if replaced := replaced_line(args.out, before):
         print(replaced)
     return int(failed > 0)
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse settings that no series could be imputed with."""
+    """Refuse settings that no series can be imputed with."""
     from napari_followup.prediction.gaps import STRATEGIES
 
     planes_chosen(args)
     if args.strategy not in STRATEGIES:
         raise ValueError(f"strategy: got {args.strategy!r}; give one of {', '.join(STRATEGIES)}")
     if args.spread and (args.draws == 1 or args.strategy.startswith("lerp")):
-        raise ValueError("spread: needs two draws or more, and a strategy that draws")
+        raise ValueError("spread: needs 2 draws or more, and no lerp strategy")
     if args.interval is not None and args.forecast is None:
-        raise ValueError("interval: goes with --forecast; for other visits, give their --ages")
+        raise ValueError("interval: works with --forecast only; for other visits give --ages")
 
 
 def _fill(
@@ -171,9 +174,9 @@ def _fill(
     taken: set[str],
     stopped: Callable[[], bool],
 ) -> None:
-    """Impute one series, write and tell; pass over one that misses nothing."""
+    """Impute one series, write and report it; skip a series without missing visits."""
     if args.ages is None and args.forecast is None and not stack.is_missing.any():
-        print(f"{stack.subject}: misses no visit; --ages or --forecast say what to impute")
+        print(f"{stack.subject}: no visit is missing; give --ages or --forecast to impute others")
         return
     start = time.monotonic()
     found = _imputed(args, stack, bundle, stopped)
@@ -189,18 +192,18 @@ def _imputed(
     from napari_followup.prediction.gaps import coming_ages
     from napari_followup.prediction.impute import imputation
 
-    tell = countdown(f"{stack.subject}: step")
+    report = countdown(f"{stack.subject}: step")
 
     def step(done: int, total: int) -> bool:
-        if done < total:  # the line of the series says that it is done
-            tell(done, total)
+        if done < total:  # the line of the series reports the end
+            report(done, total)
         return not stopped()
 
     ages = args.ages
     if args.forecast is not None:
         ages = coming_ages(stack, args.forecast, args.interval)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what it warns of stands in the notes, too
+        warnings.simplefilter("ignore", UserWarning)  # the notes hold the same
         return imputation(
             stack,
             bundle,
@@ -216,39 +219,39 @@ def _imputed(
 
 
 def _stopped(args: argparse.Namespace, source: Path, stop: Any, taken: set[str]) -> int:
-    """Write what was finished of the series at work, if anything, and say so."""
-    done = f"{len(taken)} series written before" if taken else "nothing written before"
+    """Write the finished visits of the current series, if any, and report it."""
+    done = f"{len(taken)} series written before" if taken else "nothing was written before"
     partial: Imputation | None = stop.partial
     if partial is None:
-        print(f"stopped; of this series no visit was finished; {done}")
+        print(f"stopped; no visit of this series was finished; {done}")
         return 130
     partial = replace(partial, provenance=partial.provenance | {"stopped_early": True})
     stem = file_stem(f"{partial.stack.subject}_partial", taken)
     _write(args, source, partial, stem)
-    print(f"stopped; what was finished of this series is in {args.out / stem}.npz; {done}")
+    print(f"stopped; the finished visits of this series are in {args.out / stem}.npz; {done}")
     print(_line(partial))
     return 130
 
 
 def _write(args: argparse.Namespace, source: Path, found: Imputation, stem: str) -> None:
-    """Write series, table, and the spread if it is asked for."""
+    """Write the series, its table, and the spread if asked for."""
     from napari_followup.io import write_npz
 
-    stack, said = found.stack, found.provenance | {"command": args.command_line}
+    stack, about = found.stack, found.provenance | {"command": args.command_line}
     maps = {"images": stack.images}
     if args.spread and found.spread is not None:
         maps["spread"] = found.spread
-    args.out.mkdir(parents=True, exist_ok=True)  # once there is something to put into it
+    args.out.mkdir(parents=True, exist_ok=True)  # only once there is a result
     more = {name: values for name, values in maps.items() if name != "images"}
-    write_npz(args.out / f"{stem}.npz", stack.with_images(stack.images, provenance=said), more)
+    write_npz(args.out / f"{stem}.npz", stack.with_images(stack.images, provenance=about), more)
     write_csv(args.out / f"{stem}.csv", _rows(found))
     for name, values in maps.items() if args.tiff else ():
         path: Path = args.out / f"{stem}_{name}.tif"
         shown = stack if name == "images" else stack.with_images(values, is_observed=found.imputed)
-        write_tiff(path, values, shown, said | {"imputed": found.imputed.tolist()}, "TCZYX")
+        write_tiff(path, values, shown, about | {"imputed": found.imputed.tolist()}, "TCZYX")
     form = args.format or ("nifti" if is_nifti(source) and not args.tiff else "npz")
     if form != "npz":
-        _write_as(form, args.out / stem, found, maps, said)
+        _write_as(form, args.out / stem, found, maps, about)
 
 
 def _write_as(
@@ -256,37 +259,37 @@ def _write_as(
     start: Path,
     found: Imputation,
     maps: Mapping[str, Any],
-    said: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> None:
-    """Write the series, and the spread if it is there, in a format of other programs."""
+    """Write the series, and the spread if there is one, in a format of other programs."""
     from napari_followup.io import write_stack
     from napari_followup.io.save_results import FORMATS
 
-    series = found.stack.with_images(maps["images"], provenance=said)
+    series = found.stack.with_images(maps["images"], provenance=about)
     write_stack(start.with_name(f"{start.name}_imputed{FORMATS[form]}"), series)
     if "spread" in maps:
-        about = {**said, "layer": {"kind": "image", "result": "spread"}}
+        layer = {"kind": "image", "result": "spread"}
         spread = found.stack.with_images(
-            maps["spread"], is_observed=found.imputed, provenance=about
+            maps["spread"], is_observed=found.imputed, provenance={**about, "layer": layer}
         )
         write_stack(start.with_name(f"{start.name}_spread{FORMATS[form]}"), spread)
 
 
 def _rows(found: Imputation) -> list[dict[str, Any]]:
-    """One row a visit: which image of the file it is, when, and where it comes from."""
-    stack, said = found.stack, found.provenance
+    """One row per visit: position in the file, age, and whether it was observed."""
+    stack, about = found.stack, found.provenance
     states = _states(stack)
     return [
         {
             "image": visit + 1,
             "age": float(f"{stack.ages[visit]:.6g}"),
             "state": state,
-            "strategy": said["strategy"] if found.imputed[visit] else "",
+            "strategy": about["strategy"] if found.imputed[visit] else "",
             "subject": stack.subject,
-            "model": said["model"],
-            "model_fingerprint": said["model_fingerprint"],
-            "seed": said["seed"],
-            "version": said["version"],
+            "model": about["model"],
+            "model_fingerprint": about["model_fingerprint"],
+            "seed": about["seed"],
+            "version": about["version"],
         }
         for visit, state in enumerate(states)
     ]

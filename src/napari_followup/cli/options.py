@@ -1,4 +1,4 @@
-"""What several subcommands ask for in the same words."""
+"""Options that several subcommands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ __all__ = [
     "add_planes",
     "add_recipe",
     "add_seed",
+    "add_split",
     "check_out",
     "countdown",
     "counted",
@@ -44,7 +45,7 @@ FORMATS = (
     "tables of visits (.csv), NIfTI, TIFF or .npz files, OME-Zarr, BIDS or DICOM folders, or "
     "folders of such files"
 )
-"""What a series may be read from, for the help of a subcommand."""
+"""What a series can be read from, for help texts."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default="starmen",
-        help="name in `bundle list`, or .safetensors file (default: starmen)",
+        help="name from `bundle list`, or a .safetensors file (default: starmen)",
     )
 
 
@@ -61,20 +62,29 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe",
         default="default",
-        help="the model's default, the published one of its method, temporal (what came or went "
-        'between visits; needs a model with a TDM), or a .toml file, in which base = "default" '
-        "keeps what it does not name (default: default)",
+        help="default (the model's own), published (as in the source of its method), temporal "
+        "(what came or went between visits; needs a model with a TDM), or a .toml file, where "
+        'base = "default" keeps all settings that the file does not name (default: default)',
     )
 
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """--seed: the same seed gives the same result."""
-    parser.add_argument("--seed", type=int, default=0, help="source of all chance (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """--device: where torch computes."""
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument(
+        "--device", default="auto", help="where to compute: auto, cpu or cuda (default: auto)"
+    )
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """--split: some subjects of a cohort file."""
+    parser.add_argument(
+        "--split", help="use only the subjects that a cohort file assigns to this split"
+    )
 
 
 def add_planes(parser: argparse.ArgumentParser) -> None:
@@ -83,22 +93,22 @@ def add_planes(parser: argparse.ArgumentParser) -> None:
         "--plane-axis",
         choices=("z", "y", "x"),
         default="z",
-        help="axis of volumes across which planes are taken (default: z)",
+        help="axis of a volume that is perpendicular to its planes (default: z)",
     )
     parser.add_argument(
         "--planes",
         metavar="FIRST:LAST[:STEP]",
-        help="which planes, counted from 0, LAST left out, as in 20:120:2 (default: all)",
+        help="planes to examine, counted from 0, without LAST, as in 20:120:2 (default: all)",
     )
 
 
 def planes_chosen(args: argparse.Namespace) -> Slicing | None:
-    """Planes that --plane-axis and --planes ask for, none where that is all across z.
+    """Planes that --plane-axis and --planes name; none if these are all planes along z.
 
     Raises
     ------
     ValueError
-        If they cannot be read, or hold no plane.
+        If the text is no range of planes, or the range is empty.
     """
     from napari_followup.series.plane_selection import Slicing
 
@@ -120,7 +130,7 @@ def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
     FileNotFoundError
         If it is neither.
     ValueError
-        If the file is no recipe.
+        If the file is not a valid recipe.
     """
     import tomllib
 
@@ -137,55 +147,55 @@ def recipe_named(name: str, bundle: ModelBundle) -> Recipe:
     try:
         return Recipe.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), bundle.recipes)
     except ValueError as error:
-        raise ValueError(f"{path.name!r} is no recipe: {error}") from error
+        raise ValueError(f"{path.name!r} is not a valid recipe: {error}") from error
 
 
 def read_data(paths: Sequence[str], split: str | None = None) -> list[VisitStack]:
-    """Healthy series of all files and folders; `split` chooses among those of cohort files."""
+    """Healthy series of all files and folders; `split` selects subjects of cohort files."""
     from napari_followup.io import read_healthy
 
     return [stack for path in paths for stack in read_healthy(path, split=split)]
 
 
 def check_out(path: Path) -> None:
-    """Refuse a folder that cannot be made or written into, before any computing.
+    """Check before any computing that a folder can be created and written to.
 
     Raises
     ------
     NotADirectoryError
-        If a file stands in its place.
+        If it is a file.
     PermissionError
-        If nothing may be written there.
+        If it is not writable.
     """
     nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"out: {str(nearest)!r} is a file; give a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise PermissionError(f"out: nothing may be written into {str(nearest)!r}; give another")
+        raise PermissionError(f"out: {str(nearest)!r} is not writable; give another folder")
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many: 1 visit, 2 visits."""
+    """Put a number before a noun: 1 visit, 2 visits."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def countdown(
     what: str, every: float = 5.0, *, roughly: bool = False
 ) -> Callable[[int, int], None]:
-    """Make an `on_step` that says on stderr how far `what` is, every few seconds.
+    """Make an `on_step` that prints the progress of `what` on stderr every few seconds.
 
-    Say `roughly` where some steps take longer than others.
+    `roughly` marks the time left as approximate, for steps of different length.
     """
     about = "about " if roughly else ""
     start = time.monotonic()
-    said = start
+    shown = start
 
     def step(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal shown
         now = time.monotonic()
-        if now - said < every and done < total:
+        if now - shown < every and done < total:
             return
-        said = now
+        shown = now
         left = (now - start) / done * (total - done)
         print(
             f"{what} {done} of {total}, {about}{duration(left)} left", file=sys.stderr, flush=True
@@ -196,13 +206,13 @@ def countdown(
 
 @contextmanager
 def stop_at_interrupt(what: str) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a wish to stop after `what`; the second one ends at once."""
+    """Let the first Ctrl-C ask to stop after this `what`; the second one stops at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         asked = True
-        print(f"stopping after this {what}; Ctrl-C again ends at once", flush=True)
+        print(f"stopping after this {what}; press Ctrl-C again to stop at once", flush=True)
         signal.signal(signal.SIGINT, before)
 
     before = signal.signal(signal.SIGINT, ask)

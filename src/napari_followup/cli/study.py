@@ -1,4 +1,4 @@
-"""``napari-followup study``: all models on the same patients, in one table."""
+"""``napari-followup study``: compare all models on the same patients."""
 
 from __future__ import annotations
 
@@ -37,18 +37,17 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "study",
         parents=[shared],
         help="compare models on the same patients",
-        description="Draws anomalies into healthy subjects and measures every model on them, with "
-        "its default recipe and the same without fusion and with LAFM; principal components "
-        "are the baseline. Finished rows are kept in OUT, and a study goes on "
-        "where it was stopped.",
+        description="Draws anomalies into healthy subjects and measures every model on them: with "
+        "its default recipe, without fusion, and with LAFM. Principal components are the baseline. "
+        "Finished rows are kept in --out; a study that was stopped resumes there.",
     )
     parser.add_argument("name", choices=("starmen",), help="anomalies of the Starmen benchmark")
     parser.add_argument(
         "data",
         nargs="*",
         metavar="DATA",
-        help=f"healthy series, the published cohort for one: {FORMATS}; subjects are generated "
-        "when none are given",
+        help=f"healthy series, such as the published cohort: {FORMATS} (default: generated "
+        "subjects)",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the study")
     _add_models(parser)
@@ -63,32 +62,32 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         metavar="MODEL",
-        help="names in `bundle list`, or .safetensors files (default: all whose name begins like "
-        "that of the study)",
+        help="names in `bundle list`, or .safetensors files (default: all whose names begin "
+        "with that of the study)",
     )
     parser.add_argument(
         "--published",
         action="store_true",
-        help="measure published recipes, too, some of which make hundreds of network calls",
+        help="also measure published recipes, some of which make hundreds of network calls",
     )
     parser.add_argument(
-        "--claims", action="store_true", help="check what the sources claim, too (takes longer)"
+        "--claims", action="store_true", help="also check claims of the sources (takes longer)"
     )
     parser.add_argument(
         "--pair",
         action="append",
         default=[],
         metavar="CLAIM=FIRST,SECOND",
-        help="two models that differ in how they were trained, the one first that is said to be "
-        "better: pyramid, erasing or grid; with --claims",
+        help="compare two models that were trained differently, FIRST the one claimed to be "
+        "better; CLAIM is pyramid, erasing or grid",
     )
 
 
 def _add_subjects(parser: argparse.ArgumentParser) -> None:
     counts = {
-        "--patients": (20, "of each anomaly"),
+        "--patients": (20, "patients per anomaly"),
         "--healthy": (60, "healthy patients"),
-        "--held-out": (30, "other healthy subjects, for thresholds that a model does not bring"),
+        "--held-out": (30, "other healthy subjects, for thresholds that a model lacks"),
     }
     for name, (usual, what) in counts.items():
         parser.add_argument(
@@ -96,19 +95,19 @@ def _add_subjects(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--split",
-        help="of a cohort file, to measure on (default: val; of data without splits, half of the "
+        help="split of a cohort file to measure on (default: val; without splits, half of the "
         "subjects, drawn with the seed)",
     )
     parser.add_argument(
         "--training-split",
         metavar="SPLIT",
-        help="of a cohort file, that the principal components learn from (default: train; of data "
+        help="split of a cohort file that the principal components learn from (default: train; "
         "without splits, the other half)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure what is not measured yet, then write the tables."""
+    """Measure the rows that are missing, then write the tables."""
     from napari_followup.evaluation.study_claims import answers
 
     check_out(args.out)
@@ -121,10 +120,10 @@ def run(args: argparse.Namespace) -> int:
     jobs = [job for entry in entries for job in store.jobs(entry)]
     jobs += [job for each in asked for entry in each.entries for job in store.jobs(entry)]
     _measure(jobs, subjects, store, args)
-    said, who = _said(args, entries, subjects), _who(subjects)
-    files = _write_table(args.out, store.rows(entries), notes, who, said)
+    about, who = _about(args, entries, subjects), _who(subjects)
+    files = _write_table(args.out, store.rows(entries), notes, who, about)
     if claims:
-        files += _write_claims(args.out, answers(asked, store), unanswered, who, said)
+        files += _write_claims(args.out, answers(asked, store), unanswered, who, about)
     for path in files:
         print(path)
     return 0
@@ -141,18 +140,18 @@ def _models(args: argparse.Namespace) -> dict[str, ModelBundle]:
         bundle = load_bundle(source)
         if bundle.name in found:
             raise ValueError(
-                f"models: {str(source)!r} is called {bundle.name!r} like another; give each once, "
-                "or rename one"
+                f"models: {str(source)!r} has the name of another, {bundle.name!r}; give each "
+                "once, or rename one"
             )
         found[bundle.name] = bundle
         found |= {f"{bundle.name} ({part})": other for part, other in bundle.parts.items()}
     if not found:
-        raise ValueError(f"models: none here begins with {args.name!r}; name some")
+        raise ValueError(f"models: no name begins with {args.name!r}; give --models")
     return found
 
 
 def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
-    """Cases, and the subjects that principal components learn from."""
+    """Patients, and the subjects that the principal components learn from."""
     from napari_followup.evaluation.cases import KINDS, healthy_cases, make_cases, unused
     from napari_followup.evaluation.study import Subjects
 
@@ -169,7 +168,7 @@ def _subjects(args: argparse.Namespace) -> tuple[Subjects, list[VisitStack]]:
 
 
 def _given(args: argparse.Namespace) -> tuple[list[VisitStack], list[VisitStack], str]:
-    """Subjects to measure on and to learn from: as the files are split, or drawn by chance."""
+    """Subjects to measure on and to learn from: by the splits of the files, or drawn at random."""
     from napari_followup.io.npz import holds
     from napari_followup.training.cohort import split_subjects
 
@@ -241,29 +240,29 @@ def _store(args: argparse.Namespace, subjects: Subjects) -> Store:
 def _measure(
     jobs: Sequence[Job], subjects: Subjects, store: Store, args: argparse.Namespace
 ) -> None:
-    """Run the jobs, and say on stderr which, and how much time is left."""
+    """Run the jobs; print on stderr which one, and the time left."""
     from napari_followup.evaluation.study import run_job, steps_of
 
-    tell = _counter(sum(steps_of(job, subjects) for job in jobs))
+    report = _counter(sum(steps_of(job, subjects) for job in jobs))
     for place, job in enumerate(jobs, start=1):
         names = ", ".join(row.name for row in job.rows)
         print(f"{place} of {len(jobs)}: {job.entry.name}: {names}", file=sys.stderr, flush=True)
-        run_job(job, subjects, store, device=args.device, seed=args.seed, on_step=tell)
+        run_job(job, subjects, store, device=args.device, seed=args.seed, on_step=report)
 
 
 def _counter(total: int) -> Callable[[], None]:
-    told, done = countdown("patient", roughly=True), 0  # models differ in how long they take
+    report, done = countdown("patient", roughly=True), 0  # models differ in speed
 
     def step() -> None:
         nonlocal done
         done += 1
-        told(done, total)
+        report(done, total)
 
     return step
 
 
 def _write_table(
-    out: Path, rows: Sequence[StudyRow], notes: Sequence[str], who: str, said: dict[str, Any]
+    out: Path, rows: Sequence[StudyRow], notes: Sequence[str], who: str, about: dict[str, Any]
 ) -> list[Path]:
     """Print the table of all models, and write it."""
     from napari_followup.cli.files import write_csv
@@ -272,12 +271,12 @@ def _write_table(
 
     text, title = study_text(rows, notes, who), "All models on the same patients"
     print(text, flush=True)
-    files = write_report(out, "study", title, text, json_rows(rows), said)
+    files = write_report(out, "study", title, text, json_rows(rows), about)
     return [*files, write_csv(out / "study.csv", csv_rows(rows))]
 
 
 def _write_claims(
-    out: Path, claims: Sequence[ClaimFigures], notes: Sequence[str], who: str, said: dict[str, Any]
+    out: Path, claims: Sequence[ClaimFigures], notes: Sequence[str], who: str, about: dict[str, Any]
 ) -> list[Path]:
     """Print the table of claims, and write it."""
     from napari_followup.evaluation.report import write_report
@@ -285,7 +284,7 @@ def _write_claims(
 
     text = claims_text(claims, notes, who)
     print(f"\n{text}", flush=True)
-    return write_report(out, "claims", "Published claims, checked", text, claims, said)
+    return write_report(out, "claims", "Published claims, checked", text, claims, about)
 
 
 def _who(subjects: Subjects) -> str:
@@ -295,7 +294,9 @@ def _who(subjects: Subjects) -> str:
     return f"Subjects: {subjects.about}. Patients: {counts}; {held_out} for thresholds."
 
 
-def _said(args: argparse.Namespace, entries: Sequence[Entry], subjects: Subjects) -> dict[str, Any]:
+def _about(
+    args: argparse.Namespace, entries: Sequence[Entry], subjects: Subjects
+) -> dict[str, Any]:
     from importlib.metadata import version
 
     models = [f"{entry.name} {entry.method} {entry.fingerprint}" for entry in entries]

@@ -1,4 +1,4 @@
-"""``napari-followup synthesize``: made-up series, healthy or with an anomaly and its truth."""
+"""``napari-followup synthesize``: generate series, healthy or with an anomaly and its truth."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser = subcommands.add_parser(
         "synthesize",
         parents=[shared],
-        help="make up series",
+        help="generate synthetic series",
         description="Writes a series (visit, y, x) or a cohort (subject, visit, y, x), with a z "
-        "before y where --depth is 2 or more, and with ages. The truth stands in the .npz as "
-        "'truth', and beside a TIFF in NAME_truth.tif.",
+        "before y if --depth is 2 or more, and with ages. The truth is stored as 'truth' in an "
+        ".npz, and as NAME_truth.tif beside a TIFF.",
     )
     _add_generator(parser)
     parser.add_argument("--out", type=Path, required=True, help=".npz or .tif file")
@@ -35,20 +35,20 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "--kind",
         default=HEALTHY,
         help=f"{HEALTHY} (default) or an anomaly, such as growing_circle of starmen or "
-        "brighter_blob of phantoms; an unknown one is answered with those known",
+        "brighter_blob of phantoms; the error for an unknown kind lists all",
     )
-    parser.add_argument("--subjects", type=int, default=1, help="how many (default: 1)")
-    parser.add_argument("--visits", type=int, default=10, help="of each subject (default: 10)")
+    parser.add_argument("--subjects", type=int, default=1, help="number of subjects (default: 1)")
+    parser.add_argument("--visits", type=int, default=10, help="visits per subject (default: 10)")
     parser.add_argument(
         "--noise",
         type=float,
-        help="standard deviation, of grey values in [0, 1] (default: 0, of a phantom 0.02)",
+        help="standard deviation, for grey values in [0, 1] (default: 0; 0.02 for phantoms)",
     )
     parser.add_argument(
         "--validation-share",
         type=float,
         metavar="SHARE",
-        help="mark the last subjects as 'val' and the others as 'train', for --split (.npz only)",
+        help="assign the last subjects to the split 'val', the others to 'train' (.npz only)",
     )
     add_seed(parser)
     parser.set_defaults(run=run)
@@ -60,8 +60,7 @@ def _add_generator(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=GENERATORS,
         default="starmen",
-        help="starmen (default) are figures that raise a hand, phantom heads whose ventricles "
-        "widen",
+        help="starmen (default): figures that raise a hand; phantom: heads whose ventricles widen",
     )
     parser.add_argument(
         "--size", type=int, help="rows and columns of a phantom, in pixels (default: 64)"
@@ -70,7 +69,7 @@ def _add_generator(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make up and write."""
+    """Generate and write."""
     import numpy as np
 
     if args.out.suffix.lower() not in SUFFIXES:
@@ -86,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.subjects == 1:
         arrays = {name: values[0] for name, values in arrays.items()}
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    print(_told(args, split))
+    print(_summary(args, split))
     for path in _write(args, arrays, drawn[0][0]):
         print(path)
     return 0
@@ -103,12 +102,12 @@ def _healthy(args: argparse.Namespace) -> list[VisitStack]:
         return phantoms(args.subjects, size=(side, side), depth=depth, **wished)
     for name in ("size", "depth"):
         if getattr(args, name) is not None:
-            raise ValueError(f"{name}: starmen have 64 x 64 pixels; leave it out or take phantom")
+            raise ValueError(f"{name}: starmen have 64 x 64 pixels; leave it out or use phantom")
     return starmen(args.subjects, **wished)
 
 
 def _drawn(args: argparse.Namespace, series: list[VisitStack]) -> list[tuple[VisitStack, Any]]:
-    """Draw each subject's anomaly with a seed of its own; no truth where all are healthy."""
+    """Draw an anomaly into each subject, with a seed of its own; healthy series have no truth."""
     from napari_followup.synthetic import ANOMALIES, add_anomaly
     from napari_followup.synthetic.generic import GENERIC_ANOMALIES, draw
 
@@ -117,15 +116,13 @@ def _drawn(args: argparse.Namespace, series: list[VisitStack]) -> list[tuple[Vis
     own = ANOMALIES if args.generator == "starmen" else ()
     known = (HEALTHY, *own, *GENERIC_ANOMALIES)
     if args.kind not in known:
-        raise ValueError(
-            f"kind: got {args.kind!r}; of {args.generator} there is {', '.join(known)}"
-        )
+        raise ValueError(f"kind: got {args.kind!r}; {args.generator} has {', '.join(known)}")
     drawer = add_anomaly if args.kind in own else draw
     return [drawer(stack, args.kind, seed=args.seed + n) for n, stack in enumerate(series)]
 
 
 def _arrays(drawn: list[tuple[VisitStack, Any]]) -> dict[str, Any]:
-    """Gather what a file holds, one entry a subject; z is left out where there is one plane."""
+    """Arrays of the file, one entry per subject; z is left out if there is one plane."""
     import numpy as np
 
     plane: Any = 0 if drawn[0][0].shape[2] == 1 else slice(None)
@@ -140,12 +137,12 @@ def _arrays(drawn: list[tuple[VisitStack, Any]]) -> dict[str, Any]:
 
 
 def _split(args: argparse.Namespace) -> list[str]:
-    """One word a subject, or none at all where no share was asked for."""
+    """Split of each subject; empty if no share was given."""
     share = args.validation_share
     if share is None:
         return []
     if args.out.suffix.lower() != ".npz":
-        raise ValueError("validation-share: a TIFF cannot hold it; end the name of --out in .npz")
+        raise ValueError("validation-share: a TIFF has no splits; end the name of --out in .npz")
     if not 0 < share < 1 or args.subjects < 2:
         raise ValueError(
             f"validation-share: got {share} of {counted(args.subjects, 'subject')}; give a share "
@@ -155,7 +152,7 @@ def _split(args: argparse.Namespace) -> list[str]:
     return ["train"] * (args.subjects - last) + ["val"] * last
 
 
-def _told(args: argparse.Namespace, split: list[str]) -> str:
+def _summary(args: argparse.Namespace, split: list[str]) -> str:
     who = counted(args.subjects, "healthy subject")
     if args.kind != HEALTHY:
         who = f"{counted(args.subjects, 'subject')} with {args.kind}"
@@ -168,7 +165,7 @@ def _told(args: argparse.Namespace, split: list[str]) -> str:
 def _write(args: argparse.Namespace, arrays: dict[str, Any], example: VisitStack) -> list[Path]:
     from importlib.metadata import version
 
-    said = {
+    about = {
         "software": "napari-followup",
         "version": version("napari-followup"),
         "command": args.command_line,
@@ -180,10 +177,10 @@ def _write(args: argparse.Namespace, arrays: dict[str, Any], example: VisitStack
         placed: dict[str, Any] = {"axes": ("sv" if is_cohort else "v") + zyx, "kind": args.kind}
         if example.unit != "pixel":
             placed |= {"spacing": example.spacing, "unit": example.unit}
-        return [write_maps(args.out, arrays | placed, said)]
+        return [write_maps(args.out, arrays | placed, about)]
     axes, ages = ("QT" if is_cohort else "T") + zyx.upper(), arrays["ages"]
-    written = [write_tiff(args.out, arrays["images"], example, said, axes, ages)]
+    written = [write_tiff(args.out, arrays["images"], example, about, axes, ages)]
     if "truth" in arrays:
         beside = args.out.with_name(f"{args.out.stem}_truth{args.out.suffix}")
-        written.append(write_tiff(beside, arrays["truth"], example, said, axes, ages))
+        written.append(write_tiff(beside, arrays["truth"], example, about, axes, ages))
     return written

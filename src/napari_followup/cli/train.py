@@ -1,4 +1,4 @@
-"""``napari-followup train``: from healthy series to a model file; can be stopped and resumed."""
+"""``napari-followup train``: train a model on healthy series; stop and resume."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from napari_followup.cli.options import (
     Subcommands,
     add_device,
     add_seed,
+    add_split,
     check_out,
     counted,
     duration,
@@ -36,6 +37,19 @@ __all__ = [
     "run",
 ]
 
+FEW = " (too few for reliable figures)"
+
+STAGES = {
+    "change": "the network learns how images of one subject change with age",
+    "denoise": "the network learns to restore healthy images from noisy ones",
+    "features": "the network of features learns from the same healthy images",
+    "measure": "the model is measured on held-out subjects",
+    "pretrain": "the encoder learns to distinguish healthy images",
+    "reconstruct": "the network learns to restore healthy images from parts of them",
+    "restore": "the network learns to remove synthetic anomalies from healthy images",
+    "segment": "a second network learns to segment anomalies, synthetic or from masks",
+}
+
 TRY = {"tdm": ("impute", "SERIES", "--forecast", "3")}  # else detect
 
 
@@ -47,8 +61,8 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
         "train",
         parents=[shared],
         help="train a model on healthy series",
-        description="Ctrl-C stops at a checkpoint; the same command, with the same labels if any, "
-        "goes on from there, and so it does after a crash.",
+        description="Ctrl-C stops at a checkpoint. The same command, with the same labels if any, "
+        "resumes from there, also after a crash.",
     )
     parser.add_argument(
         "method",
@@ -59,40 +73,45 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for checkpoints and the model"
     )
-    _add_model(parser.add_argument_group("the model"))
-    _add_plan(parser.add_argument_group("the training"))
-    _add_augmentation(parser.add_argument_group("varied images", "left as they are by default"))
+    _add_model(parser.add_argument_group("model"))
+    _add_plan(parser.add_argument_group("training"))
+    _add_augmentation(parser.add_argument_group("augmentation", "none by default"))
     add_device(parser)
     parser.add_argument(
-        "--devices", type=int, default=1, metavar="N", help="GPUs to share a batch (default: 1)"
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of GPUs that share each batch (default: 1)",
     )
     add_seed(parser)
     parser.set_defaults(run=run)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    """Whom is learned from, and what is abnormal in them."""
+    """Series to learn from, and their labels."""
     parser.add_argument(
         "data",
         nargs="+",
         metavar="DATA",
-        help=f"healthy series, with --labels others, too: {FORMATS}",
+        help=f"healthy series, with --labels also others: {FORMATS}",
     )
-    parser.add_argument("--split", help="take the subjects a cohort file marks with this word")
+    add_split(parser)
     parser.add_argument(
         "--labels",
         nargs="*",
         metavar="FILE",
-        help="learn what is abnormal, too (anofpdm, sadm), from masks of DATA: files or folders "
-        "of the same kinds, nonzero where abnormal, visits in the order of their ages. A mask "
-        "named as a subject (or NAME_mask, NAME_truth, NAME_labels, NAME_seg) is that subject's, "
-        "and subjects without one are healthy; else one for each series, in order. Without FILE: "
-        "the truth that DATA holds ('truth' in an .npz, NAME_truth.tif beside NAME.tif)",
+        help="learn from known anomalies as well (anofpdm, sadm). FILE: masks of DATA, files or "
+        "folders of the same kinds, nonzero where abnormal, visits in order of age. A mask named "
+        "after a subject (NAME, NAME_mask, NAME_truth, NAME_labels, NAME_seg) belongs to that "
+        "subject, and subjects without a mask are healthy. If no name fits, give one mask per "
+        "series, in order. Without FILE: the truth in DATA ('truth' in an .npz, NAME_truth.tif "
+        "beside NAME.tif)",
     )
 
 
 def _add_model(group: Any) -> None:
-    """Model, its fields, and what its card says."""
+    """Add the settings of the model, and entries of its card."""
     group.add_argument(
         "--preset", default="compact", help="compact, thesis, ... (default: compact)"
     )
@@ -101,88 +120,95 @@ def _add_model(group: Any) -> None:
         type=int,
         nargs=2,
         metavar=("Y", "X"),
-        help="pixels that planes are resampled to (default: as the series, 128 at most)",
+        help="size of planes in pixels (default: as the series, at most 128)",
     )
     group.add_argument(
         "--value-range",
         type=float,
         nargs=2,
         metavar=("LOW", "HIGH"),
-        help="what intensities are scaled to (default: the preset's)",
+        help="range that intensities are scaled to (default: that of the preset)",
     )
     group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change a field of the preset, such as channels=32,64,96; may be given again",
+        help="change a field of the preset, such as channels=32,64,96; can be repeated",
     )
-    group.add_argument("--name", default="", help="what the model is called (default: the method)")
-    group.add_argument("--about", default="", help="a line on where the data come from")
-    group.add_argument("--author", default="", help="who trained it")
-    group.add_argument("--licence", default="", help="of the model")
-    group.add_argument("--data-licence", default="", help="of the images it learned from")
+    group.add_argument("--name", default="", help="name of the model (default: the method)")
+    group.add_argument("--about", default="", help="origin of the data, one line")
+    group.add_argument("--author", default="", help="who trained the model")
+    group.add_argument("--licence", default="", help="licence of the model")
+    group.add_argument("--data-licence", default="", help="licence of the images")
 
 
 def _add_plan(group: Any) -> None:
     """Length, batches and checkpoints."""
-    group.add_argument("--steps", type=int, help="length in batches")
-    group.add_argument("--minutes", type=float, help="or in minutes, whichever ends first")
-    group.add_argument("--batch", type=int, default=32, help="images a batch (default: 32)")
+    group.add_argument("--steps", type=int, help="length of the training in batches")
+    group.add_argument(
+        "--minutes", type=float, help="length in minutes; the first limit reached counts"
+    )
+    group.add_argument("--batch", type=int, default=32, help="images per batch (default: 32)")
     group.add_argument(
         "--at-once",
         type=int,
         metavar="N",
-        help="of them computed together (default: all, fewer where memory runs out)",
+        help="images computed together (default: the batch, fewer if memory runs out)",
     )
     group.add_argument(
-        "--learning-rate", type=float, default=1e-3, help="at its height (default: 1e-3)"
+        "--learning-rate", type=float, default=1e-3, help="highest learning rate (default: 1e-3)"
     )
     group.add_argument(
         "--held-out",
         type=float,
         default=0.1,
-        help="share of subjects kept for validation (default: 0.1)",
+        help="share of subjects held out for validation (default: 0.1)",
     )
     group.add_argument(
         "--checkpoint-every",
         type=int,
         default=500,
         metavar="N",
-        help="batches between validations; a checkpoint is written then, and every few minutes "
-        "(default: 500)",
+        help="batches from one validation to the next; each writes a checkpoint, and so do every "
+        "few minutes (default: 500)",
     )
     group.add_argument(
         "--precision",
         choices=["float32", "bf16"],
         default="float32",
-        help="of the arithmetic (default: float32)",
+        help="precision of the arithmetic (default: float32)",
     )
     group.add_argument(
-        "--log", choices=["csv", "tensorboard"], default="csv", help="of the losses (default: csv)"
+        "--log",
+        choices=["csv", "tensorboard"],
+        default="csv",
+        help="format of the log of losses (default: csv)",
     )
 
 
 def _add_augmentation(group: Any) -> None:
-    """How far training images are varied."""
+    """Augmentation of the training images."""
     group.add_argument(
         "--flip", nargs="+", default=[], choices=["y", "x"], help="mirror along these axes"
     )
     for name, what in {
-        "rotation": "degrees, at most",
-        "scale": "share of the size",
-        "shift": "share of the plane's side",
-        "intensity": "share of the value range",
-        "bias": "strength of a smooth field",
+        "rotation": "rotate by up to this many degrees",
+        "scale": "change the size by up to this share",
+        "shift": "shift by up to this share of the plane's side",
+        "intensity": "change intensities by up to this share of the value range",
+        "bias": "add a smooth bias field of up to this strength",
     }.items():
         group.add_argument(f"--{name}", type=float, help=what)
     group.add_argument(
-        "--vary", action="store_true", help="a little of all of these but mirroring, unless given"
+        "--vary",
+        action="store_true",
+        help="a little of each of these but --flip; amounts given as options count",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, or go on with a training."""
+    """Train, or resume a training."""
     from napari_followup.device import choose_device
     from napari_followup.series.results import Cancelled
 
@@ -190,13 +216,12 @@ def run(args: argparse.Namespace) -> int:
     _check_preset(args.method, args.preset)
     check_out(args.out)
     device = str(choose_device(args.device))
-    stacks, labels, told_labels = _series(args)
+    stacks, labels, about_labels = _series(args)
     train, about = _trainer(), _about(args)
     visits = sum(int(stack.is_observed.sum()) for stack in stacks)
-    given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}{told_labels}"
+    given = f"{counted(len(stacks), 'subject')}, {counted(visits, 'image')}{about_labels}"
     print(f"{given}; {args.preset} {args.method} on {device}", flush=True)
     with stop_at_interrupt("batch") as stopped:
-        told = progress(stopped)
         try:
             bundle = train(
                 args.method,
@@ -208,20 +233,20 @@ def run(args: argparse.Namespace) -> int:
                 about=about,
                 labels=labels,
                 device=device,
-                on_state=told,
+                on_state=progress(stopped),
             )
         except Cancelled:
             print(
-                f"stopped; checkpoints are in {args.out}, and this goes on from them:\n"
+                f"stopped; checkpoints are in {args.out}; this command resumes:\n"
                 f"{args.command_line}"
             )
             return 130
-    _tell_end(bundle, args.out / f"{bundle.name}.safetensors")
+    _report_end(bundle, args.out / f"{bundle.name}.safetensors")
     return 0
 
 
 def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | None, str]:
-    """Series, labels where they are asked for, and what to say of these."""
+    """Series, their labels if asked for, and a text about the labels."""
     from napari_followup.methods.table import TABLE
 
     if args.labels is None:
@@ -229,7 +254,7 @@ def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | Non
     if TABLE[args.method].labels is None:
         able = [name for name, row in TABLE.items() if row.labels is not None]
         raise ValueError(
-            f"labels: {args.method} learns from healthy series alone, {' and '.join(able)} take "
+            f"labels: {args.method} learns from healthy series only; {' and '.join(able)} take "
             "labels; leave --labels out"
         )
     from napari_followup.io.labels import read_labelled
@@ -239,8 +264,8 @@ def _series(args: argparse.Namespace) -> tuple[list[VisitStack], list[Any] | Non
     return found.stacks, found.labels, f", {counted(found.marked, 'mask')} {how}"
 
 
-def _tell_end(bundle: ModelBundle, path: Path) -> None:
-    """Print what the model can see, and what to do with it."""
+def _report_end(bundle: ModelBundle, path: Path) -> None:
+    """Print what the model finds, and how to use it."""
     if sees := bundle.card.get("sees"):
         print(figures_line(sees))
     for note in bundle.card.get("notes", ()):
@@ -248,11 +273,11 @@ def _tell_end(bundle: ModelBundle, path: Path) -> None:
     words = TRY.get(bundle.method, ("detect", "SERIES"))
     try_it = shlex.join(["napari-followup", *words, "--model", str(path)])
     known = _validation_loss(bundle)
-    print(f"{path}: {bundle.fingerprint}{known}; now try it: {try_it} --out results")
+    print(f"{path}: {bundle.fingerprint}{known}; try it: {try_it} --out results")
 
 
 def _validation_loss(bundle: ModelBundle) -> str:
-    """Say the lowest one of the first stage."""
+    """Lowest validation loss of the first stage, as text."""
     for stage in bundle.card.get("losses", {}).values():
         if "weights_of" in stage:
             return f", validation loss {stage['weights_of']['validation_loss']:.4f}"
@@ -269,7 +294,7 @@ def _check_preset(method: str, preset: str) -> None:
 
 
 def _model_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Fields of the preset to change."""
+    """Fields of the preset that options change."""
     from napari_followup.training.settings import read_setting
 
     found = dict(read_setting(text) for text in args.set)
@@ -313,7 +338,7 @@ def _about(args: argparse.Namespace) -> Any:
 
 
 def _trainer() -> Callable[..., ModelBundle]:
-    """Import the function, or say what to install when Lightning is not there."""
+    """Import `train`, or say what to install if Lightning is missing."""
     try:
         from napari_followup.training.train import train
     except ModuleNotFoundError as error:
@@ -325,22 +350,8 @@ def _trainer() -> Callable[..., ModelBundle]:
     return train
 
 
-FEW = " (so few that the figures say little)"
-
-STAGES = {
-    "change": "the network learns how images of one subject change with age",
-    "denoise": "the network learns to give back healthy images from noisy ones",
-    "features": "the features that images are compared by learn from the same healthy images",
-    "measure": "the finished model is tried on subjects that were held back",
-    "pretrain": "the encoder learns to tell healthy images apart",
-    "reconstruct": "the network learns to give back healthy images it sees in parts",
-    "restore": "the network learns to take made-up anomalies out of healthy images",
-    "segment": "a second network learns to find anomalies, made-up ones or those of masks",
-}
-
-
 def figures_line(sees: Mapping[str, Any]) -> str:
-    """Say in a line what a model sees, by the figures of its card."""
+    """One line on what a model finds, from the figures of its card."""
     found = ", ".join(
         f"{kind.replace('_', ' ')} {value}" for kind, value in sees["mdice_percent"].items()
     )
@@ -352,39 +363,39 @@ def figures_line(sees: Mapping[str, Any]) -> str:
 
 
 def progress(stopped: Callable[[], bool], every: float = 10.0) -> Callable[[TrainingState], bool]:
-    """Make an `on_state` that prints a line every few seconds and says when to stop.
+    """Make an `on_state` that prints a line every few seconds and returns False to stop.
 
     Parameters
     ----------
     stopped
-        Whether the user asked to stop.
+        Returns whether the user asked to stop.
     every
-        Seconds from one line to the next.
+        Seconds between two lines.
 
     Returns
     -------
     callable
-        Returns False to stop.
+        For `train`.
     """
-    said, stage = -every, ""
+    shown, stage = -every, ""
 
-    def tell(state: TrainingState) -> bool:
-        nonlocal said, stage
-        for note in state.notes if state.stage != "check" else ():  # told again at the end
+    def report(state: TrainingState) -> bool:
+        nonlocal shown, stage
+        for note in state.notes if state.stage != "check" else ():  # repeated at the end
             print(f"note: {note}", flush=True)
         if state.stage != stage and (state.loss is not None or state.stage == "measure"):
             stage = state.stage
-            print(f"{stage}: {STAGES.get(stage, 'the next phase')}", flush=True)
+            print(f"{stage}: {STAGES.get(stage, 'the next stage')}", flush=True)
         if state.stage == "measure" and state.progress:
             print(f"measure {state.progress:.0%}", flush=True)
         if state.loss is not None:
             now = time.monotonic()
-            if now - said >= every or state.progress >= 1:
-                said = now
+            if now - shown >= every or state.progress >= 1:
+                shown = now
                 print(_line(state), flush=True)
         return not stopped()
 
-    return tell
+    return report
 
 
 def _line(state: TrainingState) -> str:

@@ -1,8 +1,8 @@
-"""How an image changed from one visit to another, in units of noise.
+"""Change of an image from one visit to another, in units of noise.
 
-Two visits on one grid never agree by themselves: scanners scale and shade them differently,
-alignment leaves a fraction of a voxel, edges differ wherever anything moved. What each of these
-would explain is taken away or counted as noise; what is left is change. No training.
+Two visits on one grid differ even without change: scanners scale and shade them differently,
+alignment leaves errors below a voxel, and edges differ where anything moved. These effects are
+removed or counted as noise; the rest is change. It needs no training.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["change", "change_mask"]
 
 EDGE_CLASSES, GREY_CLASSES = 16, 12
 LEAST_VOXELS = 500  # in a class, for a spread of its own
-STILL = 0.5  # how much of a typical edge it takes to believe in a displacement
+STILL = 0.5  # of a typical edge; stronger edges are needed to estimate a displacement
 REACH = 3.0  # of a Gaussian, in its standard deviations
-ZERO = (0.0, 10.0)  # shading multiplies what lies above the first image's zero, which stays 0
-DARK = 0.05  # of the intensity range; darker means tell nothing about the shading
-ROUNDS = 3  # at the rim, where there is a neighbourhood on one side only, one finds too little
-LEAST_NOISE = 1e-3  # of the intensity range, near what 8 bits can hold; drawn images have none
+ZERO = (0.0, 10.0)  # the bias field multiplies intensities above the zero of the first image
+DARK = 0.05  # of the intensity range; darker means say nothing about the bias field
+ROUNDS = 3  # one is not enough at the border, where neighbours lie on one side only
+LEAST_NOISE = 1e-3  # of the intensity range, near one step of 8 bits; drawn images have no noise
 
 
 def change(
@@ -44,38 +44,38 @@ def change(
 ) -> NDArray[np.float32]:
     """Signed change from one visit to another, in units of noise.
 
-    The visits are brought to like intensities, percentile by percentile and, over lengths of
-    `shading`, by a smooth factor. Of the difference, what a small displacement would explain, that
-    is a combination of the local gradients which is even over lengths of `motion`, is taken away.
-    It is smoothed and divided by its robust standard deviation among all voxels of like intensity
-    and like edge strength; thus edges, where something is always left, count for less.
+    First the intensities of the visits are matched: by percentiles, and by a factor that is smooth
+    over lengths of `shading`. Then the part of the difference that a small displacement explains is
+    removed: a combination of the local gradients that is smooth over lengths of `motion`. The rest
+    is smoothed and divided by its robust standard deviation among voxels of similar intensity and
+    similar edge strength. So edges, where some difference always remains, count less.
 
     Parameters
     ----------
     stack
         On one grid, as `align` gives it.
     i, j
-        From which visit to which, counted from 0; negative ones from the end.
+        From which visit to which, counted from 0; negative numbers count from the end.
     mask
-        ``(z, y, x)``; what is outside is not scored, and tells only how strong the edges at the
-        rim are. Without it, `change_mask`.
+        ``(z, y, x)``; voxels outside are not scored, but count for the strength of edges at the
+        border. By default `change_mask`.
     modality
-        Position of the modality.
+        Index of the modality.
     smoothing
-        Standard deviation of the Gaussian that the difference is smoothed by, in the stack's unit.
+        Standard deviation of the Gaussian that smooths the difference, in the stack's unit.
     shading, motion
-        Lengths in the stack's unit; none leaves the step out.
+        Lengths in the stack's unit; `None` leaves the step out.
 
     Returns
     -------
     NDArray
-        ``(z, y, x)`` float32; above 0 where the image became brighter, 0 outside the mask. Where
-        nothing changed the values have a standard deviation near 1.
+        ``(z, y, x)`` float32; above 0 where the image became brighter, 0 outside the mask. Without
+        change the values have a standard deviation near 1.
 
     Raises
     ------
     ValueError
-        If there is no such visit, it is missing, or the mask does not fit or is empty.
+        If a visit does not exist or is missing, or the mask does not fit or is empty.
     """
     images = [_image(stack, index, modality) for index in (i, j)]
     whole = change_mask(stack, i, j, modality=modality) if mask is None else _checked(mask, stack)
@@ -90,7 +90,7 @@ def change(
         for scaling, image in zip(scalings, images, strict=True)
     )
     if shading is not None:
-        after = _shaded_alike(before, after, inside, shading / spacing)
+        after = _brightness_matched(before, after, inside, shading / spacing)
     difference = after - before
     if motion is not None:
         difference = _without_motion(difference, before, after, inside, motion, spacing)
@@ -102,7 +102,7 @@ def change(
 
 
 def change_mask(stack: VisitStack, i: int, j: int, *, modality: int = 0) -> NDArray[np.bool_]:
-    """Where two visits both show the subject: what `change` looks at without a mask.
+    """Where both visits show the subject: the default mask of `change`.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def change_mask(stack: VisitStack, i: int, j: int, *, modality: int = 0) -> NDAr
 
 
 def _image(stack: VisitStack, index: int, modality: int) -> NDArray[np.float32]:
-    """One visit's image, if there is one."""
+    """Image of one visit; raises if there is none."""
     if not -stack.n_visits <= index < stack.n_visits:
         raise ValueError(
             f"change: there is no visit {index} among the {stack.n_visits} of {stack.subject!r}; "
@@ -155,12 +155,12 @@ def _checked(mask: ArrayLike, stack: VisitStack) -> NDArray[np.bool_]:
             "the same grid"
         )
     if not checked.any():
-        raise ValueError("mask: it is empty; mark the voxels to look at")
+        raise ValueError("mask: it is empty; include the voxels to compare")
     return checked
 
 
 def _box(mask: NDArray[np.bool_], margin: NDArray[Any]) -> tuple[slice, ...]:
-    """Smallest part of the grid that holds the mask, and a margin in voxels."""
+    """Smallest box around the mask, with a margin in voxels."""
     places = np.argwhere(mask)
     starts = np.maximum(places.min(axis=0) - margin, 0).astype(int)
     stops = (places.max(axis=0) + 1 + margin).astype(int)
@@ -183,13 +183,13 @@ def _smoothed(
     return np.asarray(_blurred(image, inside, width) / weight)
 
 
-def _shaded_alike(
+def _brightness_matched(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     inside: NDArray[np.bool_],
     width: NDArray[Any],
 ) -> NDArray[np.float32]:
-    """Give the second image the first one's brightness over long lengths, by a smooth factor."""
+    """Multiply the second image by a smooth factor, to match the brightness of the first."""
     first = np.maximum(_smoothed(before, inside, width), DARK)
     for _ in range(ROUNDS):
         factor = first / np.maximum(_smoothed(after, inside, width), DARK)
@@ -198,7 +198,7 @@ def _shaded_alike(
 
 
 def _slopes(image: NDArray[Any], spacing: NDArray[Any]) -> NDArray[np.float32]:
-    """Gradient along each axis that has more than one voxel, axes first."""
+    """Gradient along each axis with more than one voxel; the first axis counts them."""
     used = [axis for axis, size in enumerate(image.shape) if size > 1]
     return np.stack([np.gradient(image, spacing[axis], axis=axis) for axis in used])
 
@@ -211,10 +211,10 @@ def _without_motion(
     motion: float,
     spacing: NDArray[Any],
 ) -> NDArray[np.float32]:
-    """Take away what a smooth displacement explains.
+    """Remove the part of the difference that a smooth displacement explains.
 
-    To first order a displacement u changes an image by its gradient times u; u comes from least
-    squares in the neighbourhood (Lucas & Kanade 1981), held back where there are few edges.
+    To first order a displacement u changes an image by its gradient times u. Least squares in the
+    neighbourhood give u (Lucas & Kanade 1981), damped where there are few edges.
     """
     slopes = _slopes(gaussian_filter((before + after) / 2, spacing.min() / spacing), spacing)
     count, width = len(slopes), motion / spacing
@@ -240,10 +240,10 @@ def _classes(
     width: NDArray[Any],
     spacing: NDArray[Any],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Class of edge strength and of intensity, of each voxel of the mask; classes of like size.
+    """Classes of edge strength and of intensity of each voxel of the mask, of equal size.
 
-    Both as seen at both visits, the smaller of the two: a new lesion's own edges and brightness
-    must not count as a reason to expect noise.
+    Each value is the smaller one of the two visits: the edges and the brightness of a new lesion
+    itself must not raise the expected noise.
     """
     greys = [gaussian_filter(image, width) for image in (before, after)]
     edges = [np.linalg.norm(_slopes(grey, spacing), axis=0) for grey in greys]
@@ -259,7 +259,7 @@ def _ranked(values: NDArray[Any], classes: int) -> NDArray[np.intp]:
 def _noise(
     values: NDArray[np.float32], edge: NDArray[np.intp], grey: NDArray[np.intp]
 ) -> NDArray[np.float32]:
-    """Robust standard deviation of the values in each voxel's class, smoothed over the classes."""
+    """Robust standard deviation of the values in the class of each voxel, smoothed over classes."""
     spread = np.full((EDGE_CLASSES, GREY_CLASSES), _spread(values))
     place = edge * GREY_CLASSES + grey
     order = np.argsort(place, kind="stable")
@@ -272,5 +272,5 @@ def _noise(
 
 
 def _spread(values: NDArray[np.float32]) -> float:
-    """Robust standard deviation about 0, where the difference of unchanged voxels lies."""
+    """Robust standard deviation around 0, the mean of unchanged voxels."""
     return float(1.4826 * np.median(np.abs(values)))

@@ -1,6 +1,6 @@
-"""Regions of a change map: where it goes beyond a threshold, which way, and how large they are.
+"""Regions of a change map beyond a threshold: their sign and their size.
 
-Sizes are volumes in mm³, or areas in mm² of planes, where the map knows its spacing; else voxels.
+Sizes are volumes in mm³, areas in mm² for planes, or voxels if the spacing is unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.ndimage import generate_binary_structure, label
 __all__ = ["BRIGHTER", "DARKER", "THRESHOLD", "ChangeRegions", "change_regions"]
 
 BRIGHTER, DARKER = 1, 2
-THRESHOLD = 4.0  # units of noise; one voxel in 16,000 reaches it by chance, if it is Gaussian
+THRESHOLD = 4.0  # units of noise; if noise is Gaussian, one voxel in 16,000 reaches it by chance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,7 +28,7 @@ class ChangeRegions:
     labels
         ``(z, y, x)`` uint8: 1 where the later visit is brighter, 2 where it is darker, else 0.
     brighter, darker
-        Size of each region, the largest first.
+        Sizes of the regions, largest first.
     unit
         Of the sizes: "mm³", "mm²" or "voxels".
     """
@@ -40,9 +40,9 @@ class ChangeRegions:
 
     def __str__(self) -> str:
         sides = {"brighter": self.brighter, "darker": self.darker}
-        return "; ".join(f"{name}: {self._said(sizes)}" for name, sizes in sides.items())
+        return "; ".join(f"{name}: {self._sum(sizes)}" for name, sizes in sides.items())
 
-    def _said(self, sizes: Sequence[float]) -> str:
+    def _sum(self, sizes: Sequence[float]) -> str:
         if not sizes:
             return "nothing"
         total = f"{sum(sizes):,.0f} {self.unit}"
@@ -63,18 +63,18 @@ def change_regions(
     Parameters
     ----------
     change
-        ``(z, y, x)``, in units of noise, as `change.change` gives it.
+        ``(z, y, x)``, in units of noise, from `change_map.change`.
     threshold
-        Above 0, in units of noise; a value that reaches it, up or down, counts.
+        Above 0, in units of noise; values of at least this size count, positive or negative.
     smallest
-        Regions smaller than this are left out; in the unit of the sizes.
+        Smaller regions are left out; in the unit of the sizes.
     spacing
-        Size of a voxel ``(z, y, x)`` in mm; without it sizes are counted in voxels.
+        Size of a voxel ``(z, y, x)`` in mm; without it sizes are in voxels.
 
     Returns
     -------
     ChangeRegions
-        Voxels that touch at least by a corner are of one region.
+        Voxels that touch, even at a corner, belong to one region.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def change_regions(
 def _parts(
     mask: NDArray[np.bool_], voxel: float, smallest: float
 ) -> tuple[NDArray[np.bool_], tuple[float, ...]]:
-    """Give what is left of a mask without small parts, and the sizes of the parts."""
+    """Mask without small parts, and the sizes of the parts left."""
     parts, _ = label(mask, generate_binary_structure(3, 3))
     sizes = np.bincount(parts.ravel()) * voxel
     is_kept = sizes >= smallest

@@ -1,1 +1,1 @@
-"""Trained models: the bundle, its file, the catalogue, the model folder, download."""
+"""Trained models: in memory, in files, in the model folder; download and verification."""

@@ -1,4 +1,4 @@
-"""ModelBundle: a trained model in memory, with what is needed to use and judge it."""
+"""A trained model in memory, with its recipes and the scores of healthy subjects."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = [
     "configured",
 ]
 
-LARGEST = 1e9  # of a score: beyond it the numbers are damaged
-TAIL = tuple(np.logspace(0, -6, 121).tolist())  # shares of pixels above
+LARGEST = 1e9  # of a score; larger numbers are damaged
+TAIL = tuple(np.logspace(0, -6, 121).tolist())  # shares of pixels above a score
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthyScores:
-    """Scores that one recipe gives healthy subjects the model was not trained on."""
+    """Scores that one recipe gives to healthy subjects that the model was not trained on."""
 
-    shares: tuple[float, ...]  # share of pixels above, falling
-    heights: tuple[float, ...]  # score that this share of pixels exceeds
+    shares: tuple[float, ...]  # of pixels above the score, falling
+    heights: tuple[float, ...]  # score that this share of pixels exceeds, rising
     maxima: tuple[float, ...]  # highest score of each subject, rising
 
     def __post_init__(self) -> None:
@@ -47,26 +47,26 @@ class HealthyScores:
                 raise ValueError(f"healthy scores: no {name}; calibrate the model again")
             if not (np.abs(numbers) <= LARGEST).all():
                 raise ValueError(
-                    f"healthy scores: {name} hold what is no score (NaN, infinite or beyond "
-                    f"{LARGEST:.0e}); calibrate the model again"
+                    f"healthy scores: {name} hold values that are no scores (NaN, infinite or "
+                    f"beyond {LARGEST:.0e}); calibrate the model again"
                 )
         shares, heights, maxima = values.values()
         rising = (np.diff(heights) >= 0).all() and (np.diff(maxima) >= 0).all()
         falling = (np.diff(shares) < 0).all() and shares[-1] > 0 and shares[0] <= 1
         if len(shares) != len(heights) or not (rising and falling):
             raise ValueError(
-                "healthy scores: they must rise as the share of pixels above them falls from 1 "
-                "towards 0, one score a share; calibrate the model again"
+                "healthy scores: there must be one score per share of pixels, rising while the "
+                "share falls from 1 towards 0; calibrate the model again"
             )
 
     @classmethod
     def of(cls, scores: Sequence[NDArray[np.float32]]) -> HealthyScores:
-        """Sum up healthy scores, one array of any shape a subject; NaN is left out.
+        """Summarise healthy scores, one array of any shape per subject, without NaN.
 
         Raises
         ------
         ValueError
-            If there is nothing else.
+            If all scores are NaN.
         """
         finite = [
             known for known in (subject[np.isfinite(subject)] for subject in scores) if known.size
@@ -83,17 +83,17 @@ class HealthyScores:
         return cls(shares=shares, heights=tuple(heights.tolist()), maxima=tuple(maxima))
 
     def height(self, q: float) -> float:
-        """Score below which a share of healthy pixels lies.
+        """Score that a share `q` of healthy pixels does not exceed.
 
         Parameters
         ----------
         q
-            Share in [0, 1]; beyond the data it is the highest score seen.
+            Share in [0, 1]; for shares beyond the data the highest score is returned.
 
         Returns
         -------
         float
-            Interpolated between the shares known, on a logarithmic scale.
+            Interpolated between the known shares, on a logarithmic scale.
         """
         logs = torch.tensor(self.shares, dtype=torch.float64).clamp_min(1e-12).log()
         wanted = torch.tensor(max(1 - q, self.shares[-1]), dtype=torch.float64).log()
@@ -103,13 +103,13 @@ class HealthyScores:
         return self.heights[place - 1] + part * (self.heights[place] - self.heights[place - 1])
 
     def patient_height(self, q: float) -> float:
-        """Score that a share `q` of healthy subjects reaches nowhere."""
+        """Score that a share `q` of healthy subjects does not exceed at any pixel."""
         return float(torch.quantile(torch.tensor(self.maxima, dtype=torch.float64), q))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ModelBundle:
-    """A trained model: `build` makes the network, the rest says what it is."""
+    """A trained model: weights, configuration and description; `build` makes the network."""
 
     name: str
     method: str
@@ -119,7 +119,7 @@ class ModelBundle:
     card: Mapping[str, Any] = field(default_factory=dict)  # data, training, figures, licence
     version: str = "1"
     parts: Mapping[str, ModelBundle] = field(default_factory=dict)  # further models, by method
-    own_recipe: Recipe | None = None  # that suits its data best; the method's when none is given
+    own_recipe: Recipe | None = None  # by default that of the method
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -138,7 +138,7 @@ class ModelBundle:
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Grey values that the model takes for low and high."""
+        """Lowest and highest grey value that the model expects."""
         low, high = self.config["value_range"]
         return low, high
 
@@ -149,7 +149,7 @@ class ModelBundle:
 
     @property
     def recipe(self) -> Recipe:
-        """Recipe it detects with when none is given."""
+        """Default recipe of the model."""
         return self.recipes["default"]
 
     @property
@@ -161,31 +161,31 @@ class ModelBundle:
         return method_recipes(self.method) | temporal | own
 
     def name_of(self, recipe: Recipe) -> str:
-        """Name of a recipe among `recipes`, empty where it is none of them."""
+        """Name of a recipe among `recipes`; empty if it is none of them."""
         known = {name: own.as_dict() for name, own in self.recipes.items()}
         return next((name for name, own in known.items() if own == recipe.as_dict()), "")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short hash of the weights, to tell two models of one name apart."""
+        """Short hash of the weights; it distinguishes two models of the same name."""
         digest = hashlib.sha256()
         for name in sorted(self.weights):
-            values = self.weights[name].detach().cpu().flatten()  # a counter has no axis to view
+            values = self.weights[name].detach().cpu().flatten()  # a counter has no axes
             digest.update(name.encode() + values.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:12]
 
     def build(self, device: torch.device | str = "cpu") -> Any:
-        """Make the network in float32, ready to use; once a device.
+        """Make the network in float32, ready to use; it is cached for each device.
 
         Raises
         ------
         ValueError
-            If the weights do not fit the configuration, or this version does not know the latter.
+            If the weights do not fit the configuration, or this version cannot read it.
         """
         return _build(self, torch.device(device))
 
     def provenance(self, seed: int, **more: Any) -> dict[str, Any]:
-        """Say what made a result, ready for JSON: this model, this software, a seed, `more`."""
+        """Provenance of a result, ready for JSON: this model, this software, a seed, `more`."""
         return {
             "software": "napari-followup",
             "version": version("napari-followup"),
@@ -198,12 +198,12 @@ class ModelBundle:
         }
 
     def part(self, method: str) -> ModelBundle:
-        """Model of another method that came in the same file; this one if it is of that method.
+        """Model of the given method in the same file; this model if it has that method.
 
         Raises
         ------
         ValueError
-            If the file holds none.
+            If there is none.
         """
         if self.method == method:
             return self
@@ -215,14 +215,14 @@ class ModelBundle:
         return self.parts[method]
 
     def with_part(self, part: ModelBundle) -> ModelBundle:
-        """Copy of this model that has `part` beside it, in the place of one of the same method.
+        """Copy of this model with one more part; a part of the same method is replaced.
 
-        Parts of `part` come along, but for those of methods that are there already.
+        Parts of `part` are added too, unless this model already has one of their method.
 
         Raises
         ------
         ValueError
-            If the two are of one method.
+            If both models have the same method.
         """
         if part.method == self.method:
             raise ValueError(
@@ -234,60 +234,63 @@ class ModelBundle:
         return replace(self, parts={**brought, **self.parts, part.method: alone})
 
     def healthy_for(self, key: str) -> tuple[HealthyScores | None, bool]:
-        """Healthy scores for a recipe's `score_key`, and whether they are of this very recipe.
+        """Healthy scores for a recipe's `score_key`, and whether they are of exactly this recipe.
 
-        Scores of the same recipe with other draws or sampling steps are near enough to be of use,
-        and so are those of a narrower border, which give a higher threshold.
+        Scores of the same recipe with other draws or sampling steps are close enough. So are those
+        with a narrower border left out, which give a higher threshold.
         """
         if key in self.healthy:
             return self.healthy[key], True
-        wanted, rim = _coarse(key)
-        rims = {
-            rim: known for known in self.healthy for what, rim in [_coarse(known)] if what == wanted
+        wanted, border = _coarse(key)
+        borders = {
+            width: known
+            for known in self.healthy
+            for what, width in [_coarse(known)]
+            if what == wanted
         }
-        near = max((each for each in rims if each <= rim), default=None)
-        return None if near is None else self.healthy[rims[near]], False
+        nearest = max((width for width in borders if width <= border), default=None)
+        return None if nearest is None else self.healthy[borders[nearest]], False
 
     def with_healthy(self, key: str, scores: HealthyScores) -> ModelBundle:
-        """Copy of this model that also knows its healthy scores for one more recipe.
+        """Copy of this model with healthy scores for one more recipe.
 
         Parameters
         ----------
         key
             `Recipe.score_key` of that recipe.
         scores
-            What it gives healthy subjects.
+            Those of healthy subjects.
 
         Returns
         -------
         ModelBundle
-            Shares the weights.
+            It shares the weights.
         """
         return replace(self, healthy={**self.healthy, key: scores})
 
 
 def _coarse(key: str) -> tuple[Any, float]:
-    """Give what recipes must share for scores to be of use, and the border that is left out."""
+    """Give the settings that recipes with the same healthy scores share, and the border."""
     values = json.loads(key)
-    rim = values.pop("erosion", 0.0)
+    border = values.pop("erosion", 0.0)
     for name in ("options", "score"):
         some = values[name].items()
         values[name] = {n: v for n, v in some if n not in ("draws", "sampling_steps")}
-    return values, rim
+    return values, border
 
 
 def configured(bundle: ModelBundle) -> tuple[Any, Any]:
-    """Class of a model's method, and its configuration; no network is made.
+    """Class of a model's method, and its configuration; does not make the network.
 
     Parameters
     ----------
     bundle
-        The model, of which `name`, `method` and `config` are looked at.
+        The model; only `name`, `method` and `config` are read.
 
     Returns
     -------
     tuple
-        A class with the members of `methods.method.Method`, and an object of its ``config_type``.
+        A class like `methods.method.Method`, and an object of its ``config_type``.
 
     Raises
     ------
@@ -298,8 +301,8 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
 
     if bundle.method not in TABLE:
         raise ValueError(
-            f"model {bundle.name!r} is of the method {bundle.method!r}, which this version does "
-            f"not know (it knows {', '.join(sorted(TABLE))}); update napari-followup, or choose "
+            f"model {bundle.name!r} uses the method {bundle.method!r}, which this version does not "
+            f"have (it has {', '.join(sorted(TABLE))}); update napari-followup, or choose "
             "another model"
         )
     try:
@@ -307,14 +310,14 @@ def configured(bundle: ModelBundle) -> tuple[Any, Any]:
         check_fields(config)
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise ValueError(
-            f"model {bundle.name!r}: this version does not know it: {error}; "
-            "update napari-followup, or train it again"
+            f"model {bundle.name!r}: this version cannot read its configuration: {error}; "
+            "update napari-followup, or train the model again"
         ) from error
     return method_class(bundle.method), config
 
 
 def _shortened(text: str, most: int) -> str:
-    """Text of at most so many characters."""
+    """Text of at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -328,7 +331,7 @@ def _build(bundle: ModelBundle, device: torch.device) -> Any:
 
 
 def _check_fit(bundle: ModelBundle, kind: Any, config: Any) -> None:
-    """Compare names and shapes of the weights with the network's before any memory is taken."""
+    """Compare names and shapes of the weights with those of the network, before it is made."""
     try:
         with torch.device("meta"):  # a network without memory
             wanted = {name: tuple(each.shape) for name, each in kind(config).state_dict().items()}
@@ -339,10 +342,10 @@ def _check_fit(bundle: ModelBundle, kind: Any, config: Any) -> None:
         ArithmeticError,
         LookupError,
         AssertionError,
-    ) as error:  # sizes that no tensor, or no network of this method, can have
+    ) as error:  # sizes that are impossible for tensors, or for this method
         raise ValueError(
-            f"model {bundle.name!r}: no network has its configuration "
-            f"({_shortened(str(error), 120)}); fetch it again"
+            f"model {bundle.name!r}: its configuration fits no network "
+            f"({_shortened(str(error), 120)}); download it again"
         ) from error
     given = {name: tuple(each.shape) for name, each in bundle.weights.items()}
     misfits = [
@@ -354,6 +357,6 @@ def _check_fit(bundle: ModelBundle, kind: Any, config: Any) -> None:
     if misfits:
         raise ValueError(
             f"model {bundle.name!r}: its weights do not fit its configuration"
-            f"{''.join(f'; {_shortened(each, 120)}' for each in misfits[:3])}; fetch it again, or "
-            "train it again with this version"
+            f"{''.join(f'; {_shortened(each, 120)}' for each in misfits[:3])}; download it "
+            "again, or train it again with this version"
         )

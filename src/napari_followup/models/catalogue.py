@@ -1,6 +1,6 @@
-"""The models on this machine, by name: embedded ones and those of the model folder.
+"""The models on this machine, by name: embedded models and those in the model folder.
 
-Looked up without loading any of them. The model folder is the one that the environment variable
+No model is loaded to list them. The model folder is the one that the environment variable
 ``NAPARI_FOLLOWUP_MODELS`` names, or ``models`` in the user's data folder.
 """
 
@@ -32,35 +32,35 @@ VARIABLE = "NAPARI_FOLLOWUP_MODELS"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Entry:
-    """A model file and what it says of itself; `problem` is why it cannot be read, if so."""
+    """A model file and its description; `problem` says why it cannot be read, if so."""
 
     path: Path
-    about: Mapping[str, Any] = field(default_factory=dict)  # as `read_about` returns it
+    about: Mapping[str, Any] = field(default_factory=dict)  # from `read_about`
     problem: str = ""
 
     @property
     def name(self) -> str:
-        """What `load_bundle` calls it: its file's name without ending."""
+        """Name for `load_bundle`: that of the file, without its ending."""
         return self.path.stem
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it came with the package."""
+        """Whether it is part of the package."""
         return self.path.parent == FOLDER
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Its method and those of its parts; none where the file cannot be read."""
+        """Its method and those of its parts; empty if the file cannot be read."""
         return (self.about["method"], *self.about["parts"]) if self.about else ()
 
     @property
     def image_size(self) -> str:
-        """Planes that it was trained on, as 64 x 64; a question mark where it does not say."""
+        """Size of its planes, such as 64 x 64; a question mark if unknown."""
         return " x ".join(map(str, self.about.get("config", {}).get("image_size", "?")))
 
     @property
     def summary(self) -> str:
-        """Methods, image size, what it was trained on and its licence, a line each."""
+        """Methods and image size, training data, licence: three lines."""
         card = self.about.get("card", {})
         trained, licence = (str(card.get(key, "not said")) for key in ("about", "licence"))
         return "\n".join(
@@ -78,13 +78,13 @@ def embedded() -> list[str]:
 
 
 def embedded_path(name: str) -> Path | None:
-    """File of an embedded model, or none when there is no model of that name."""
+    """File of an embedded model; none if there is no such model."""
     path = FOLDER / f"{name}{SUFFIX}"
     return path if name in embedded() else None
 
 
 def model_folder() -> Path:
-    """Folder of the models that were installed; it need not exist."""
+    """Folder of installed models; it need not exist."""
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
     import platformdirs
@@ -93,7 +93,7 @@ def model_folder() -> Path:
 
 
 def installed() -> list[str]:
-    """Names of the models in the model folder, in alphabetical order, hidden by no embedded one."""
+    """Names of the models in the model folder, in alphabetical order, without embedded names."""
     return [name for name in _names(model_folder()) if name not in embedded()]
 
 
@@ -108,12 +108,12 @@ def find(model: str | os.PathLike[str]) -> Path:
     Returns
     -------
     Path
-        A file that exists; nothing in it was read.
+        A file that exists; it is not read.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither a model nor a file of that name.
+        If there is no model and no file of that name.
     """
     name = str(model)
     path = embedded_path(name) or Path(model)
@@ -145,7 +145,7 @@ def entries(*folders: str | os.PathLike[str]) -> list[Entry]:
 
 
 def described(path: Path) -> Entry:
-    """Read what a model file says of itself, or why it cannot be read."""
+    """Read the description of a model file, or the reason why it cannot be read."""
     try:
         return Entry(path=path, about=read_about(path))
     except (OSError, ValueError) as error:
@@ -153,5 +153,5 @@ def described(path: Path) -> Entry:
 
 
 def _names(folder: Path) -> list[str]:
-    """Leave out files that begin with a dot: they are being written."""
+    """Model names in a folder; files that begin with a dot are being written."""
     return sorted(path.stem for path in folder.glob(f"*{SUFFIX}") if path.name[0] != ".")

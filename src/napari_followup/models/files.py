@@ -1,6 +1,6 @@
-"""Model bundles and their files: a trained model in one safetensors file.
+"""Load and save a trained model: one safetensors file.
 
-The file's metadata is JSON: method, configuration, healthy score quantiles, training data, figures,
+The metadata of the file is JSON: method, configuration, healthy scores, training data, figures,
 licence. Nothing is ever unpickled.
 """
 
@@ -26,8 +26,7 @@ from napari_followup.recipe.recipe import Recipe
 
 __all__ = ["load_bundle", "save_bundle"]
 
-
-_CHECKED: set[tuple[Path, int, int, int]] = set()  # files whose weights were compared
+_CHECKED: set[tuple[Path, int, int, int]] = set()  # files whose weights were checked
 
 
 def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool = True) -> Path:
@@ -36,11 +35,11 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
     Parameters
     ----------
     bundle
-        What to write.
+        The model.
     path
         File ending in ``.safetensors``.
     half
-        Store weights in half precision, a relative error of 1e-3 for half the size.
+        Store weights in half precision: half the size, a relative error of 1e-3.
 
     Returns
     -------
@@ -53,9 +52,9 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
     weights = dict(stored.weights)
     for part in stored.parts.values():
         weights |= {f"{part.method}/{name}": tensor for name, tensor in part.weights.items()}
-    about = _said(stored) | {"format": FORMAT if bundle.parts else 1}
-    about["parts"] = {method: _said(part) for method, part in stored.parts.items()}
-    about = json.loads(json.dumps(about))  # as it will be read
+    about = _description(stored) | {"format": FORMAT if bundle.parts else 1}
+    about["parts"] = {method: _description(part) for method, part in stored.parts.items()}
+    about = json.loads(json.dumps(about))  # as `load_bundle` will read it
     about[DIGEST] = digest_of(about)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     os.close(handle)
@@ -69,7 +68,7 @@ def save_bundle(bundle: ModelBundle, path: str | os.PathLike[str], *, half: bool
 
 
 def _stored(bundle: ModelBundle, half: bool) -> ModelBundle:
-    """Copy with the weights that the file will hold."""
+    """Copy with the weights in the precision of the file."""
     weights = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in bundle.weights.items()
@@ -78,8 +77,8 @@ def _stored(bundle: ModelBundle, half: bool) -> ModelBundle:
     return replace(bundle, weights=weights, parts=parts)
 
 
-def _said(bundle: ModelBundle) -> dict[str, Any]:
-    """Gather what a file says of a model, beside its weights."""
+def _description(bundle: ModelBundle) -> dict[str, Any]:
+    """Make the description of a model for its file: all but the weights."""
     about = {name: getattr(bundle, name) for name in ("name", "method", "version", "fingerprint")}
     about |= {"config": dict(bundle.config), "card": dict(bundle.card)}
     about["healthy"] = {key: asdict(scores) for key, scores in bundle.healthy.items()}
@@ -96,12 +95,12 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     source
         ``"starmen"`` or another embedded name, the name of a model in the model folder (see
         `catalogue.model_folder`), a ``.safetensors`` file, or
-        ``"https://…/model.safetensors#sha256:<hash>"``, which is fetched once and then kept.
+        ``"https://…/model.safetensors#sha256:<hash>"``, which is downloaded once and then kept.
 
     Returns
     -------
     ModelBundle
-        With the parts that are in the same file.
+        With the parts in the same file.
 
     Raises
     ------
@@ -110,22 +109,22 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
     ConnectionError
         If an address cannot be reached.
     ValueError
-        If the file is truncated, not a model of ours, written by a newer version, or if its
-        weights are not those that were saved, or its description is damaged.
+        If the file is truncated, no model of this package, or written by a newer version, or if its
+        weights or its description were changed or damaged.
     """
-    path = _fetched(str(source)) if "://" in str(source) else find(source)
+    path = _downloaded(str(source)) if "://" in str(source) else find(source)
     about = read_about(path)
     try:
         with safe_open(path, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 not a mapping
     except SafetensorError as error:
         raise ValueError(
-            f"{path.name}: not a readable model file ({error}); fetch or export it again"
+            f"{path.name}: not a readable model file ({error}); download or export it again"
         ) from error
     try:
         parts = {
-            method: ModelBundle(weights=_of_part(weights, method), **_fields(said))
-            for method, said in about["parts"].items()
+            method: ModelBundle(weights=_of_part(weights, method), **_fields(part))
+            for method, part in about["parts"].items()
         }
         own = {name: tensor for name, tensor in weights.items() if "/" not in name}
         bundle = ModelBundle(weights=own, parts=parts, **_fields(about))
@@ -136,25 +135,25 @@ def load_bundle(source: str | os.PathLike[str]) -> ModelBundle:
 
 
 def _check_weights(path: Path, bundle: ModelBundle, about: Mapping[str, Any]) -> None:
-    """Refuse weights that are not those that were saved, once a file and process."""
+    """Compare the weights with their fingerprint, once per file and process."""
     state = path.stat()
     key = (path.resolve(), state.st_mtime_ns, state.st_size, state.st_ino)
     if key in _CHECKED:
         return
     parts = [(part, about["parts"][method]) for method, part in bundle.parts.items()]
-    for each, said in [(bundle, about), *parts]:
-        stored = said.get("fingerprint")
+    for each, description in [(bundle, about), *parts]:
+        stored = description.get("fingerprint")
         if stored not in (None, each.fingerprint):
             raise ValueError(
                 f"{path.name} ({each.method}): the fingerprint of its weights is "
                 f"{each.fingerprint}, the file says {stored}; the weights were changed or damaged: "
-                "fetch or export it again"
+                "download or export it again"
             )
         for name, tensor in each.weights.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
                 raise ValueError(
                     f"{path.name} ({each.method}): weights that are not finite in {name}; train or "
-                    "fetch it again"
+                    "download it again"
                 )
     _CHECKED.add(key)
 
@@ -168,8 +167,8 @@ def _of_part(weights: Mapping[str, Tensor], method: str) -> dict[str, Tensor]:
     }
 
 
-def _fetched(source: str) -> Path:
-    """File behind an address with a hash, downloaded once."""
+def _downloaded(source: str) -> Path:
+    """File of a URL with a hash; it is downloaded once."""
     address, _, known = source.partition("#")
     if not known.startswith("sha256:"):
         raise ValueError(f"{address}: add '#sha256:<hash>' so that the file can be checked")
@@ -180,7 +179,7 @@ def _fetched(source: str) -> Path:
 
 
 def _fields(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a model from what a file says of it; earlier versions name no recipe."""
+    """Fields of a model from its description; files of earlier versions hold no recipe."""
     healthy = {
         key: HealthyScores(**{name: tuple(values) for name, values in scores.items()})
         for key, scores in about["healthy"].items()

@@ -1,4 +1,7 @@
-"""Models brought into the model folder, from where they load by name, and copied out of it."""
+"""Install models in the model folder, download them, and export them.
+
+Models in the folder load by name.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,22 @@ __all__ = [
 ]
 
 OnBytes = Callable[[int, int], object]
-"""Called with the bytes that have come and those to come."""
+"""Called with the bytes received and those to receive."""
 
 DIGITS = 64  # of a SHA-256 hash, hexadecimal
 LARGEST = 2**30  # bytes of a model
 PART_SECONDS = 30  # without a byte
 WHOLE_SECONDS = 3600
-PIECE = 2**18  # bytes that are written at once
+PIECE = 2**18  # bytes written at once
 
 
 def checked_hash(sha256: str) -> str:
-    """Plain lower-case SHA-256 hash; ``sha256:`` may stand before it.
+    """SHA-256 hash in lower case, without ``sha256:`` before it.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is no SHA-256 hash.
     """
     plain = sha256.strip().lower().removeprefix("sha256:")
     if len(plain) != DIGITS or set(plain) - set("0123456789abcdef"):
@@ -58,7 +61,7 @@ def file_hash(path: Path) -> str:
 
 
 def fetch(address: str, sha256: str, path: Path, on_bytes: OnBytes | None = None) -> Path:
-    """Download a file, unless it is there already.
+    """Download a file, unless it already exists.
 
     Parameters
     ----------
@@ -67,9 +70,9 @@ def fetch(address: str, sha256: str, path: Path, on_bytes: OnBytes | None = None
     sha256
         Hash that the file must have.
     path
-        Where it is put, once it is whole and its hash is right.
+        Target; the file appears there only when it is complete and its hash is right.
     on_bytes
-        Told how far it is.
+        Called with the progress.
 
     Returns
     -------
@@ -79,9 +82,9 @@ def fetch(address: str, sha256: str, path: Path, on_bytes: OnBytes | None = None
     Raises
     ------
     ConnectionError
-        If nothing, or not all of it, could be fetched.
+        If the download fails.
     ValueError
-        If the hash is another one, or the address is of an unknown kind.
+        If the hash differs, or the address is neither http nor https.
     """
     wanted = checked_hash(sha256)
     if path.is_file() and file_hash(path) == wanted:
@@ -92,15 +95,15 @@ def fetch(address: str, sha256: str, path: Path, on_bytes: OnBytes | None = None
         _download(address, draft, on_bytes)
         if (found := file_hash(draft)) != wanted:
             raise ValueError(
-                f"{address}: its SHA-256 is {found}, not {wanted} as given; it was damaged on the "
-                "way or is another file: try again, or ask its publisher for the hash"
+                f"{address}: its SHA-256 is {found}, not {wanted} as given; it is damaged "
+                "or another file: try again, or ask its publisher for the hash"
             )
         draft.replace(path)
     return path
 
 
 def _download(address: str, path: Path, on_bytes: OnBytes | None) -> None:
-    """Write what an address gives; it has a size limit and a deadline, and keeps its scheme."""
+    """Download to a file, with a limit of size and time; redirects must keep the scheme."""
     import requests
 
     if not address.startswith(("http://", "https://")):
@@ -118,34 +121,34 @@ def _download(address: str, path: Path, on_bytes: OnBytes | None) -> None:
                     done += len(piece)
                     _check_size(done)
                     if time.monotonic() > end:
-                        raise TimeoutError(f"not whole after {WHOLE_SECONDS} s")
+                        raise TimeoutError(f"not complete after {WHOLE_SECONDS} s")
                     file.write(piece)
                     if on_bytes is not None:
                         on_bytes(done, max(done, total))
             if done < total:
-                raise ConnectionError(f"{done} of {total} bytes came")
-    except (OSError, ValueError) as error:  # those of the network among them
+                raise ConnectionError(f"only {done} of {total} bytes arrived")
+    except (OSError, ValueError) as error:  # network errors are OSErrors
         raise ConnectionError(
-            f"{address}: could not be fetched ({_reason(error)}); check the address, the network "
-            "and its proxy, or fetch the file on another machine and give the file instead"
+            f"{address}: download failed ({_reason(error)}); check the address, the network and "
+            "its proxy, or download the file on another machine and give the file instead"
         ) from error
 
 
 def _check_size(size: int) -> None:
     if size > LARGEST:
-        raise ValueError(f"more than {LARGEST // 2**20} MiB, which no model has")
+        raise ValueError(f"more than {LARGEST // 2**20} MiB, larger than any model")
 
 
 def _keep_scheme(answer: Any, **_: Any) -> None:
-    """Refuse a redirect to another scheme: from https to http, or to what is no web address."""
+    """Refuse a redirect to another scheme, such as from https to http."""
     if answer.is_redirect:
         there = urljoin(answer.url, answer.headers["location"])
         if urlsplit(there).scheme != urlsplit(answer.url).scheme:
-            raise ValueError(f"it redirects to {there}, another kind of address")
+            raise ValueError(f"it redirects to {there}, which has another scheme")
 
 
 def _reason(error: Exception) -> object:
-    """Leave out how often the same was tried."""
+    """Reason of a network error, without the list of retries."""
     return getattr(error.args[0], "reason", error) if error.args else type(error).__name__
 
 
@@ -157,42 +160,41 @@ def install_model(
     replace: bool = False,
     on_bytes: OnBytes | None = None,
 ) -> Path:
-    """Put a model into the model folder; it works offline from then on.
+    """Copy or download a model into the model folder; it then works offline.
 
     Parameters
     ----------
     source
-        A ``.safetensors`` file, or the address of one.
+        A ``.safetensors`` file, or its URL.
     sha256
-        Hash that the file must have; an address needs it.
+        Hash that the file must have; a URL needs it.
     name
-        What `load_bundle` will call it; the file's own name if not given.
+        Name for `load_bundle`; by default that of the file.
     replace
-        Take the place of a model of that name.
+        Replace a model of that name.
     on_bytes
-        Told how far a download is.
+        Called with the progress of the download.
 
     Returns
     -------
     Path
-        The file in the model folder. One that is there already, with this hash, is left alone and
-        nothing is fetched.
+        The file in the model folder. If it already exists with this hash, nothing is downloaded.
 
     Raises
     ------
     FileNotFoundError, FileExistsError
         If there is no such file, or another model of that name.
     ConnectionError
-        If the address cannot be reached.
+        If the download fails.
     ValueError
-        If the hash is missing or another one, the name cannot be one, or the file is no model that
-        this version reads.
+        If the hash is missing or differs, the name is not allowed, or this version cannot read the
+        file.
     """
     is_address = "://" in str(source)
     if is_address and sha256 is None:
         raise ValueError(
-            f"{source}: give its hash too (--sha256), so that what comes can be checked; its "
-            "publisher says it"
+            f"{source}: give its hash too (--sha256), so that the file can be checked; ask its "
+            "publisher for it"
         )
     wanted = None if sha256 is None else checked_hash(sha256)
     target = _folder() / f"{_checked_name(name or _name_of(str(source), is_address))}{SUFFIX}"
@@ -214,7 +216,7 @@ def install_model(
 
 
 def _check_sound(path: Path) -> None:
-    """Load a model as it will be loaded: weights and description must belong together."""
+    """Load the model and build its networks, so that a damaged file is not installed."""
     from napari_followup.models.files import load_bundle
 
     for each in (bundle := load_bundle(path), *bundle.parts.values()):
@@ -233,19 +235,19 @@ def export_model(
     path
         The copy, ending in ``.safetensors``.
     replace
-        Take the place of a file of that name.
+        Replace a file of that name.
 
     Returns
     -------
     path, sha256
-        The copy and the hash by which others check it.
+        The copy and its hash, so that others can check it.
 
     Raises
     ------
     FileNotFoundError, FileExistsError
-        If there is no such model, or a file of that name.
+        If there is no such model, or the file exists.
     ValueError
-        If the name ends in something else, or the file is no model.
+        If the name has another ending, or the file is no model.
     """
     source, path = find(model), Path(path)
     if path.suffix != SUFFIX:
@@ -263,7 +265,7 @@ def export_model(
 
 def _refuse_unless(replace: bool, path: Path, remedy: str) -> None:
     if not replace:
-        raise FileExistsError(f"{str(path)!r} is there already; give {remedy}")
+        raise FileExistsError(f"{str(path)!r} already exists; give {remedy}")
 
 
 def _folder() -> Path:
@@ -272,8 +274,8 @@ def _folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise type(error)(
-            f"the model folder {str(folder)!r} cannot be made ({error.strerror}); set {VARIABLE} "
-            "to another"
+            f"the model folder {str(folder)!r} cannot be created ({error.strerror}); set "
+            f"{VARIABLE} to another folder"
         ) from error
     return folder
 
@@ -294,14 +296,14 @@ def _checked_name(name: str) -> str:
 
 
 def _hash_of(source: Path, wanted: str | None) -> str:
-    """Hash of a file that is a model and has the hash it should have, if one is given."""
+    """Hash of a model file; it must be `wanted`, if that is given."""
     if not source.is_file():
         raise FileNotFoundError(f"no file {str(source)!r}; give a {SUFFIX} file or an address")
     found = file_hash(source)
     if wanted not in (None, found):
         raise ValueError(
             f"{source.name}: its SHA-256 is {found}, not {wanted} as given; it is damaged or "
-            "another file: fetch it again, or ask its publisher for the hash"
+            "another file: download it again, or ask its publisher for the hash"
         )
     read_about(source)
     return found

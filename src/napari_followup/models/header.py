@@ -1,7 +1,7 @@
-"""What a model file says of itself, read from its header without loading a weight.
+"""Read and check the description of a model file, without loading its weights.
 
-A safetensors file begins with the length of a JSON header, 8 bytes, and that header; ours stands
-in its metadata, as JSON in JSON.
+A safetensors file begins with 8 bytes for the length of a JSON header, and that header. The
+description is JSON in the metadata of the header.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 __all__ = ["DIGEST", "FIELDS", "FORMAT", "KEY", "SUFFIX", "digest_of", "read_about"]
 
-FORMAT = 2  # rises when a file can no longer be read by older versions; 1 has no parts
+FORMAT = 2  # rises when older versions cannot read a file; 1 has no parts
 KEY = "napari_followup"
 DIGEST = "description_digest"  # missing from files of earlier versions
 SUFFIX = ".safetensors"
 FIELDS = ("name", "method", "config", "healthy", "card", "version")
-LONGEST = 2**24  # bytes of a header; those of our models have some 10 kB
+LONGEST = 2**24  # bytes of a header; our models have about 10 kB
 TEXTS = ("name", "method", "version")
 TABLES = ("config", "healthy", "card", "recipe")
 DEEPEST = 6  # tables within tables of a description
@@ -31,7 +31,7 @@ MOST_MODALITIES = 64
 
 
 def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a file says of itself, and check it.
+    """Read the description in a file, and check it.
 
     Parameters
     ----------
@@ -41,15 +41,15 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        `FIELDS` and ``format``; ``parts`` says the same of further models, by method; ``recipe``
-        stands in it where the model has one of its own; ``fingerprint``, in it and in its parts, is
-        missing from files of earlier versions.
+        `FIELDS` and ``format``. ``parts`` holds the same for further models, by method. ``recipe``
+        is there if the model has a recipe of its own. ``fingerprint``, also in parts, is missing
+        from files of earlier versions.
 
     Raises
     ------
     ValueError
-        If the file is truncated, not a model of ours, written by a newer version, or describes a
-        model with values of a wrong type or beyond reason.
+        If the file is truncated, no model of this package, or written by a newer version, or if the
+        description has values of a wrong type or size.
     """
     path = Path(path)
     header = _header(path)
@@ -61,40 +61,43 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
         written = int(about["format"])
         parts = dict(about.get("parts", {}))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path.name}: what the model says of itself cannot be read") from error
+        raise ValueError(f"{path.name}: the description of the model cannot be read") from error
     if written > FORMAT:
         raise ValueError(
             f"{path.name}: written in format {written}, this version reads up to {FORMAT}; "
             "update napari-followup (pip install -U napari-followup)"
         )
     names = [name for name in header if name != "__metadata__"]
-    for said in (about, *parts.values()):
-        _check(path, said, len(names))
+    for each in (about, *parts.values()):
+        _check(path, each, len(names))
     if about.get(DIGEST, digest := digest_of(about)) != digest:
         raise ValueError(
-            f"{path.name}: the model's description was changed or damaged; fetch or export it again"
+            f"{path.name}: the model's description was changed or damaged; download or export it "
+            "again"
         )
     return about | {"parts": parts}
 
 
 def digest_of(about: Mapping[str, Any]) -> str:
-    """Short hash of a description, its own digest left out, by which changes are found."""
+    """Short hash of a description without its digest; it reveals changes."""
     plain = {name: value for name, value in about.items() if name != DIGEST}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check(path: Path, about: Any, tensors: int) -> None:
-    """Refuse a description whose fields are missing, or of values that no model can have."""
+    """Refuse a description with missing fields, or with values that no model can have."""
     if not isinstance(about, dict):
-        raise ValueError(f"{path.name}: what the model says of itself cannot be read")
+        raise ValueError(f"{path.name}: the description of the model cannot be read")
     if missing := [name for name in FIELDS if name not in about]:
-        raise ValueError(f"{path.name}: the model does not say its {', '.join(missing)}")
+        raise ValueError(f"{path.name}: the model's description lacks {', '.join(missing)}")
     fingerprint = about.get("fingerprint", "")
     texts = {name: about[name] for name in TEXTS} | {"fingerprint": fingerprint}
-    problems = [f"{name} is no text" for name, value in texts.items() if not isinstance(value, str)]
+    problems = [
+        f"{name} is not text" for name, value in texts.items() if not isinstance(value, str)
+    ]
     tables = {name: about.get(name, {}) for name in TABLES}
     problems += [
-        f"{name} is no table" for name, value in tables.items() if not isinstance(value, dict)
+        f"{name} is not a table" for name, value in tables.items() if not isinstance(value, dict)
     ]
     if not problems:
         problems = [
@@ -104,13 +107,13 @@ def _check(path: Path, about: Any, tensors: int) -> None:
         ]
     if problems:
         raise ValueError(
-            f"{path.name}: the model's description is damaged ({problems[0]}); fetch or export it "
-            "again"
+            f"{path.name}: the model's description is damaged ({problems[0]}); download or export "
+            "it again"
         )
 
 
 def _config_problems(config: dict[str, Any], tensors: int) -> Iterator[str]:
-    """Say what no network of so many tensors can be configured as."""
+    """Values of a configuration that no network with so many tensors can have."""
     yield from _value_problems("config", config)
     size: Any = config.get("image_size")
     span: Any = config.get("value_range")
@@ -127,19 +130,19 @@ def _config_problems(config: dict[str, Any], tensors: int) -> Iterator[str]:
 
 
 def _healthy_problems(healthy: dict[str, Any]) -> Iterator[str]:
-    """Whether scores of healthy subjects are lists; `HealthyScores` checks their values."""
+    """Healthy scores that are not lists of numbers; `HealthyScores` checks their values."""
     wanted = {"shares", "heights", "maxima"}
     for scores in healthy.values():
         if not (isinstance(scores, dict) and set(scores) == wanted):
             yield f"healthy scores without {', '.join(sorted(wanted))}"
         elif not all(_are(values, int | float) for values in scores.values()):
-            yield "healthy scores that are no lists of numbers"
+            yield "healthy scores that are not lists of numbers"
 
 
 def _value_problems(name: str, value: Any, depth: int = 0) -> Iterator[str]:
-    """Say which values are no plain ones: numbers within reason, words, lists and tables."""
+    """Values that are not plain: numbers of reasonable size, texts, lists and tables."""
     if depth > DEEPEST:
-        yield f"{name} lies too deep"
+        yield f"{name} is nested too deeply"
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{name} is {value}"
     elif isinstance(value, int) and abs(value) > MANY:
@@ -155,7 +158,7 @@ def _value_problems(name: str, value: Any, depth: int = 0) -> Iterator[str]:
 
 
 def _are(values: Any, kind: Any, count: int | None = None) -> bool:
-    """Whether they are a list of numbers of a kind, of so many where a count is given."""
+    """Whether `values` is a list of numbers of this kind, and of this count if given."""
     return (
         isinstance(values, list)
         and count in (None, len(values))
@@ -164,21 +167,21 @@ def _are(values: Any, kind: Any, count: int | None = None) -> bool:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """JSON header of a safetensors file that is as long as it says."""
-    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+    """JSON header of a safetensors file whose length fits the header."""
+    if path.exists() and not path.is_file():  # reading a pipe or a device might never end
         raise ValueError(f"{path.name}: not a regular file; give a model file")
     try:
         with path.open("rb") as file:
             length = int.from_bytes(_read(file, 8), "little")
             if length > LONGEST:
-                raise ValueError("it does not begin like one")
+                raise ValueError("its header is too long")
             header: dict[str, Any] = json.loads(_read(file, length))
         ends = [about["data_offsets"][1] for name, about in header.items() if name[:2] != "__"]
         if path.stat().st_size != 8 + length + max(ends, default=0):
-            raise ValueError("it is cut off or too long")
+            raise ValueError("it is truncated or too long")
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{path.name}: not a readable model file ({error}); fetch or export it again"
+            f"{path.name}: not a readable model file ({error}); download or export it again"
         ) from error
     return header
 
@@ -186,5 +189,5 @@ def _header(path: Path) -> dict[str, Any]:
 def _read(file: Any, length: int) -> bytes:
     found: bytes = file.read(length)
     if len(found) < length:
-        raise ValueError("it is cut off")
+        raise ValueError("it is truncated")
     return found

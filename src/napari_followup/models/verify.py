@@ -1,4 +1,4 @@
-"""Whether a model file is sound: its weights are those that were saved, and its network runs."""
+"""Verify a model file: its weights are unchanged, and its network runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_followup.models.header import read_about
 
 __all__ = ["Verified", "verify_model"]
 
-# The least that each option allows, whichever method has it.
+# The smallest value of each option, whichever method has it.
 LEAST = {
     "draws": 1,
     "sampling_steps": 1,
@@ -28,26 +28,26 @@ LEAST = {
     "stride": 1,
 }
 VISITS = 3
-CALLS = 64  # of the network; a method that needs more is stopped and has run well until then
+CALLS = 64  # of the network; then the run stops and counts as passed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """A model that was found sound."""
+    """A model that passed verification."""
 
     name: str
     method: str
     fingerprint: str
-    is_as_stored: bool  # false where the file, of an earlier version, holds no fingerprint
-    seconds: float  # that a few small images took
+    is_as_stored: bool  # false if the file, of an earlier version, has no fingerprint
+    seconds: float  # for a few small images
 
 
 class _EnoughError(Exception):
-    """The network has run as often as it should."""
+    """The network has run often enough."""
 
 
 def verify_model(model: str | os.PathLike[str]) -> list[Verified]:
-    """Load a model, which compares its weights with their fingerprint, and run it once on noise.
+    """Load a model, which checks its weights, and run it once on noise.
 
     Parameters
     ----------
@@ -64,28 +64,28 @@ def verify_model(model: str | os.PathLike[str]) -> list[Verified]:
     FileNotFoundError
         If there is no such model.
     ValueError
-        If anything is wrong with it; the message says what.
+        If the model fails; the message says why.
     """
     path = find(model)
     about, bundle = read_about(path), load_bundle(path)
     parts = [(part, about["parts"][method]) for method, part in bundle.parts.items()]
-    return [_verified(each, said) for each, said in [(bundle, about), *parts]]
+    return [_verified(each, description) for each, description in [(bundle, about), *parts]]
 
 
-def _verified(bundle: ModelBundle, said: Mapping[str, Any]) -> Verified:
+def _verified(bundle: ModelBundle, description: Mapping[str, Any]) -> Verified:
     start = time.perf_counter()
     _run(bundle)
     return Verified(
         name=bundle.name,
         method=bundle.method,
         fingerprint=bundle.fingerprint,
-        is_as_stored="fingerprint" in said,
+        is_as_stored="fingerprint" in description,
         seconds=time.perf_counter() - start,
     )
 
 
 def _run(bundle: ModelBundle) -> None:
-    """Let the network see three visits of noise, in as few calls as its options allow."""
+    """Run the network on three visits of noise, with as few calls as its options allow."""
     method = bundle.build()
     known = {each.name for each in fields(method.options_type)}
     options = method.options_type(**{name: v for name, v in LEAST.items() if name in known})
@@ -112,5 +112,5 @@ def _check(bundle: ModelBundle, found: Evidence) -> None:
         if values is not None and not values.isfinite().all():
             raise ValueError(
                 f"model {bundle.name!r} ({bundle.method}): its network gives values that are not "
-                "finite; train or fetch it again"
+                "finite; train or download it again"
             )

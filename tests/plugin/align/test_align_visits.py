@@ -126,7 +126,7 @@ def test_a_missing_visit_stays_missing_and_is_said() -> None:
         assert np.isfinite(found[0][:2]).all()
         assert said(found)["is_observed"] == [True, True, False]
         assert said(found)["is_imputed"] == [False, False, False]
-        assert said(found)["provenance"]["notes"][2].endswith(": missing; stays missing")
+        assert said(found)["provenance"]["notes"][2].endswith(": missing")
         assert np.isfinite(found[1]["contrast_limits"]).all()
 
 
