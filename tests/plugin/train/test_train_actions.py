@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_followup.methods import method_class, method_presets
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train import train_actions
 from napari_followup.plugin.train.train_actions import (
+    STAGES,
     Snapshot,
     SnapshotSender,
     TrainChoice,
     clock_time,
     figures,
+    makes_anomalies,
     train_model,
 )
 from napari_followup.plugin.train.train_subjects import Subjects
@@ -232,7 +236,7 @@ def test_the_line_says_what_is_learned_and_how_long_still() -> None:
     watched.tell(7, seconds_left=600.0, memory=1_500_000_000, progress=0.25)
 
     assert watched.lines[-1] == (
-        "Learning to give back healthy images, batch 7, 25%, 10 min left, 1.5 GB of memory",
+        "Learning to reconstruct healthy images, batch 7, 25%, 10 min left, 1.5 GB of memory",
         25,
         100,
     )
@@ -244,3 +248,38 @@ def test_the_line_says_what_is_learned_and_how_long_still() -> None:
 )
 def test_times_are_said_in_fitting_units(seconds: float, said: str) -> None:
     assert clock_time(seconds) == said
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_the_presets_are_those_of_the_method(name: str) -> None:
+    presets = TABLE[name].presets
+
+    assert set(presets) == set(method_presets(name))
+    assert presets[0] == "compact"
+
+
+def test_the_methods_that_need_change_are_those_that_learn_from_series() -> None:
+    found = [name for name in TABLE if getattr(method_class(name), "samples", "") == "series"]
+
+    assert [name for name, row in TABLE.items() if row.needs_change] == found
+
+
+def test_the_stages_have_words() -> None:
+    named = {stage for name in TABLE for stage in getattr(method_class(name), "stages", ())}
+
+    assert named - set(STAGES) == set()
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "makes"),
+    [
+        ("sadm", "", True),
+        ("sadm", "channels=8,16; synthetic_anomalies = False", False),
+        ("sadm", "synthetic_labels=false", True),
+        ("anofpdm", "synthetic_labels=false;dropout=0", False),
+        ("anofpdm", "synthetic_labels=true", True),
+        ("sdm", "synthetic_labels=false", True),
+    ],
+)
+def test_a_field_says_that_nothing_is_to_be_made(method: str, fields: str, makes: bool) -> None:
+    assert makes_anomalies(method, fields) == makes

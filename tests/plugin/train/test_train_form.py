@@ -29,8 +29,9 @@ def test_it_starts_with_half_an_hour_and_else_the_defaults_of_the_plan(form: Tra
 
 
 def test_every_method_has_its_text_and_presets(form: TrainForm) -> None:
-    for index, (name, about) in enumerate(TABLE.items()):
-        form.method.setCurrentIndex(index)
+    assert form.method.count() == len(TABLE)
+    for name, about in TABLE.items():
+        form.method.setCurrentIndex(form.method.findData(name))
 
         assert form.method_name == name
         assert form.text.text() == about.text

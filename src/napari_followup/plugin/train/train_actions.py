@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_followup.plugin.models.train_methods import STAGES
+from napari_followup.methods.table import TABLE
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train.train_subjects import Reader, Subjects
 from napari_followup.series.results import Cancelled
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
+    "STAGES",
     "Snapshot",
     "SnapshotSender",
     "TrainChoice",
@@ -37,6 +38,7 @@ __all__ = [
     "clock_time",
     "figures",
     "has_lightning",
+    "makes_anomalies",
     "train_model",
 ]
 
@@ -44,6 +46,16 @@ MISSING = (
     "Training needs Lightning, which is not installed: "
     'pip install "napari-followup[train]", then start napari again.'
 )
+STAGES = {  # phases of a training
+    "change": "Learning how images change with age",
+    "denoise": "Learning to reconstruct healthy images",
+    "features": "Learning the features that compare images",
+    "measure": "Testing the finished model on held-out subjects",
+    "pretrain": "Learning to distinguish images",
+    "reconstruct": "Learning to reconstruct healthy images",
+    "restore": "Learning to remove synthetic anomalies",
+    "segment": "Learning to find anomalies",
+}
 FORESEEN = (FloatingPointError, ImportError, MemoryError)  # their messages say what to do
 _ONE = threading.Lock()  # only one training runs at a time
 
@@ -83,6 +95,16 @@ def has_lightning() -> bool:
         return find_spec("lightning") is not None
     except ValueError:  # put out of the way in sys.modules
         return False
+
+
+def makes_anomalies(method: str, fields: str) -> bool:
+    """Whether a method may draw anomalies if there are no labels, by the form's other fields."""
+    taken = TABLE[method].labels
+    given = [text.partition("=") for text in fields.split(";")]
+    return taken is None or not any(
+        name.strip() == taken.made_by and value.strip().lower() == "false"
+        for name, _, value in given
+    )
 
 
 def train_model(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainForm"]
 
+FIRST = ("sdm", "tdm")  # methods at the top of the list
 MINUTES, STEPS = "minutes", "steps"
 PLAN = {  # fields of `TrainingPlan`
     "batch": Hint(between=(1, 4096), tip="Images of one step of the optimiser"),
@@ -237,9 +238,9 @@ class AugmentForm(QWidget):
 
 
 def _set_defaults(form: TrainForm) -> None:
-    for name, about in TABLE.items():
-        form.method.addItem(about.title, name)
-        form.method.setItemData(form.method.count() - 1, about.text, Qt.ItemDataRole.ToolTipRole)
+    for number, name in enumerate(dict.fromkeys((*FIRST, *TABLE))):
+        form.method.addItem(TABLE[name].title, name)
+        form.method.setItemData(number, TABLE[name].text, Qt.ItemDataRole.ToolTipRole)
     form.text.setWordWrap(True)
     form.preset.setToolTip("compact is small and quick; the others are as published")
     form.unit.addItems([MINUTES, STEPS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QSizePolicy, QVBox
 
 from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.layers.layers import KEY, about
-from napari_followup.plugin.models.train_methods import STAGES
+from napari_followup.plugin.train.train_actions import STAGES
 
 __all__ = ["NAME", "Curves", "ExampleLayer", "LossPanel", "LossPlot", "side_by_side"]
 
@@ -107,14 +107,12 @@ class LossPlot(QWidget):
 
     def show_losses(self, losses: Points, validations: Points) -> None:
         """Draw other losses."""
-        is_log = self.curves.is_log
-        self.curves = Curves(losses=losses, validations=validations, is_log=is_log)
+        self.curves = replace(self.curves, losses=losses, validations=validations)
         self.update()
 
     def set_log(self, is_log: bool) -> None:
         """Choose the scale of the losses."""
-        shown = self.curves
-        self.curves = Curves(losses=shown.losses, validations=shown.validations, is_log=is_log)
+        self.curves = replace(self.curves, is_log=is_log)
         self.update()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:

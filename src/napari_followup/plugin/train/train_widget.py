@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_followup.plugin.forms.forms import ScrolledColumn, scrolled_column_of
 from napari_followup.plugin.forms.preferences import Preferences
-from napari_followup.plugin.models.train_methods import makes_anomalies
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.train.train_actions import (
@@ -25,6 +24,7 @@ from napari_followup.plugin.train.train_actions import (
     Snapshot,
     Trained,
     has_lightning,
+    makes_anomalies,
     train_model,
 )
 from napari_followup.plugin.train.train_data import TrainData
