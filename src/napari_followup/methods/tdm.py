@@ -298,7 +298,7 @@ class TDM(nn.Module, Method):
     def examine(
         self, visits: Visits, options: TDMOptions, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
-        """Predict every visit from the others: what stands out is what came or went."""
+        """Predict every visit from the others: what differs has appeared or gone."""
         images = visits.images.permute(2, 0, 1, 3, 4)  # (z, visit, modality, y, x)
         depth, count = images.shape[:2]
         if count < 2:

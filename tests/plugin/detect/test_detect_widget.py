@@ -59,7 +59,7 @@ def test_a_click_brings_layers_that_lie_on_the_image(
         assert json.dumps(provenance)
     assert widget.error == ""
     assert widget.detection.image_score.shape == (4,)
-    assert widget.results.verdict.text() == "scan: something stands out at 1 of 4 visits"
+    assert widget.results.verdict.text() == "scan: anomalies flagged at 1 of 4 visits"
     assert widget.job.status.text() == ""
     assert source.data is series
 
@@ -276,12 +276,12 @@ def test_the_verdict_follows_the_threshold_slider(
     finish(qtbot, widget)
     results = widget.results
     results.threshold.slider.setValue(0.0)
-    assert results.verdict.text() == "scan: something stands out at 4 of 4 visits"
+    assert results.verdict.text() == "scan: anomalies flagged at 4 of 4 visits"
     assert results.plot.points.is_marked.tolist() == [True] * 4
     assert results.plot.points.line == 0
 
     results.threshold.back.click()
-    assert results.verdict.text() == "scan: something stands out at 1 of 4 visits"
+    assert results.verdict.text() == "scan: anomalies flagged at 1 of 4 visits"
     assert results.plot.points.is_marked.tolist() == [False, False, False, True]
     assert results.plot.points.line == 0.5
 
@@ -311,7 +311,7 @@ def test_a_run_whose_series_is_no_longer_chosen_names_it(
     widget.layer = viewer.layers["other"]
     finish(qtbot, widget, lambda: None)
     assert widget.results.isHidden()
-    assert widget.job.status.text() == "scan: something stands out at 1 of 4 visits"
+    assert widget.job.status.text() == "scan: anomalies flagged at 1 of 4 visits"
 
     widget.layer = viewer.layers["scan"]
     assert not widget.results.isHidden()
@@ -813,7 +813,7 @@ def test_results_are_shown_only_beside_their_model(
     widget.model = str(other)
     finish(qtbot, widget, lambda: None)
     assert widget.results.isHidden()
-    assert widget.job.status.text() == "scan: something stands out at 1 of 4 visits"
+    assert widget.job.status.text() == "scan: anomalies flagged at 1 of 4 visits"
 
 
 def test_what_is_said_is_scrolled_to(

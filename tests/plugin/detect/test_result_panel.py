@@ -99,8 +99,8 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("scores", "marked", "said"),
     [
-        ([0.1, 0.2, NAN, 0.1], 0, "scan: nothing stands out at any of 3 visits"),
-        ([0.9, 0.2, NAN, 0.1], 1, "scan: something stands out at 1 of 3 visits"),
+        ([0.1, 0.2, NAN, 0.1], 0, "scan: anomalies flagged at 0 of 3 visits"),
+        ([0.9, 0.2, NAN, 0.1], 1, "scan: anomalies flagged at 1 of 3 visits"),
         (
             [0.1, NAN, NAN, 0.1],
             0,
@@ -109,7 +109,7 @@ NAN = float("nan")
         (
             [0.9, NAN, NAN, float("inf")],
             1,
-            "scan: something stands out at 1 of 3 visits; 2 of 3 visits cannot be judged: their "
+            "scan: anomalies flagged at 1 of 3 visits; 2 of 3 visits cannot be judged: their "
             "score is not finite",
         ),
     ],
@@ -141,3 +141,13 @@ def test_a_series_without_any_finite_score_is_shown_without_a_word_of_health(
 
     assert panel.verdict.text() == "scan: 3 of 3 visits cannot be judged: their score is not finite"
     panel.close()
+
+
+def test_images_out_of_distribution_are_said_first_and_without_a_finding() -> None:
+    why = "40 % of all pixels are flagged: the images are probably out of distribution"
+    alone = found([0.9, 0.8, NAN, 0.7], 4)
+    (detection,) = alone.detections
+    assert detection is not None
+    unlike = replace(detection, provenance={"out_of_distribution": why})
+
+    assert summary(replace(alone, detections=(unlike,))) == f"scan: {why}"

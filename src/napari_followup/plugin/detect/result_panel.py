@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -152,8 +153,10 @@ class ResultPanel(QWidget):
         self._mask = weakref.ref(masks[0]) if masks else lambda: None
         self._shown = [weakref.ref(layer) for layer in masks or layers]
         self._subject = next(n for n, each in enumerate(found.detections) if each is not None)
-        self.notes.setText("\n".join(found.notes))
-        self.notes.setVisible(bool(found.notes))
+        first = summary(found)
+        notes = [note for note in found.notes if not first.endswith(note)]
+        self.notes.setText("\n".join(notes))
+        self.notes.setVisible(bool(notes))
         self.save.job.say("")  # what was said was about the detection before
         self.save.start_beside(source_layer)
         self.save.format = next(usual_format(each.stack) for each in found.detections if each)
@@ -254,20 +257,30 @@ class ResultPanel(QWidget):
 
 
 def summary(found: Found) -> str:
-    """Say in a sentence what was found, and where."""
+    """First line of a result: what was found, or why nothing can be said."""
     seen = [each for each in found.detections if each is not None]
+    start = f"{found.source.name}: "
+    if warning := _warning(seen):
+        return start + warning
     visits = sum(int(each.stack.is_observed.sum()) for each in seen)
-    marked = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
+    flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
     unknown = sum(
         int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in seen
     )
-    start = f"{len(seen)} subjects, " if len(found.detections) > 1 else ""
-    said = f"something stands out at {marked} of" if marked else "nothing stands out at any of"
-    text = f"{found.source.name}: {start}{said} {visits} visits"
-    if not unknown:
-        return text
+    start += f"{len(seen)} subjects, " if len(found.detections) > 1 else ""
     missed = f"{unknown} of {visits} visits cannot be judged: their score is not finite"
-    return f"{text}; {missed}" if marked else f"{found.source.name}: {start}{missed}"
+    if unknown and not flagged:
+        return start + missed
+    text = f"{start}anomalies flagged at {flagged} of {visits} visits"
+    return f"{text}; {missed}" if unknown else text
+
+
+def _warning(seen: Sequence[Detection]) -> str:
+    """Say that images are probably out of distribution; a finding would mislead then."""
+    reasons = [each.out_of_distribution for each in seen if each.is_out_of_distribution]
+    if not reasons or len(seen) == 1:
+        return "".join(reasons)
+    return f"{len(reasons)} of {len(seen)} subjects: {reasons[0]}"
 
 
 def _text() -> QLabel:
