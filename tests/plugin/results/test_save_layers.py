@@ -235,7 +235,7 @@ def test_planes_of_a_result_that_were_not_examined_stay_nan(axes: str) -> None:
         assert np.isnan(stack.images[0, 0, 0]).all()
         assert (stack.images[0, 0, 1:] == 1).all()
     del layer.metadata[KEY]["result"]
-    with pytest.raises(ValueError, match="is partly NaN; fill the holes"):
+    with pytest.raises(ValueError, match="is partly NaN; fill the missing pixels"):
         stack_of(layer)
 
 
