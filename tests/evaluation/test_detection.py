@@ -14,9 +14,9 @@ from napari_followup.evaluation.detection import (
     asks_healthy,
     ceiling_rows,
     evaluate_detection,
-    judging,
     measure_rows,
     needs_healthy,
+    row_detector,
     usable,
     with_healthy_scores,
 )
@@ -54,7 +54,7 @@ def perfect(case: Case, prepared: Prepared, generator: torch.Generator) -> torch
 
 def row(name: str = "perfect", value: float = 0.01, **settings: object) -> Row:
     recipe = Recipe(threshold=Fixed(value=value))
-    return Row(name=name, recipe=recipe, healer=perfect, source="perfect", **settings)
+    return Row(name=name, recipe=recipe, reconstructor=perfect, source="perfect", **settings)
 
 
 def test_perfect_healthy_images_give_perfect_figures(tiny_bundle: ModelBundle) -> None:
@@ -83,7 +83,7 @@ def test_l1_ratio_divides_the_residual_inside_by_that_outside(tiny_bundle: Model
         inside = torch.from_numpy(case.truth)[:, None]
         return torch.from_numpy(case.stack.images) - torch.where(inside, 0.5, 0.1)
 
-    (found,) = evaluate_detection(CASES, tiny_bundle, [replace(row(), healer=dim)])
+    (found,) = evaluate_detection(CASES, tiny_bundle, [replace(row(), reconstructor=dim)])
 
     assert found.l1_ratio == pytest.approx(5.0, rel=1e-5)
 
@@ -167,7 +167,9 @@ def test_no_mask_of_one_threshold_beats_the_best_dice(tiny_bundle: ModelBundle) 
         noise = 0.3 * torch.randn(case.healthy.images.shape, generator=generator)
         return torch.from_numpy(case.healthy.images) + noise
 
-    rows = [replace(row(f"{value}", value=value), healer=dim) for value in (0.1, 0.3, 0.5, 0.9)]
+    rows = [
+        replace(row(f"{value}", value=value), reconstructor=dim) for value in (0.1, 0.3, 0.5, 0.9)
+    ]
     found = evaluate_detection(CASES, tiny_bundle, rows)
 
     best = {each.best_dice for each in found}
@@ -215,7 +217,7 @@ def test_time_counts_the_evidence_for_every_row_that_uses_it(
 ) -> None:
     rows = [Row(name=name, recipe=tiny_recipe) for name in ("one", "two")]
 
-    one, two = judging(rows, tiny_bundle, device="cpu")(subjects.cases[0])
+    one, two = row_detector(rows, tiny_bundle, device="cpu")(subjects.cases[0])
 
     assert (one.row, two.row) == tuple(rows)
     assert min(one.seconds, two.seconds) > 0.5 * max(one.seconds, two.seconds)
@@ -227,8 +229,8 @@ def test_a_healer_may_bring_all_that_there_is_to_find(
     def find(case: Case, prepared: Prepared, generator: torch.Generator) -> Evidence:
         return Evidence(score=torch.from_numpy(case.truth).float())
 
-    row = Row(name="truth", recipe=Recipe(score=Own(), threshold=Fixed()), healer=find)
-    (found,) = judging([row], tiny_bundle)(subjects.cases[-1])
+    row = Row(name="truth", recipe=Recipe(score=Own(), threshold=Fixed()), reconstructor=find)
+    (found,) = row_detector([row], tiny_bundle)(subjects.cases[-1])
 
     assert (found.detection.mask == subjects.cases[-1].truth).all()
 
@@ -363,7 +365,7 @@ def test_healers_are_compared_by_the_features_of_the_model(
 ) -> None:
     rows = ceilings({"fam": Recipe(score=Fam(), threshold=Fixed())})
 
-    (found,) = judging(rows, tiny_bundle, device="cpu")(subjects.cases[-1])
+    (found,) = row_detector(rows, tiny_bundle, device="cpu")(subjects.cases[-1])
 
     assert "feature" in found.detection.scores
 

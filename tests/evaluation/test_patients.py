@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from napari_followup.detection.prepare import Prepared
-from napari_followup.evaluation.detection import judging
+from napari_followup.evaluation.detection import row_detector
 from napari_followup.evaluation.patients import Case, Pixels, curves, summary
 from napari_followup.evaluation.rows import Row
 from napari_followup.evaluation.statistics import dice
@@ -26,8 +26,10 @@ def dim(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Ten
 
 @pytest.fixture
 def found(tiny_bundle: ModelBundle, subjects: Subjects) -> dict[str, tuple[Case, Detection]]:
-    row = Row(name="dim", recipe=Recipe(threshold=Fixed(value=0.3)), healer=dim, source="dim")
-    judged = judging([row], tiny_bundle, device="cpu")
+    row = Row(
+        name="dim", recipe=Recipe(threshold=Fixed(value=0.3)), reconstructor=dim, source="dim"
+    )
+    judged = row_detector([row], tiny_bundle, device="cpu")
     return {case.kind: (case, each.detection) for case in subjects.cases for each in judged(case)}
 
 

@@ -51,13 +51,13 @@ def test_a_method_without_a_published_recipe_has_no_row_of_it(tiny_tdm: ModelBun
 
 
 def test_rows_share_evidence_by_source_options_and_draws_of_the_temporal_score() -> None:
-    def heal(*_: object) -> torch.Tensor:
+    def reconstruct(*_: object) -> torch.Tensor:
         return torch.zeros(1)
 
     options = {"draws": 2}
     one, two = Row(name="a", recipe=Recipe()), Row(name="b", recipe=Recipe(median=3))
     other = Row(name="c", recipe=Recipe(options=options))
-    healed = Row(name="d", recipe=Recipe(options=options), healer=heal, source="d")
+    healed = Row(name="d", recipe=Recipe(options=options), reconstructor=reconstruct, source="d")
     temporal = [Row(name="t", recipe=Recipe(score=Temporal(draws=n))) for n in (1, 2)]
 
     assert one.key == two.key

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_followup.evaluation.detection import judging, usable
+from napari_followup.evaluation.detection import row_detector, usable
 from napari_followup.evaluation.study import Store, Subjects, run_job
 from napari_followup.evaluation.study_claims import (
     CLAIMS,
@@ -39,7 +39,7 @@ def test_every_claim_is_a_comparison_that_its_methods_can_make(claim: Claim, tin
     assert usable([first, *others], bundle)[1] == [
         f"{row.name}: left out, score Own is of more than one healthy image"
         for row in others
-        if row.healer is not None
+        if row.reconstructor is not None
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_fixed_end_step_averages_the_guided_errors_before_it(
     rows = {row.name: row for row in fixed}
     assert list(rows) == ["fixed end step 51", "fixed end step 76"]
 
-    (found,) = judging([rows["fixed end step 51"]], bundle, device="cpu")(subjects.cases[0])
+    (found,) = row_detector([rows["fixed end step 51"]], bundle, device="cpu")(subjects.cases[0])
 
     network, planes = bundle.build(), torch.from_numpy(subjects.cases[0].stack.images[:, :, 0])
     options = network.options_type(last_step=26, stride=25)

@@ -76,7 +76,7 @@ def test_rows_without_the_models_own_healthy_scores_are_marked(
 
     lines = [line.split("|")[2].strip() for line in marked.splitlines()[2:6]]
     assert lines == ["default recipe", "default recipe *", "default recipe *", "default recipe"]
-    assert "Rows marked * asked for healthy scores that the model does not bring" in marked
+    assert "Rows with * need healthy scores that the model does not hold" in marked
     assert "*" not in plain.split("* one beats")[0]
 
 
@@ -140,9 +140,9 @@ def test_a_model_that_beats_the_best_baseline_is_said_to(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"best": 0.7}, "Its score would do, its threshold loses it"),
-        ({"best": 0.4, "auprc": 0.7}, "ranks pixels as well, but not at one height"),
-        ({"best": 0.4, "auprc": 0.4}, "Its score tells the pixels less well"),
+        ({"best": 0.7}, "Its score is good enough, its threshold is not"),
+        ({"best": 0.4, "auprc": 0.7}, "ranks pixels as well, but not with one threshold"),
+        ({"best": 0.4, "auprc": 0.4}, "Its score separates the pixels less well"),
         (
             {"best": 0.4, "auprc": 0.4, "residuals": (0.1, 0.05)},
             "takes less of the anomaly away: mean residual 0.1 against 0.2 inside",
@@ -168,7 +168,7 @@ def test_a_few_patients_are_not_enough_to_tell(row: Callable[..., StudyRow], pca
 
     (said,) = against_baseline(few)
 
-    assert said.endswith("2 of a kind are too few patients to tell, give 5 or more.")
+    assert said.endswith("2 of a kind are too few patients, give 5 or more.")
 
 
 def test_no_reason_is_made_up_without_a_healthy_image(
@@ -184,10 +184,10 @@ def test_equal_and_unknown_budgets_are_told(row: Callable[..., StudyRow], pca: S
     silent = replace(row("silent", 0.5), images_seen=None)
 
     alike = replace(one, model="alike")
-    assert "are equal for the 2 models that say it" in budget_remark([one, alike, pca])
-    assert budget_remark([one]) == "Training images seen by the one model that says it: 11200."
+    assert "are equal for the 2 models that record it" in budget_remark([one, alike, pca])
+    assert budget_remark([one]) == "Training images seen by the one model that records it: 11200."
     assert "are from 320 to 11200" in budget_remark([one, other, pca])
-    assert budget_remark([silent]) == "These do not say how long they were trained: silent."
+    assert budget_remark([silent]) == "These do not record how long they were trained: silent."
 
 
 def test_thresholds_that_lack_the_right_healthy_scores_are_told(

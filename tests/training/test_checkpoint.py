@@ -162,7 +162,7 @@ def test_where_there_is_no_checkpoint_there_is_nothing_to_read(tmp_path: Path) -
 def test_a_broken_checkpoint_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / LAST).write_bytes(content)
 
-    with pytest.raises(ValueError, match=r"last.ckpt: .* delete it to begin anew"):
+    with pytest.raises(ValueError, match=r"last.ckpt: .* delete it to start again"):
         read_checkpoint(tmp_path)
 
 

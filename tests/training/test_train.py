@@ -207,7 +207,7 @@ def test_a_training_that_left_no_checkpoint_begins_anew_and_says_so(
 
     nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
 
-    assert "left no checkpoint, so it begins anew" in states[0].notes[0]
+    assert "left no checkpoint, so it starts again" in states[0].notes[0]
 
 
 def test_subjects_that_the_model_explains_badly_are_told(
@@ -225,7 +225,7 @@ def test_subjects_that_the_model_explains_badly_are_told(
 
     bundle = nf.train("sdm", cohort, tmp_path, PLAN, settings=tiny_settings, on_state=states.append)
 
-    assert "far worse than the others: subject-0001; see whether" in states[-1].notes[0]
+    assert "far worse than the others: subject-0001; check whether" in states[-1].notes[0]
     assert bundle.card["outlying_subjects"] == ["subject-0001"]
     assert states[-1].notes[0] in bundle.card["notes"]
 

@@ -225,7 +225,7 @@ def perlin_anomalies(
 def shape_anomalies(
     images: Tensor, generator: torch.Generator, *, share: float = 0.5
 ) -> tuple[Tensor, Tensor]:
-    """Spoil images as `corrupt` does, and mark what can be seen of it.
+    """Corrupt images as `corrupt` does, with masks of what can be seen.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Spoil parts of healthy images, so that a network can learn to put them right.
+"""Corrupt parts of healthy images, so that a network can learn to restore them.
 
 Denoising in the sense of self-supervision (Vincent et al. 2008; foreign patches and soft masks as
 in DISYRE): random soft-edged shapes of any size are filled with what does not belong there. No
@@ -125,7 +125,7 @@ def random_filling(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """Spoil up to three blobs of each image, and nothing at all of some images.
+    """Corrupt up to three blobs of each image, and nothing at all of some images.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def corrupt(images: Tensor, generator: torch.Generator, share: float = 0.5) -> T
 def half_corrupted(
     images: Tensor, generator: torch.Generator, value_range: tuple[float, float] = (0.0, 1.0)
 ) -> tuple[Tensor, Tensor]:
-    """Spoil every second image, and say which ones show it.
+    """Corrupt every second image, and label those that show it.
 
     Parameters
     ----------

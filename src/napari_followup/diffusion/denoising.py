@@ -1,4 +1,4 @@
-"""What methods that learn to denoise healthy planes share: training samples, targets, checks.
+"""Denoising of healthy planes, shared by methods: training samples, targets, checks.
 
 Behrendt (2026), Sec. 3.4, throughout: a network sees a noised plane and predicts the clean one,
 with the mean absolute error. Predicting the noise with the mean squared error is the older way (Ho
@@ -215,7 +215,7 @@ def denoiser(
     code: list[Tensor],
     abars: Tensor,
     config: Any,
-    tell: Callable[[], None],
+    on_call: Callable[[], None],
     shown: Callable[[Tensor], Tensor] | None = None,
 ) -> Denoise:
     """Bind a U-Net to its condition, its answers as clean planes inside the value range.
@@ -230,7 +230,7 @@ def denoiser(
         Signal share of every step, see `linear_schedule`.
     config
         `prediction` and `value_range`.
-    tell
+    on_call
         Called after every network call.
     shown
         What the network is shown of planes at a step; all of them when none is given.
@@ -245,7 +245,7 @@ def denoiser(
         steps = torch.tensor([step], device=noised.device)
         seen = shown(noised) if shown else noised
         predicted = unet(seen, unet.project_steps(steps), code)
-        tell()
+        on_call()
         return clean_planes(predicted, noised, abar_at(abars, steps, noised), config)
 
     return denoise

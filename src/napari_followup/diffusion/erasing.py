@@ -25,7 +25,7 @@ def erase(
     chance: float = 0.5,
     fill: Literal["noise", "zero"] = "noise",
 ) -> Tensor:
-    """Replace boxes of some images by what says nothing about them.
+    """Replace boxes of some images by noise or zeros.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def random_tiles(images: Tensor, tile: int, share: float, generator: torch.Gener
     images
         ``(b, c, y, x)``.
     tile
-        Side of a tile in pixels; those at the lower and right edge may be cut off.
+        Side of a tile in pixels; those at the lower and right edge may be clipped.
     share
         Of the tiles, rounded to a whole number of them, one at least.
     generator

@@ -1,1 +1,1 @@
-"""How good a model and a recipe are, in numbers that a command prints again."""
+"""Evaluation of models and recipes: figures that a command prints again."""

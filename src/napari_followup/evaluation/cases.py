@@ -1,6 +1,6 @@
-"""Who plays which part in an evaluation: some subjects get an anomaly, the others stay healthy.
+"""Cases of an evaluation: some subjects get an anomaly, the others stay healthy.
 
-No subject plays two parts, and the same subjects always play the same ones.
+No subject is both, and the same data always give the same cases.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GENERIC_KINDS = generic.GENERIC_ANOMALIES  # for images that look like no starma
 def add_extra_anomaly(
     stack: VisitStack, kind: str, *, seed: int = 0
 ) -> tuple[VisitStack, NDArray[np.bool_]]:
-    """Draw one of the unnamed anomalies.
+    """Draw an anomaly that no benchmark names.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def make_cases(
     healthy: int | None = None,
     seed: int = 0,
 ) -> list[Case]:
-    """Hand out the parts.
+    """Make the cases.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def healthy_cases(stacks: Sequence[VisitStack], first: int = 0) -> list[Case]:
 
 
 def unused(stacks: Sequence[VisitStack], cases: Sequence[Case]) -> list[Case]:
-    """Subjects that play no part in `cases`, which `make_cases` made of `stacks`; healthy ones."""
+    """Subjects that are not among `cases`, which `make_cases` made of `stacks`; healthy ones."""
     taken = {case.number for case in cases}
     return [_healthy_case(stack, n) for n, stack in enumerate(stacks) if n not in taken]
 

@@ -1,4 +1,4 @@
-"""Detection, measured: the same patients through every recipe and every kind of reconstruction.
+"""Evaluation of detection: every recipe and every kind of reconstruction on the same patients.
 
 Each row is a recipe and who reconstructs: the model, the principal components of healthy images,
 or, as a ceiling, the truth itself plus a little noise: what is lost then is lost by the recipe.
@@ -55,21 +55,21 @@ from napari_followup.recipe.recipe import (
 from napari_followup.series.results import Detection
 
 __all__ = [
-    "Judged",
     "Measured",
+    "RowDetection",
     "asks_healthy",
     "ceiling_rows",
     "evaluate_detection",
-    "judging",
     "measure_rows",
     "needs_healthy",
+    "row_detector",
     "usable",
     "with_healthy_scores",
 ]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Judged:
+class RowDetection:
     """What one row found in one patient, and how long that takes when it is the only row."""
 
     row: Row
@@ -77,9 +77,9 @@ class Judged:
     seconds: float
 
 
-def judging(
+def row_detector(
     rows: Sequence[Row], bundle: ModelBundle, *, device: str = "auto", seed: int = 0
-) -> Callable[[Case], Iterator[Judged]]:
+) -> Callable[[Case], Iterator[RowDetection]]:
     """Make a function that goes through the rows with one patient after another.
 
     Parameters
@@ -100,7 +100,7 @@ def judging(
     where = choose_device(device)
     knowing = [_knowing(bundle, row) for row in rows]  # made once: each has its fingerprint to find
 
-    def judged(case: Case) -> Iterator[Judged]:
+    def detections(case: Case) -> Iterator[RowDetection]:
         known: dict[str, tuple[Prepared, Evidence, float]] = {}
         with inference(where):
             for row, model in zip(rows, knowing, strict=True):
@@ -111,9 +111,11 @@ def judging(
                 found = segment_evidence(
                     prepared, evidence, model, row.recipe, seed=seed + case.number
                 )
-                yield Judged(row=row, detection=found, seconds=spent + time.perf_counter() - start)
+                yield RowDetection(
+                    row=row, detection=found, seconds=spent + time.perf_counter() - start
+                )
 
-    return judged
+    return detections
 
 
 def _knowing(bundle: ModelBundle, row: Row) -> ModelBundle:
@@ -128,7 +130,7 @@ def _knowing(bundle: ModelBundle, row: Row) -> ModelBundle:
 def _timed_evidence(
     case: Case, row: Row, bundle: ModelBundle, where: torch.device, seed: int
 ) -> tuple[Prepared, Evidence, float]:
-    """Prepare a case for a row, find the evidence, and say how many seconds it took."""
+    """Prepare a case for a row, find the evidence, and time it."""
     start = time.perf_counter()
     model, _ = model_and_options(bundle, row.recipe)
     prepared = prepare(case.stack, model, where)
@@ -140,9 +142,9 @@ def _timed_evidence(
 def _evidence(case: Case, row: Row, prepared: Prepared, bundle: ModelBundle, seed: int) -> Evidence:
     where = prepared.device
     model, options = model_and_options(bundle, row.recipe)
-    if row.healer is None:
+    if row.reconstructor is None:
         return examine(prepared, model, options, seed)
-    found = row.healer(case, prepared, torch.Generator().manual_seed(seed))
+    found = row.reconstructor(case, prepared, torch.Generator().manual_seed(seed))
     if isinstance(found, Evidence):
         return found
     features = bundle.build(where).examine_features if _has_features(bundle) else None
@@ -164,7 +166,7 @@ def needs_healthy(row: Row, bundle: ModelBundle) -> bool:
     if row.healthy_scores is not None or not asks_healthy(row.recipe):
         return False
     model, _ = model_and_options(bundle, row.recipe)
-    return row.healer is not None or not model.healthy_for(row.recipe.score_key)[1]
+    return row.reconstructor is not None or not model.healthy_for(row.recipe.score_key)[1]
 
 
 def with_healthy_scores(
@@ -181,7 +183,7 @@ def with_healthy_scores(
     Parameters
     ----------
     rows, bundle, device, seed
-        As for `judging`.
+        As for `row_detector`.
     calibration
         Healthy cases that are not evaluated on; without any, rows stay as they are.
     on_step
@@ -204,9 +206,9 @@ def with_healthy_scores(
         if needs_healthy(row, bundle)
     }
     found: dict[str, list[np.ndarray]] = {name: [] for name in plain}
-    judged = judging(list(plain.values()), bundle, device=device, seed=seed)
+    detections = row_detector(list(plain.values()), bundle, device=device, seed=seed)
     for case in calibration if plain else ():
-        for each in judged(case):
+        for each in detections(case):
             erosion = each.row.recipe.erosion
             found[each.row.name].append(in_region(each.detection.score, case.stack, erosion))
         if on_step is not None:
@@ -216,7 +218,7 @@ def with_healthy_scores(
 
 
 def _unthresholded(recipe: Recipe) -> Recipe:
-    """Copy whose score is that of the recipe and whose threshold needs nothing."""
+    """Copy with the same score and a threshold that needs no healthy scores."""
     return replace(recipe, threshold=Yen(pixel_too=False), floor=None, rescale=False)
 
 
@@ -232,7 +234,7 @@ def ceiling_rows(
     recipes
         By the name they go by.
     calibration
-        Healthy cases that are not evaluated on: their scores say where a healthy quantile lies when
+        Healthy cases that are not evaluated on: their scores give the healthy quantile when
         the reconstruction is this good.
 
     Returns
@@ -270,9 +272,9 @@ def usable(rows: Sequence[Row], bundle: ModelBundle) -> tuple[list[Row], list[st
 
 
 def _problem(row: Row, bundle: ModelBundle) -> str:
-    """Say why a model cannot give a row, nothing where it can."""
+    """Reason why a model cannot give a row; empty where it can."""
     score = row.recipe.score
-    if row.healer is not None:
+    if row.reconstructor is not None:
         return _healer_problem(score, bundle)
     try:
         check_recipe(bundle, row.recipe)
@@ -282,7 +284,7 @@ def _problem(row: Row, bundle: ModelBundle) -> str:
 
 
 def _healer_problem(score: Score, bundle: ModelBundle) -> str:
-    """Say why one healthy image of any making, and the model's features, cannot give a score."""
+    """Reason why a healthy image and the model's features cannot give a score."""
     if isinstance(score, Own | Temporal | Mahalanobis):
         return f"score {type(score).__name__} is of more than one healthy image"
     if isinstance(score, Fam) and not _has_features(bundle):
@@ -350,9 +352,9 @@ def measure_rows(
     check_names(rows)
     patients: dict[str, list[Patient]] = {row.name: [] for row in rows}
     pixels: dict[str, list[Pixels]] = {row.name: [] for row in rows}
-    judged = judging(rows, bundle, device=device, seed=seed)
+    detections = row_detector(rows, bundle, device=device, seed=seed)
     for count, case in enumerate(cases, start=1):
-        for each in judged(case):
+        for each in detections(case):
             patient, scores = summary(case, each.detection, each.seconds)
             patients[each.row.name].append(patient)
             if case.kind != HEALTHY:

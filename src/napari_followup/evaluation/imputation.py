@@ -1,4 +1,4 @@
-"""Imputation, measured: the next visit from the one before it, in healthy and in sick series.
+"""Evaluation of imputation: next visits, gaps, visits ahead and in the middle.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""Tables and plots of measured imputation, with the thesis' figures beside ours.
+"""Report of imputation: tables and plots, with the thesis' figures beside ours.
 
 References
 ----------

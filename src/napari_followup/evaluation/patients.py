@@ -1,4 +1,4 @@
-"""What a row found in one patient: a few numbers that every figure is made of."""
+"""What a row found in one patient: the numbers that all figures are made of."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = [
     "summary",
 ]
 
-HEALTHY = "healthy"  # the part of those who get no anomaly
+HEALTHY = "healthy"  # the kind of subjects without an anomaly
 SHARES = np.logspace(-5.5, 0, 441)  # of all pixels, that the thresholds are reached by
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Case:
-    """One subject in its part.
+    """One subject of an evaluation.
 
     `healthy` is the series before the anomaly was drawn; `truth` is ``(visit, z, y, x)``; `number`
     is the subject's position in the data, which its noise is seeded with.
@@ -51,10 +51,10 @@ Pixels = Sequence[tuple[Floats, Floats]]
 class Patient:
     """What a row found in one patient.
 
-    `dice` holds every observed visit, NaN where the truth is empty. `flagged` is the marked share
+    `dice` holds every observed visit, NaN where the truth is empty. `flagged` is the flagged share
     of all pixels, `sick_scores` the highest score of every visit that shows the anomaly,
     `healthy_scores` that of every visit of a healthy patient. `residuals` are the mean absolute
-    residuals inside and outside the truth, in the visits that show it; `pixel_auprc` tells the
+    residuals inside and outside the truth, in the visits that show it; `pixel_auprc` is that of the
     patient's own pixels.
     """
 
@@ -226,8 +226,8 @@ def _dices(
     inside: NDArray[np.int64], outside: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """(visit, threshold), NaN in visits whose truth is empty."""
-    marked = inside + outside + sizes[:, None]
-    return np.where(sizes[:, None] > 0, 2 * inside / np.maximum(marked, 1), np.nan)
+    flagged = inside + outside + sizes[:, None]
+    return np.where(sizes[:, None] > 0, 2 * inside / np.maximum(flagged, 1), np.nan)
 
 
 def _visit_mean(tables: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

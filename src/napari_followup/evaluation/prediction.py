@@ -1,7 +1,7 @@
-"""Visits that are known, predicted from others and compared with themselves.
+"""Prediction of known visits from others, compared with the images themselves.
 
 Errors and similarities are those of `compare_images`, image by image.
-Where a door predicts, it sees none of the hidden visits; here, where many pairs are predicted at
+`impute` sees none of the hidden visits; here, where many pairs are predicted at
 once, the range of a series is fitted to all its visits.
 """
 

@@ -1,4 +1,4 @@
-"""Reconstruction of healthy images, measured: how near it comes to images healthy already.
+"""Evaluation of reconstruction: how near it comes to images that are healthy already.
 
 Errors are taken in the model's value range, similarities of images brought to [0, 1], for they
 depend on where zero lies; image by image. SSIM has MONAI's defaults: a Gaussian window of 11 pixels
@@ -62,7 +62,7 @@ THESIS = ReconstructionFigures(
 
 
 def usual_options(recipe: Recipe, level: int = 250) -> dict[str, dict[str, Any]]:
-    """Name ways to reconstruct: from `level` by one draw and several; as `recipe` says."""
+    """Ways to reconstruct, by name: from `level` by one draw and several, and as in `recipe`."""
     default = dict(recipe.options)
     draws = default.get("draws", 1)
     found = {f"level {level}, one draw": default | {"noise_levels": (level,), "draws": 1}}

@@ -43,7 +43,7 @@ class ReferenceFigures:
 
 
 def fusion_recipes(default: Recipe) -> dict[str, Recipe]:
-    """Recipe on trial, and the same evidence fused and cut as published."""
+    """Recipe on trial, and the same evidence fused and segmented as published."""
     published = replace(default, fusion=Lafm(), threshold=Yen(), floor=None)
     return {"recipe on trial": default, "its score, LAFM and Yen as published": published}
 

@@ -1,4 +1,4 @@
-"""Figures as tables for people and as JSON for programs, with the command that made them."""
+"""Report of an evaluation: tables for people, JSON for programs, and the command behind them."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def write_report(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    said = "\n".join(f"- {key}: {value}" for key, value in provenance.items())
+    facts = "\n".join(f"- {key}: {value}" for key, value in provenance.items())
     values = {"provenance": dict(provenance), "figures": [_plain(_as_dict(row)) for row in figures]}
     contents = {
-        folder / f"{name}.md": f"# {title}\n\n{text}\n\n{said}\n",
+        folder / f"{name}.md": f"# {title}\n\n{text}\n\n{facts}\n",
         folder / f"{name}.json": json.dumps(values, indent=1, ensure_ascii=False) + "\n",
     }
     for path, content in contents.items():

@@ -21,19 +21,19 @@ __all__ = [
     "THESIS",
     "Components",
     "DetectionFigures",
-    "Healer",
+    "Reconstructor",
     "Row",
     "baseline_rows",
     "ceilings",
     "check_names",
-    "components_healer",
+    "component_reconstructor",
     "fit_components",
     "model_rows",
 ]
 
 CEILING_NOISE = 0.02  # standard deviation, of the model's value range
 
-Healer = Callable[[Case, Prepared, torch.Generator], torch.Tensor | Evidence]
+Reconstructor = Callable[[Case, Prepared, torch.Generator], torch.Tensor | Evidence]
 """Healthy images ``(visit, modality, z, y, x)`` of a case, in the model's range and size; or all
 that there is to find in it."""
 
@@ -47,16 +47,16 @@ class Row:
 
     name: str
     recipe: Recipe
-    healer: Healer | None = None
+    reconstructor: Reconstructor | None = None
     source: str = "model"  # rows of one source and the same options share their evidence
     healthy_scores: HealthyScores | None = None  # its own, where the bundle's are not
 
     @property
     def key(self) -> str:
         """What decides about the evidence."""
-        if self.healer:
+        if self.reconstructor:
             return self.source
-        temporal = isinstance(self.recipe.score, Temporal)  # which says itself how it is used
+        temporal = isinstance(self.recipe.score, Temporal)  # which holds its own options
         options = asdict(self.recipe.score) if temporal else self.recipe.as_dict()["options"]
         return json.dumps([temporal, options])
 
@@ -69,7 +69,7 @@ def check_names(rows: Sequence[Row]) -> None:
 
 
 def model_rows(bundle: ModelBundle, default: Recipe) -> list[Row]:
-    """Rows of the model: the recipe on trial, the published one, and two that take from it.
+    """Rows of the model: the recipe on trial, the published one, and two simpler ones.
 
     Parameters
     ----------
@@ -106,32 +106,32 @@ def model_rows(bundle: ModelBundle, default: Recipe) -> list[Row]:
     return rows
 
 
-def components_healer(components: Components) -> Healer:
+def component_reconstructor(components: Components) -> Reconstructor:
     """Reconstruction from principal components, in the place of a model's."""
 
-    def heal(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
+    def reconstruct(case: Case, prepared: Prepared, generator: torch.Generator) -> torch.Tensor:
         visits = prepared.visits
         return visits.unplane(components.reconstruct(visits.planes)[None])[0]
 
-    return heal
+    return reconstruct
 
 
 def baseline_rows(components: Components) -> list[Row]:
     """Rows of a reconstruction from principal components."""
     thesis, name = Recipe.published(), f"PCA({len(components.axes)})"
-    heal = components_healer(components)
+    reconstruct = component_reconstructor(components)
     fused = replace(thesis, score=Pixel())
     alone = replace(fused, fusion=None, median=1, threshold=Yen(pixel_too=False))
     return [
-        Row(name=f"{name} residual + Yen", recipe=alone, healer=heal, source=name),
-        Row(name=f"{name} residual + LAFM", recipe=fused, healer=heal, source=name),
+        Row(name=f"{name} residual + Yen", recipe=alone, reconstructor=reconstruct, source=name),
+        Row(name=f"{name} residual + LAFM", recipe=fused, reconstructor=reconstruct, source=name),
     ]
 
 
 def ceilings(recipes: Mapping[str, Recipe]) -> list[Row]:
     """Rows of an all but perfect reconstruction, "ceiling of the ...", one a recipe."""
     return [
-        Row(name=f"ceiling of the {name}", recipe=recipe, healer=_truth, source="truth")
+        Row(name=f"ceiling of the {name}", recipe=recipe, reconstructor=_truth, source="truth")
         for name, recipe in recipes.items()
     ]
 
@@ -160,7 +160,7 @@ class Components:
     axes: Tensor  # (component, modality · y · x), orthonormal
 
     def reconstruct(self, planes: Tensor) -> Tensor:
-        """Planes as the components can tell them: (b, modality, y, x) -> the same shape."""
+        """Planes as the components represent them: (b, modality, y, x) -> the same shape."""
         mean, axes = self.mean.to(planes), self.axes.to(planes)
         weights = (planes.flatten(1) - mean) @ axes.T
         return (mean + weights @ axes).reshape(planes.shape)
@@ -202,14 +202,14 @@ def fit_components(planes: Tensor, count: int = 200, *, seed: int = 0) -> Compon
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionFigures:
-    """What one row reaches; shares in [0, 1].
+    """Figures of one row; shares in [0, 1].
 
     `mdice` is the mean Dice over visits whose truth is not empty, by kind; `mean_mdice` their mean
     over kinds with its 95 % `interval` for other patients. `false_positives` is the flagged share
-    of healthy patients' pixels. `auroc` and `auprc` tell visits with an anomaly from healthy
-    patients' visits by the image score, `pixel_auprc` the anomaly's pixels from all others of the
-    sick patients; `l1_ratio` is the residual inside the truth over that outside it, in the visits
-    that show it (Dang 2025, eq. 4.1). `best_dice` is what `mean_mdice` would be with the one
+    of healthy patients' pixels. `auroc` and `auprc` separate visits with an anomaly from
+    healthy patients' visits by the image score, `pixel_auprc` the anomaly's pixels from all others
+    of the sick patients; `l1_ratio` is the residual inside the truth over that outside it, in the
+    visits that show it (Dang 2025, eq. 4.1). `best_dice` is what `mean_mdice` would be with the one
     threshold that labels show to be best: [Dice], no way to segment. `intervals` are the 95 % ones
     of the figures by name.
     """

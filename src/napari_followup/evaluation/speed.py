@@ -1,7 +1,7 @@
-"""Seconds an imputed visit takes, beside the published scheme in the same process.
+"""Evaluation of speed: seconds an imputed visit takes, beside the published scheme.
 
-The published scheme makes 100 network calls and prepares what the network knows of the subject
-anew for each of them; ours prepares it once, and its default makes a single call.
+The published scheme makes 100 network calls and prepares the subject again
+for each of them; ours prepares it once, and its default makes a single call.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def evaluate_speed(
     Returns
     -------
     list of SpeedFigures
-        The door, our default, 100 calls with the subject prepared once, and with it anew for each.
+        The public function, our default, 100 calls with the subject prepared once, and 100 with
+        it prepared for each.
     """
     where = choose_device(device)
     model = bundle.part("tdm")
@@ -76,7 +77,7 @@ def evaluate_speed(
     seen = stack.select(stack.is_observed)
     known, wanted = seen.select(slice(0, -1)), seen.ages[-1:]
 
-    def door() -> None:
+    def public() -> None:
         imputation(known, bundle, wanted, device=device)
 
     calls = min(PUBLISHED_CALLS, network.config.steps)
@@ -84,7 +85,7 @@ def evaluate_speed(
     usual = network.config.usual_steps(DRAWS)
     default = _seconds(partial(_call, network, series, usual, DRAWS), where, repeats)
     timed = {
-        "our default, by the public function": (DRAWS * usual, _seconds(door, where, repeats)),
+        "our default, by the public function": (DRAWS * usual, _seconds(public, where, repeats)),
         "our default, network alone": (DRAWS * usual, default),
         "many calls, the subject prepared once": (
             calls,

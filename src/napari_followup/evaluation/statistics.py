@@ -52,7 +52,7 @@ def dice_by_visit(mask: Bools, truth: Bools) -> NDArray[np.float64]:
 
 
 def areas(sick: Floats, healthy: Floats) -> tuple[float, float]:
-    """How well scores tell sick from healthy.
+    """How well scores separate sick from healthy.
 
     Parameters
     ----------

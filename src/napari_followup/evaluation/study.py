@@ -35,7 +35,7 @@ from napari_followup.evaluation.rows import (
     Row,
     baseline_rows,
     check_names,
-    components_healer,
+    component_reconstructor,
 )
 from napari_followup.io.replacing import replacing
 from napari_followup.models.bundle import ModelBundle, configured
@@ -64,7 +64,7 @@ DEFAULT = "default recipe"  # how the name of a model's main row begins
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subjects:
-    """Who is in a study: cases, healthy ones to draw lines by, and a line on where they are from.
+    """Who is in a study: cases, healthy ones to calibrate thresholds, and where they are from.
 
     The parts never overlap.
     """
@@ -99,7 +99,7 @@ class Entry:
     rows: tuple[Row, ...]
     fingerprint: str
     parameters: int
-    images_seen: int | None = None  # in training; none where the model does not say
+    images_seen: int | None = None  # in training; none where the model does not record it
 
     def __post_init__(self) -> None:
         check_names(self.rows)
@@ -110,7 +110,7 @@ class StudyRow:
     """One row of a study.
 
     `drawn_from` says where the healthy scores behind its threshold come from: "model", "held out",
-    or nothing where it needs none or nobody knows any. `seconds` is the median of a patient.
+    or nothing where none are needed or known. `seconds` is the median of a patient.
     """
 
     model: str
@@ -208,7 +208,7 @@ def _made(kind: Any, values: Mapping[str, Any]) -> Any:
 def variants(default: Recipe) -> list[Row]:
     """Recipe on trial, and the same without any fusion over visits and with LAFM.
 
-    Where one of them is the recipe itself, that row's name says so.
+    Where one of them is the recipe itself, the row's name contains it.
     """
     others = {
         "without LAFM": replace(default, fusion=None),
@@ -240,7 +240,7 @@ def model_entry(
     Returns
     -------
     Entry, notes
-        The notes say which rows were left out, and why.
+        The notes name the rows that were left out, and why.
     """
     recipe = bundle.recipes.get("published") if published else None
     rows = [] if recipe is None else [Row(name="published recipe", recipe=recipe)]
@@ -273,7 +273,7 @@ def _parameters(bundle: ModelBundle) -> int:
 
 
 def images_seen(card: Mapping[str, Any]) -> int | None:
-    """Training images that went through a model, as its card says; none where it does not say.
+    """Training images that went through a model, by its card; none where the card has no number.
 
     Images that went through twice count twice.
     """
@@ -306,11 +306,11 @@ def baseline_entry(components: Components, carrier: ModelBundle, images: int) ->
     Entry
         Of the method `BASELINE`.
     """
-    name, healer = f"PCA({len(components.axes)})", components_healer(components)
+    name, reconstructor = f"PCA({len(components.axes)})", component_reconstructor(components)
     mean, axes = components.mean, components.axes
     digest = hashlib.sha256(mean.numpy().tobytes() + axes.numpy().tobytes()).hexdigest()[:12]
     default = replace(Recipe.default(), options={})
-    likened = [replace(row, healer=healer, source=name) for row in variants(default)]
+    likened = [replace(row, reconstructor=reconstructor, source=name) for row in variants(default)]
     published = [
         replace(row, name=row.name.removeprefix(f"{name} ")) for row in baseline_rows(components)
     ]
@@ -358,11 +358,11 @@ def run_job(
         job.rows, bundle, subjects.calibration, device=device, seed=seed, on_step=on_step
     )
 
-    def tell(done: int, total: int) -> None:
+    def after(done: int, total: int) -> None:
         if on_step is not None:
             on_step()
 
-    found = measure_rows(subjects.cases, bundle, rows, device=device, seed=seed, on_step=tell)
+    found = measure_rows(subjects.cases, bundle, rows, device=device, seed=seed, on_step=after)
     for row, each in zip(job.rows, found, strict=True):
         store.save(job.entry, row, _study_row(job.entry, each))
 
@@ -384,7 +384,7 @@ def _study_row(entry: Entry, found: Measured) -> StudyRow:
 
 
 def _drawn_from(row: Row, bundle: ModelBundle) -> str:
-    """Say whose healthy scores a row's threshold stands on; nothing where it asks or finds none."""
+    """Source of the healthy scores behind a row's threshold; empty where there is none."""
     if row.healthy_scores is not None:
         return "held out"
     model, _ = model_and_options(bundle, row.recipe)

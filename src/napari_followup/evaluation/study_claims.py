@@ -1,4 +1,4 @@
-"""The claims of a study: which of them its models can answer, and what they answer."""
+"""Claims of publications: which of them the models of a study can test, and the results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_followup.detection.prepare import Prepared
 from napari_followup.device import fast_networks
 from napari_followup.evaluation.detection import usable
 from napari_followup.evaluation.patients import Case
-from napari_followup.evaluation.rows import Healer, Row
+from napari_followup.evaluation.rows import Reconstructor, Row
 from napari_followup.evaluation.study import Entry, Store, StudyRow, entry_of
 from napari_followup.evaluation.verdicts import ClaimFigures, figures_of_claim
 from napari_followup.methods.method import Evidence
@@ -40,9 +40,9 @@ Rows = tuple[Row, list[Row]]
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a source says of a method, and the rows that tell.
+    """A source's claim about a method, and the rows that test it.
 
-    `against` says which of the other rows counts: the best of them on these very patients, or their
+    `against` names the other row that counts: the best of them on these very patients, or their
     mean. A difference above minus `margin` confirms it: what is to be better has none, what is to
     be at least as good may lie `EQUAL` behind.
     """
@@ -57,7 +57,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class PairClaim:
-    """What a source says of two ways to train; `first` and `second` check a configuration."""
+    """A source's claim about two ways to train; `first` and `second` check a configuration."""
 
     name: str
     text: str
@@ -128,7 +128,7 @@ def _end_steps(bundle: ModelBundle) -> Rows:
         Row(
             name=f"fixed end step {end}",
             recipe=recipe,
-            healer=_until(bundle, end, recipe.options),
+            reconstructor=_until(bundle, end, recipe.options),
             source=f"end step {end} {sorted(recipe.options.items())}",
         )
         for end in ends
@@ -136,7 +136,7 @@ def _end_steps(bundle: ModelBundle) -> Rows:
     return Row(name="end step chosen", recipe=recipe), fixed
 
 
-def _until(bundle: ModelBundle, end: int, options: Mapping[str, Any]) -> Healer:
+def _until(bundle: ModelBundle, end: int, options: Mapping[str, Any]) -> Reconstructor:
     """Score of a forward process that ends before the same step for every image."""
 
     def find(case: Case, prepared: Prepared, generator: torch.Generator) -> Evidence:
@@ -234,7 +234,7 @@ def pair_rows(claim: PairClaim, first: ModelBundle, second: ModelBundle) -> tupl
     Raises
     ------
     ValueError
-        If one is of another method, or not trained as the claim says.
+        If one is of another method, or not trained as the claim needs.
     """
     for place, bundle, fits in (("first", first, claim.first), ("second", second, claim.second)):
         value = bundle.config.get(claim.setting)
@@ -242,7 +242,7 @@ def pair_rows(claim: PairClaim, first: ModelBundle, second: ModelBundle) -> tupl
             raise ValueError(
                 f"pair {claim.name!r}: the {place} model, {bundle.name!r}, is {bundle.method} with "
                 f"{claim.setting} {value!r}; it takes {claim.method}, the first model trained the "
-                f"way that is said to be better. {claim.text}"
+                f"way that the claim calls better. {claim.text}"
             )
     recipe = _plain(first)
     return Row(name=f"first: {first.name}", recipe=recipe), Row(
@@ -254,7 +254,7 @@ def pair_rows(claim: PairClaim, first: ModelBundle, second: ModelBundle) -> tupl
 class Question:
     """One claim put to one model, or to a pair: its first row against all others.
 
-    `model` says who is asked.
+    `model` is the one that is asked.
     """
 
     claim: Claim | PairClaim
@@ -273,7 +273,7 @@ def questions(models: Mapping[str, ModelBundle]) -> tuple[list[Question], list[s
     Returns
     -------
     questions, notes
-        The notes say which claims nobody was there to answer, and what a model could not do.
+        The notes name the claims that no model can test, and what a model cannot do.
     """
     found: list[Question] = []
     notes: list[str] = []
@@ -283,9 +283,11 @@ def questions(models: Mapping[str, ModelBundle]) -> tuple[list[Question], list[s
             notes.append(f"{claim.text}: not asked, no model of {' or '.join(claim.methods)}.")
         for name, model in asked.items():
             first, others = claim.rows(model)
-            kept, why = usable([first, *(row for row in others if row.healer is None)], model)
+            kept, why = usable(
+                [first, *(row for row in others if row.reconstructor is None)], model
+            )
             notes += [f"{claim.text}: {name}, {each}" for each in why]
-            free = [row for row in others if row.healer is not None]
+            free = [row for row in others if row.reconstructor is not None]
             if first in kept and len(kept) + len(free) > 1:
                 entry = entry_of(name, model, [*kept, *free])
                 found.append(Question(claim=claim, model=name, entries=(entry,)))
@@ -300,7 +302,7 @@ def pair_questions(
     Parameters
     ----------
     pairs
-        By the name of the claim, the model first that is said to be better.
+        By the name of the claim, the model first that the claim calls better.
 
     Returns
     -------
@@ -334,18 +336,18 @@ def pair_questions(
 
 
 def _unlike(claim: PairClaim, entries: Sequence[Entry]) -> list[str]:
-    """Say in what else two models of a pair differ."""
+    """Note on what else two models of a pair differ in."""
     first, second = (entry.bundle.config for entry in entries)
     others = sorted(
         name
         for name in {**first, **second}
         if first.get(name) != second.get(name) and name != claim.setting
     )
-    said = [f"in {', '.join(others)}"] if others else []
+    found = [f"in {', '.join(others)}"] if others else []
     seen = [entry.images_seen for entry in entries]
     if seen[0] != seen[1]:
-        said.append(f"in training images ({seen[0]} and {seen[1]})")
-    return [f"{claim.text}: the pair differs also {' and '.join(said)}."] if said else []
+        found.append(f"in training images ({seen[0]} and {seen[1]})")
+    return [f"{claim.text}: the pair differs also {' and '.join(found)}."] if found else []
 
 
 def answers(asked: Sequence[Question], store: Store) -> list[ClaimFigures]:

@@ -1,4 +1,4 @@
-"""A study as tables; `study_remarks` says in words what they hold."""
+"""Report of a study: tables, and remarks in words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "claims_table",
     "claims_text",
     "csv_rows",
-    "is_foreign",
+    "is_borrowed",
     "json_rows",
     "study_table",
     "study_text",
@@ -37,18 +37,19 @@ LEGEND = (
     "visit. All but the last four columns in per cent. Seconds are the median of a patient on this "
     "machine, everything included; training images count each time they are seen."
 )
-FOREIGN = (
-    "Rows marked * asked for healthy scores that the model does not bring: those of the held-out "
-    "subjects were taken, or what the remarks say."
+BORROWED = (
+    "Rows with * need healthy scores that the model does not hold: those of the held-out "
+    "subjects were used, or what the remarks state."
 )
 CLAIMS_LEGEND = (
     "Figures are the area under precision and recall of each patient's pixels, mean over patients, "
     "without fusion, filter or threshold, in per cent; intervals are a bootstrap of the paired "
     "difference over patients. A claim is confirmed when its whole interval lies above minus the "
     "margin, not confirmed when the whole interval lies below; what is to be at least as good has "
-    f"a margin, what is to be better has none. Below {FEWEST} patients of a kind nothing is said."
+    f"a margin, what is to be better has none. Below {FEWEST} patients of a kind there is no "
+    "verdict."
 )
-LACKING = (UNKNOWN, NO_FLOOR, NEARLY)  # what is said of thresholds without the right scores
+LACKING = (UNKNOWN, NO_FLOOR, NEARLY)  # notes on thresholds without the right scores
 
 
 def study_table(rows: Sequence[StudyRow]) -> str:
@@ -76,7 +77,7 @@ def _line(row: StudyRow, kinds: Sequence[str]) -> list[str]:
     found = row.figures
     return [
         row.model,
-        f"{found.name} *" if is_foreign(row) else found.name,
+        f"{found.name} *" if is_borrowed(row) else found.name,
         *(number(found.mdice[kind], 1, 100) for kind in kinds),
         number(found.mean_mdice, 1, 100),
         _ends(found.interval),
@@ -114,7 +115,7 @@ def claims_table(claims: Sequence[ClaimFigures]) -> str:
 
 
 def study_text(rows: Sequence[StudyRow], notes: Sequence[str], who: str) -> str:
-    """Body of a report: the table, what it says of the baseline, remarks.
+    """Body of a report: the table, the comparison with the baseline, remarks.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def study_text(rows: Sequence[StudyRow], notes: Sequence[str], who: str) -> str:
     notes
         What was left out.
     who
-        A line on the subjects.
+        A sentence on the subjects.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def study_text(rows: Sequence[StudyRow], notes: Sequence[str], who: str) -> str:
         Markdown.
     """
     remarks = [*against_baseline(rows), budget_remark(rows), *threshold_remarks(rows), *notes]
-    legend = [LEGEND, *([FOREIGN] if any(map(is_foreign, rows)) else [])]
+    legend = [LEGEND, *([BORROWED] if any(map(is_borrowed, rows)) else [])]
     return "\n\n".join([study_table(rows), who, *legend, _listed(remarks)])
 
 
@@ -199,7 +200,7 @@ def against_baseline(rows: Sequence[StudyRow]) -> list[str]:
     Returns
     -------
     list of str
-        By how much and how surely; where it does not, which figures tell why.
+        By how much and how surely; where it does not, which figures are behind.
     """
     baseline = [row for row in rows if row.method == BASELINE]
     if not baseline:
@@ -213,19 +214,19 @@ def _compared(row: StudyRow, best: StudyRow) -> str:
     found = difference(row, [best], "dice")
     low = found.interval[0]
     opponent = f"{best.model}, {best.figures.name}"
-    said = (
+    figures = (
         f"mDICE {number(found.first, 1, 100)} against {number(found.second, 1, 100)} "
         f"({opponent}), difference {_signed(found)}"
     )
     if not found.is_sure:
         return (
-            f"{row.model} and the baseline: {said}; {found.fewest} of a kind are too few patients "
-            f"to tell, give {FEWEST} or more."
+            f"{row.model} and the baseline: {figures}; {found.fewest} of a kind are too few "
+            f"patients, give {FEWEST} or more."
         )
     if low > 0:
-        return f"{row.model} beats the baseline: {said}."
-    word = "is not told apart from" if found.interval[1] >= 0 else "does not beat"
-    return f"{row.model} {word} the baseline: {said}. {_reason(row, best)}"
+        return f"{row.model} beats the baseline: {figures}."
+    word = "does not differ clearly from" if found.interval[1] >= 0 else "does not beat"
+    return f"{row.model} {word} the baseline: {figures}. {_reason(row, best)}"
 
 
 def _signed(found: Difference) -> str:
@@ -234,7 +235,7 @@ def _signed(found: Difference) -> str:
 
 
 def _reason(row: StudyRow, best: StudyRow) -> str:
-    """Say where a model loses: the threshold, or the score, and there on which pixels."""
+    """Where a model loses: by its threshold or by its score, and there on which pixels."""
     mine, theirs = row.figures, best.figures
     worse = [k for k in mine.mdice if mine.mdice[k] < theirs.mdice.get(k, np.inf)]
     where = f"It is behind on {', '.join(k.replace('_', ' ') for k in worse)}. " if worse else ""
@@ -244,14 +245,16 @@ def _reason(row: StudyRow, best: StudyRow) -> str:
         f"{number(theirs.pixel_auprc, 1, 100)}"
     )
     if mine.best_dice >= theirs.best_dice:
-        return f"{where}Its score would do, its threshold loses it: {dices}."
+        return f"{where}Its score is good enough, its threshold is not: {dices}."
     if mine.pixel_auprc >= theirs.pixel_auprc:
-        return f"{where}Its score ranks pixels as well, but not at one height for all: {dices}."
-    return f"{where}Its score tells the pixels less well: {dices}.{_residual_reason(row, best)}"
+        return (
+            f"{where}Its score ranks pixels as well, but not with one threshold for all: {dices}."
+        )
+    return f"{where}Its score separates the pixels less well: {dices}.{_residual_reason(row, best)}"
 
 
 def _residual_reason(row: StudyRow, best: StudyRow) -> str:
-    """Say whether the anomaly is left in, or the rest is changed; nothing without images."""
+    """Whether the anomaly is left in, or the rest is changed; nothing without images."""
     mine, theirs = _residuals(row), _residuals(best)
     if not np.isfinite([*mine, *theirs]).all():
         return ""
@@ -279,24 +282,26 @@ def _residuals(row: StudyRow) -> tuple[float, float]:
 
 
 def budget_remark(rows: Sequence[StudyRow]) -> str:
-    """Say whether the models had equal training budgets, as far as they tell."""
+    """Whether the models had equal training budgets, as far as they record them."""
     seen = {row.model: row.images_seen for row in rows if row.method != BASELINE}
     silent = [name for name, images in seen.items() if images is None]
     known = [images for images in seen.values() if images is not None]
-    said = []
+    remarks = []
     if len(known) == 1:
-        said.append(f"Training images seen by the one model that says it: {known[0]}.")
+        remarks.append(f"Training images seen by the one model that records it: {known[0]}.")
     elif known:
         low, high = min(known), max(known)
         equal = "equal" if low == high else f"from {low} to {high}"
-        said.append(f"Training images seen are {equal} for the {len(known)} models that say it.")
+        remarks.append(
+            f"Training images seen are {equal} for the {len(known)} models that record it."
+        )
     if silent:
-        said.append(f"These do not say how long they were trained: {', '.join(silent)}.")
-    return " ".join(said)
+        remarks.append(f"These do not record how long they were trained: {', '.join(silent)}.")
+    return " ".join(remarks)
 
 
 def threshold_remarks(rows: Sequence[StudyRow]) -> list[str]:
-    """Say which thresholds stand on a model's own healthy scores, and which lack the right ones.
+    """Which thresholds rest on a model's own healthy scores, and which lack the right ones.
 
     Parameters
     ----------
@@ -313,15 +318,15 @@ def threshold_remarks(rows: Sequence[StudyRow]) -> list[str]:
     if own:
         others = any(row.drawn_from == "held out" for row in rows)
         rest = " Where others need any, they are of the held-out subjects." if others else ""
-        said = "Healthy scores behind the threshold are the model's own for: "
-        found.append(f"{said}{'; '.join(own)}.{rest}")
+        begin = "Healthy scores behind the threshold are the model's own for: "
+        found.append(f"{begin}{'; '.join(own)}.{rest}")
     for note in LACKING:
-        if told := [_named(row) for row in rows if note in row.figures.notes]:
-            found.append(f"{'; '.join(told)}: {note}.")
+        if lacking := [_named(row) for row in rows if note in row.figures.notes]:
+            found.append(f"{'; '.join(lacking)}: {note}.")
     return found
 
 
-def is_foreign(row: StudyRow) -> bool:
+def is_borrowed(row: StudyRow) -> bool:
     """Whether a threshold asks for healthy scores and has others than the model's own."""
     return row.drawn_from == "held out" or any(note in row.figures.notes for note in LACKING)
 

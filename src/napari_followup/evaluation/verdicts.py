@@ -1,4 +1,4 @@
-"""Whether a claim holds on these patients: paired differences, and what their interval says."""
+"""Verdicts on claims: paired differences on the same patients, and their intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["FEWEST", "ClaimFigures", "Difference", "difference", "figures_of_cla
 
 Figure = Literal["pixel_auprc", "dice"]
 Verdict = Literal["confirmed", "not confirmed", "within the interval", "too few patients"]
-FEWEST = 5  # patients of a kind, below which a bootstrap tells nothing
+FEWEST = 5  # patients of a kind; fewer are too few for a bootstrap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class ClaimFigures:
 
 
 def verdict(ends: tuple[float, float], margin: float = 0.0) -> Verdict:
-    """Judge a claim that a difference is above minus `margin` by the interval it lies in.
+    """Verdict on a claim that a difference is above minus `margin`, by its interval.
 
     With a margin its end is within the claim; without one, no difference is no confirmation.
     """

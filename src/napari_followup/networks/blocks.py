@@ -106,7 +106,7 @@ class AdaGroupNorm(nn.Module):
 class SummedCondition(nn.Module):
     """Step and code added to the features, then group norm (Dang 2025, Sec. 6.2).
 
-    The code is a map, so what it says of a place stays at that place.
+    The code is a map, so its values act on their own place.
     """
 
     def __init__(self, channels: int, features: int, groups: int, code_features: int) -> None:

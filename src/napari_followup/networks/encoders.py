@@ -35,7 +35,7 @@ class SemanticEncoder(nn.Module):
         Channels of the first stage; ResNets have 64.
     stem_norm
         ``"batch"`` as in the source, or ``"group"`` for the first layer only: MONAI's ResNet
-        gives its residual blocks batch norm whatever it is told.
+        gives its residual blocks batch norm whatever norm is asked for.
     pool
         Whether a max-pool follows the first convolution, as in the source.
     grid

@@ -1,4 +1,4 @@
-"""Several known visits as one map: each read together with the one that is to be changed."""
+"""Features of several known visits as one map; each visit is read together with the base."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = [
 ]
 
 SCALE = 0.2  # of every residual branch (Wang et al. 2018, Sec. 3.1)
-FASTEST = 8.0  # at which numbers made of gaps and ages are cut off
+FASTEST = 8.0  # at which numbers made of gaps and ages are clipped
 
 
 class RRDB(nn.Module):
@@ -29,7 +29,7 @@ class RRDB(nn.Module):
     growth
         Channels that each of a dense block's convolutions adds.
     unshuffle
-        Factor by which planes are folded into channels at the door, and by which the features are
+        Factor by which planes are folded into channels at the input, and by which the features are
         smaller than the planes.
     """
 
@@ -79,7 +79,7 @@ class _Dense(nn.Module):
 
 
 class ReferencePool(nn.Module):
-    """Mean over known visits, each seen in the light of its gap and weighed by it."""
+    """Mean over known visits, each read with its gap and weighted by it."""
 
     def __init__(self, channels: int, features: int = 64) -> None:
         super().__init__()
@@ -128,5 +128,5 @@ def _numbers(gaps: Tensor, age: Tensor) -> Tensor:
     apart = first - gaps
     alike = apart == 0
     speed = torch.where(alike, 0.0, 1 / apart.masked_fill(alike, 1.0))  # of a change seen
-    told = [first, apart, first * speed, speed, alike.float(), age.expand_as(gaps)]
-    return torch.stack(told, dim=-1).clamp(-FASTEST, FASTEST)
+    numbers = [first, apart, first * speed, speed, alike.float(), age.expand_as(gaps)]
+    return torch.stack(numbers, dim=-1).clamp(-FASTEST, FASTEST)

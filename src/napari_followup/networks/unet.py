@@ -60,7 +60,7 @@ class UNet(nn.Module):
     dropout
         Share of features dropped inside every residual block while training.
     unshuffle
-        Factor by which planes are folded into channels at the door.
+        Factor by which planes are folded into channels at the input.
     residual_resampling
         Whether a residual block of its own goes from level to level, as in the source's code, or a
         plain pool and repeat.
@@ -118,7 +118,7 @@ class UNet(nn.Module):
 
     @classmethod
     def of(cls, config: Any, code_features: int = 0) -> UNet:
-        """U-Net with joined conditions, as wide and deep as a method's configuration says.
+        """U-Net with joined conditions, as wide and deep as in a method's configuration.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class UNet(nn.Module):
         return self.unshuffle << (len(self.down) // self.blocks - 1)
 
     def _norms(self) -> list[Any]:
-        """Conditioned norms, in the order in which `forward` comes to them."""
+        """Conditioned norms, in the order of `forward`."""
         down = _woven(self.down, self.shrink, every=self.blocks)
         up = _woven(self.up, self.grow, every=self.blocks + 1)
         blocks = [

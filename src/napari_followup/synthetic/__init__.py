@@ -1,4 +1,4 @@
-"""Made-up series: healthy starmen and phantoms, and anomalies drawn into any series with truth."""
+"""Synthetic series: healthy starmen and phantoms, and anomalies drawn into any series."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def _disc(radius: int) -> NDArray[np.intp]:
 
 
 def _place(shape: NDArray[np.intp], frame: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Move a shape to the frame's left-most body pixel and cut off what sticks out."""
+    """Move a shape to the frame's left-most body pixel and clip what lies outside."""
     body = frame > 0.5
     if not body.any():
         return shape[:0]

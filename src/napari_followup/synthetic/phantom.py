@@ -1,4 +1,4 @@
-"""Phantoms: made-up heads whose ventricles widen as their subjects grow older.
+"""Phantoms: synthetic heads whose ventricles widen as their subjects grow older.
 
 Own design, no atlas and no patient behind it: layers of a rounded ellipsoid (scalp, skull, fluid),
 a cortex folded along the zero lines of a smooth random texture, deep grey matter, and two crescents
@@ -61,7 +61,7 @@ def phantoms(
     depth: int = 1,
     noise: float = 0.02,
 ) -> list[VisitStack]:
-    """Make up healthy heads, one stack a subject.
+    """Make healthy heads, one stack a subject.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Starmen: made-up subjects who raise their left hand as a disease goes on.
+"""Starmen: synthetic subjects who raise their left hand as a disease goes on.
 
 Like the Starmen toy data (zenodo record 5081988), from an own generator: a silhouette is deformed
 by a *disease* flow, the same for everybody, to the subject's disease time, then by the subject's
@@ -234,7 +234,7 @@ class StarmenArrays:
 def starmen(
     subjects: int = 1, *, visits: int = 10, seed: int = 0, noise: float = 0.0
 ) -> list[VisitStack]:
-    """Make up healthy starmen, one stack a subject.
+    """Make healthy starmen, one stack a subject.
 
     Parameters
     ----------
@@ -263,7 +263,7 @@ def starmen_arrays(
     noise: float = 0.0,
     own_pace: bool = True,
 ) -> StarmenArrays:
-    """Make up healthy starmen as plain arrays, with the variables behind them.
+    """Make healthy starmen as plain arrays, with the variables behind them.
 
     Parameters
     ----------

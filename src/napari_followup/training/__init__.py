@@ -1,1 +1,1 @@
-"""Workshops: turn healthy series into a trained model."""
+"""Training of a model from healthy series: samples, augmentation, checkpoints, calibration."""

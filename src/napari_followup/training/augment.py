@@ -1,4 +1,4 @@
-"""Vary training images: mirrored, moved, brighter, under a smooth field; the same for one seed."""
+"""Augmentation of training images: flips, affine maps, intensity, bias field; fixed by the seed."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class RandomBatches(IterableDataset[Batch]):
 
 
 def samples_for(stage: str, method: Any, samples: Samples) -> Samples:
-    """Those that a stage of a method learns from: masks go to those stages that want them."""
+    """Select what a stage of a method learns from; masks go to the stages that use them."""
     if not isinstance(samples, Masked):
         return samples
     share = method.masked_stages.get(stage)
@@ -103,19 +103,19 @@ def samples_for(stage: str, method: Any, samples: Samples) -> Samples:
 
 
 def healthy_of(samples: Samples) -> Batch:
-    """Healthy planes where others are apart from them, else all samples."""
+    """Healthy planes of masked samples; otherwise all samples."""
     return samples.healthy if isinstance(samples, Masked) else samples
 
 
 def size_of(samples: Samples) -> int:
-    """How many samples there are."""
+    """Count the samples."""
     if isinstance(samples, Masked):
         return len(samples.healthy) + len(samples.sick)
     return len(samples if isinstance(samples, Tensor) else samples[0])
 
 
 def picked(samples: Batch, which: Tensor | slice) -> Batch:
-    """Take some of the samples, in the form they come in."""
+    """Select samples; their form stays."""
     if isinstance(samples, Tensor):
         return samples[which]
     return samples[0][which], samples[1][which]
@@ -150,7 +150,7 @@ def filled(
     *,
     always: bool = False,
 ) -> Tensor:
-    """Let `fill` write an array piece by piece, and give it as a tensor.
+    """Let `fill` write an array piece by piece; return it as a tensor, memory-mapped if large.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def filled(
     Returns
     -------
     Tensor
-        Whose pages are read when they are used, if it lies on disk.
+        Memory-mapped if it lies on disk.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def filled(
 
 
 def mapped(file: Path) -> Tensor:
-    """Tensor of a .npy file that is read as it is used; changes to it never reach the file."""
+    """Memory-mapped tensor of a .npy file; changes to it never reach the file."""
     return torch.from_numpy(np.load(file, mmap_mode="c", allow_pickle=False))
 
 

@@ -1,4 +1,4 @@
-"""What a bundle says of its training: data, settings, losses, figures, who made it, licences."""
+"""Model card of a trained bundle: data, settings, losses, figures, author, licences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["About", "data_summary", "loss_curves", "model_card"]
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What only the person who trains a model can say of it."""
+    """What only the person who trains a model knows about it."""
 
     name: str = ""  # of the model; that of the method when none is given
     text: str = ""  # a line on where the data come from
@@ -41,7 +41,7 @@ def model_card(
     Parameters
     ----------
     about
-        What the user says.
+        What the user states.
     plan
         How the model was trained.
     data
@@ -63,7 +63,7 @@ def model_card(
         "plan": asdict(plan),
         **found,
         "trained_with": f"napari-followup {version('napari-followup')}, torch {torch.__version__}",
-        "limits": "A research tool, not a medical device: it marks what differs from the subjects "
+        "limits": "A research tool, not a medical device: it flags what differs from the subjects "
         "it was trained on.",
     }
 

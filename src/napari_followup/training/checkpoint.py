@@ -80,7 +80,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         with draft.open("wb") as file:
             torch.save(values, file)
         draft.replace(path)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk by the latter
+    except (OSError, RuntimeError) as error:  # torch raises the latter when a disk is full
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         kept = (
@@ -122,16 +122,16 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
         return Checkpoint(**{**found, "best": best})
     except (RuntimeError, EOFError, KeyError, TypeError, UnpicklingError) as error:
         raise ValueError(
-            f"{path}: not a checkpoint that training can go on from; delete it to begin anew"
+            f"{path}: not a checkpoint that training can go on from; delete it to start again"
         ) from error
 
 
 @torch.no_grad()
 def refresh_norms(method: nn.Module, planes: Tensor, *, batch: int = 64, most: int = 4096) -> None:
-    """Measure the batch norms of every encoder anew, in place, with the weights it has now.
+    """Recompute the batch-norm statistics of every encoder, in place, with its current weights.
 
-    A mean of weights is no mean of the statistics those weights see: an averaged model read with
-    averaged statistics reconstructs half as well. Modules without batch norm are left alone.
+    Averaged weights see other statistics than the averaged ones: with these, an averaged model
+    reconstructs half as well. Modules without batch norm are left alone.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def check_out(out: Path) -> None:
     Raises
     ------
     OSError
-        If it cannot; the message says why.
+        If it cannot; the message gives the reason.
     """
     probe = out / ".writable"
     try:
@@ -197,7 +197,7 @@ def check_out(out: Path) -> None:
 
 
 def go_on(out: Path, settings: Mapping[str, Any]) -> bool:
-    """Note the settings of a training, or see that they are those noted.
+    """Record the settings of a training, or check them against those recorded.
 
     Parameters
     ----------
@@ -209,12 +209,12 @@ def go_on(out: Path, settings: Mapping[str, Any]) -> bool:
     Returns
     -------
     bool
-        Whether a training was begun there before.
+        Whether a training was started there before.
 
     Raises
     ------
     ValueError
-        If one was begun with other settings; the message names them.
+        If one was started with other settings; the message names them.
     """
     file = out / RUN
     given = json.loads(json.dumps(settings))
@@ -225,7 +225,7 @@ def go_on(out: Path, settings: Mapping[str, Any]) -> bool:
     try:
         noted = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file}: cannot be read; delete the folder to begin anew") from error
+        raise ValueError(f"{file}: cannot be read; delete the folder to start again") from error
     others = [
         f"{name} was {before!r} and is now {now!r}" for name, before, now in _unlike(noted, given)
     ]

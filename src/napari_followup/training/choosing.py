@@ -1,8 +1,8 @@
-"""Choose a model's recipe: variations of its method's, tried on anomalies drawn into the healthy.
+"""Choose a model's recipe among variations, tried on anomalies drawn into healthy series.
 
-What measures best hangs on how the images look: on clean silhouettes a tolerance at edges keeps
-false positives away, on grain a filter does, and each does harm on the other. So a model is
-given its own recipe when it is trained, by one rule for all data.
+Which recipe is best depends on the images: on clean silhouettes a tolerance at edges prevents false
+positives, on grainy images a filter does, and each does harm on the other. So a model gets its own
+recipe when it is trained, by one rule for all data.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Trial:
         """Mean over the kinds."""
         return _mean(list(self.dice.values()))
 
-    def said(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
         score = self.recipe.as_dict()["score"]
         return {
@@ -82,7 +82,7 @@ def choose_recipe(
     device: str = "cpu",
     seed: int = 0,
 ) -> tuple[ModelBundle, list[dict[str, Any]]]:
-    """Give a model the recipe that finds most of what is drawn into healthy subjects.
+    """Give a model the recipe that finds most of the anomalies drawn into healthy subjects.
 
     Parameters
     ----------
@@ -102,17 +102,17 @@ def choose_recipe(
     bundle
         With a recipe of its own if one is clearly better, by 3 points of mean Dice.
     tried
-        What was tried, and how well it did: plain values for the card.
+        Recipes tried and their Dice: plain values for the card.
     """
     recipes = variations(recipe or bundle.recipe)
     if len(recipes) == 1:
         return bundle, []
     usual, *others = trials = try_recipes(bundle, stacks, recipes, device=device, seed=seed)
     best = max(others, key=lambda trial: trial.mean)
-    said = [trial.said() for trial in trials]
+    tried = [trial.as_dict() for trial in trials]
     if best.mean < usual.mean + CLEARLY:
-        return bundle, said
-    return replace(bundle, own_recipe=best.recipe), said
+        return bundle, tried
+    return replace(bundle, own_recipe=best.recipe), tried
 
 
 def variations(recipe: Recipe) -> list[Recipe]:
@@ -153,8 +153,8 @@ def try_recipes(
     bundle
         The trained model.
     stacks
-        Healthy series it was not trained on: 24 draw each recipe's line, anomalies of every kind
-        are drawn into 8.
+        Healthy series it was not trained on: 24 set each recipe's threshold, anomalies of every
+        kind are drawn into 8.
     recipes
         At least one.
     device, seed
@@ -169,19 +169,19 @@ def try_recipes(
     whole = model.build(device).samples == "volumes"
     few = [thinned(stack, whole=whole) for stack in stacks[:HEALTHY]]
     look = partial(examined, bundle, recipe=recipes[0], device=device)
-    heights: list[list[NDArray[np.float32]]] = [[] for _ in recipes]
+    healthy: list[list[NDArray[np.float32]]] = [[] for _ in recipes]
     for number, stack in enumerate(few):
         found = look(stack=stack, seed=seed + number)
-        for recipe, scores in zip(recipes, heights, strict=True):
+        for recipe, scores in zip(recipes, healthy, strict=True):
             scores.append(in_region(found.score(recipe), stack, recipe.erosion))
-    lines = [HealthyScores.of(scores) for scores in heights]
+    known = [HealthyScores.of(scores) for scores in healthy]
     values: list[dict[str, list[float]]] = [
         {kind: [] for kind in GENERIC_ANOMALIES} for _ in recipes
     ]
     for kind, sick, truth in _drawn(few[:SICK], seed):
         found = look(stack=sick, seed=seed)
-        for recipe, line, by_kind in zip(recipes, lines, values, strict=True):
-            by_kind[kind] += dices(found.mask(recipe, line), truth)
+        for recipe, scores_known, by_kind in zip(recipes, known, values, strict=True):
+            by_kind[kind] += dices(found.mask(recipe, scores_known), truth)
     return [
         Trial(recipe=recipe, dice={kind: _mean(found) for kind, found in by_kind.items() if found})
         for recipe, by_kind in zip(recipes, values, strict=True)
@@ -209,7 +209,7 @@ def refined(
     device: str = "cpu",
     seed: int = 0,
 ) -> ModelBundle:
-    """Bundle whose configuration knows what only its trained weights can tell.
+    """Bundle whose configuration holds what is measured with the trained weights.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who is learned from and who is held out; known without torch, so that a form tells it, too."""
+"""Split subjects into training and held-out ones, and check their series. Needs no torch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def given_series(given: Given, *, are_healthy: bool = True) -> list[VisitStack]:
     given
         Series, or a table of visits, a folder, a file, or several of these.
     are_healthy
-        Whether files that are marked as sick are refused; not where labels go with them.
+        Whether files of sick subjects are refused; with labels they are not.
 
     Returns
     -------
@@ -143,18 +143,18 @@ def split_subjects(
         )
     order = [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
     if sick is None:
-        aside = set(order[: _share(len(order), held_out)])
+        held = set(order[: _share(len(order), held_out)])
     else:
         ill = {name for name, is_sick in zip(names, sick, strict=True) if is_sick}
         if len(ill) == len(order):
             raise ValueError(_none_healthy(len(order), len(stacks)))
-        aside = _of_both_kinds(order, ill, held_out)
+        held = _of_both_kinds(order, ill, held_out)
     named = list(zip(names, stacks, strict=True))
-    return [s for n, s in named if n not in aside], [s for n, s in named if n in aside]
+    return [s for n, s in named if n not in held], [s for n, s in named if n in held]
 
 
 def _of_both_kinds(order: Sequence[str], ill: set[str], held_out: float) -> set[str]:
-    """Subjects held out, healthy ones first of all: they tell how high healthy ones score."""
+    """Subjects to hold out of both kinds; at least one is healthy, for the threshold."""
     healthy, others = ([n for n in order if (n in ill) == is_ill] for is_ill in (False, True))
     few = max(1, _share(len(healthy), held_out))
     return {*healthy[:few], *others[: _share(len(others), held_out)]}
@@ -163,8 +163,8 @@ def _of_both_kinds(order: Sequence[str], ill: set[str], held_out: float) -> set[
 def _none_healthy(subjects: int, series: int) -> str:
     alike = ", series of one name being one subject's" if series > subjects else ""
     return (
-        f"labels: none of the {subjects} subjects is healthy at all visits{alike}; nothing tells "
-        "how high healthy ones score: give healthy subjects, too"
+        f"labels: none of the {subjects} subjects is healthy at all visits{alike}; their scores "
+        "set the threshold: give healthy subjects, too"
     )
 
 
@@ -186,7 +186,7 @@ def fingerprint(stacks: Sequence[VisitStack]) -> str:
 
 
 def check_series(stacks: Sequence[VisitStack]) -> list[str]:
-    """Look for what makes series unfit to be learned from together.
+    """Check whether series suit each other.
 
     Parameters
     ----------
@@ -288,7 +288,7 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Learner:
-    """What a method learns from, as far as the choice of subjects hangs on it."""
+    """What a method learns from, as far as the choice of subjects depends on it."""
 
     name: str
     samples: str = "planes"
@@ -297,7 +297,7 @@ class Learner:
 
     @classmethod
     def of(cls, model: Any) -> Learner:
-        """Say it of a model."""
+        """Read it off a model."""
         takes = getattr(model, "takes_labels", None)
         makes = takes is None or bool(getattr(model.config, takes.made_by))
         name = type(model).__name__
@@ -306,7 +306,7 @@ class Learner:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Cohort:
-    """Series to learn from and held-out ones, with what is abnormal in them if that is told.
+    """Series to learn from and held-out ones, with their labels if there are any.
 
     `healthy` are the held-out series without anything abnormal, which a model is measured on.
     """

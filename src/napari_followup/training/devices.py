@@ -1,8 +1,8 @@
 """Several devices: one process each, of which the first is the one that called.
 
 The others are started here, get their task as JSON on their standard input and read the samples
-from the files the first one made. So nothing of the caller's script is run again, and what it is
-told of the training it is told in its own process.
+from the files the first one made. So nothing of the caller's script is run again, and progress is
+reported in the caller's process.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def companions(count: int, task: Mapping[str, Any]) -> Iterator[None]:
     Raises
     ------
     RuntimeError
-        If one of them fails; the message holds the last line of what it said.
+        If one of them fails; the message holds the last line of its log.
     """
     if count == 1:
         yield
@@ -68,8 +68,8 @@ def companions(count: int, task: Mapping[str, Any]) -> Iterator[None]:
         _wait_for(started)
         yield
     except RuntimeError as error:
-        told = _told(started, task, error)
-        raise RuntimeError(f"training on {count} devices failed: {told}") from error
+        reason = _reason(started, task, error)
+        raise RuntimeError(f"training on {count} devices failed: {reason}") from error
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -99,19 +99,19 @@ def _started(rank: int, task: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 
 def _wait_for(started: list[subprocess.Popen[str]]) -> None:
-    """Wait until all are ready: where one is not, the others would wait for it for half an hour."""
+    """Wait until all are ready; the others would wait half an hour for one that is not."""
     for process in started:
         if process.stdout is not None and process.stdout.readline().strip() != READY:
             raise RuntimeError("a further process ended before it began")
 
 
 def _log(task: Mapping[str, Any], rank: int) -> Path:
-    """Say where a further process tells what went wrong, which is nothing where all goes well."""
+    """File that a further process writes its errors into; empty if there are none."""
     return Path(task["out"]) / f"device-{rank}.log"
 
 
-def _told(started: list[subprocess.Popen[str]], task: Mapping[str, Any], here: Exception) -> str:
-    """Last line of a process that failed by itself, or what was noticed here."""
+def _reason(started: list[subprocess.Popen[str]], task: Mapping[str, Any], here: Exception) -> str:
+    """Last line that a failed process wrote, or the error here."""
     for rank, process in enumerate(started, start=1):
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=2)

@@ -109,7 +109,7 @@ def fit_stage(
 
 
 def _quiet() -> AbstractContextManager[Any]:
-    """Advice on workers and logging is not ours to heed."""
+    """Silence Lightning's advice on workers and logging."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return warnings.catch_warnings(action="ignore")
@@ -137,7 +137,7 @@ def _trainer(plan: TrainingPlan, out: Path, start: int, device: str, watch: Watc
 
 
 def _shared(where: torch.device) -> DDPStrategy:
-    """Gradients averaged over processes that are there already."""
+    """Strategy that averages gradients over processes that already run."""
     return DDPStrategy(
         cluster_environment=LightningEnvironment(),
         process_group_backend="nccl" if where.type == "cuda" else "gloo",
@@ -205,7 +205,7 @@ def seconds_a_batch(
 def duration_note(
     stage: str, seconds: float, plan: TrainingPlan, *, first: bool, done: int = 0
 ) -> str:
-    """Say how long a stage will take, or how far its time will go.
+    """Estimate how long a stage takes, or how many batches fit into its time.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""What is known to be abnormal in series: whole series, visits or planes, or the very pixels.
+"""Labels of series: which series, visits, planes or pixels are abnormal.
 
-Without torch, so that a form looks at labels as a training does. Masks are read a visit at a time.
+Needs no torch, so that a form can check labels. Masks are read one visit at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Marks:
     """What is abnormal in one series.
 
     `planes` is ``(visit, z)``; `masks` is ``(visit, z, y, x)``, nonzero where abnormal, none where
-    only planes are told.
+    only planes are labelled.
     """
 
     planes: NDArray[np.bool_]
@@ -40,12 +40,12 @@ class Marks:
         return bool(self.planes.any())
 
     def mask(self, visit: int | np.integer[Any]) -> NDArray[np.bool_]:
-        """``(z, y, x)`` of one visit, of a series whose pixels are told."""
+        """``(z, y, x)`` of one visit, of a series whose pixels are labelled."""
         return _nonzero(np.asarray(self.masks[visit]))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Short hash; the same for all ways of saying that a series is healthy."""
+        """Short hash; the same for all ways to label a series healthy."""
         planes = np.packbits(self.planes).tobytes()
         digest = hashlib.sha256(repr(self.planes.shape).encode() + planes)
         for visit in np.flatnonzero(self.planes.any(axis=1)) if self.masks is not None else ():
@@ -54,11 +54,11 @@ class Marks:
 
 
 Entry = ArrayLike | Marks
-"""What is given of one series, see `marks_of`."""
+"""Label of one series, see `marks_of`."""
 
 
 def marks_of(stack: VisitStack, entry: Entry) -> Marks:
-    """Read what is given of one series.
+    """Read the label of one series.
 
     Parameters
     ----------
@@ -85,15 +85,15 @@ def marks_of(stack: VisitStack, entry: Entry) -> Marks:
     if depth == 1 and given.shape == (visits, *plane):
         given = given[:, None]
     if given.shape == (visits, depth, *plane):
-        marked = [_nonzero(_whole(given[visit], stack)).any((1, 2)) for visit in range(visits)]
-        return Marks(planes=np.stack(marked), masks=given)
+        planes = [_nonzero(_whole(given[visit], stack)).any((1, 2)) for visit in range(visits)]
+        return Marks(planes=np.stack(planes), masks=given)
     if given.shape not in ((), (visits,), (visits, depth)):
         raise ValueError(
             f"labels of {stack.subject!r}: got shape {given.shape}; give a number, {(visits,)}, "
             f"{(visits, depth)}, or a mask {(visits, depth, *plane)}"
         )
-    told = _nonzero(_whole(given, stack))
-    spread = np.broadcast_to(told[:, None] if told.ndim == 1 else told, (visits, depth))
+    found = _nonzero(_whole(given, stack))
+    spread = np.broadcast_to(found[:, None] if found.ndim == 1 else found, (visits, depth))
     return Marks(planes=spread.copy())
 
 
@@ -103,7 +103,7 @@ def checked_marks(
     takes: TakenLabels | None,
     method: str,
 ) -> list[Marks]:
-    """Read what is given of all series, and see whether a method can learn from it.
+    """Read the labels of all series, and check whether a method can learn from them.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def checked_marks(
     Raises
     ------
     ValueError
-        If there is not one entry a series, one does not fit, nothing is marked, only planes are
-        told where pixels are needed, or the method takes no labels.
+        If there is not one entry a series, one does not fit, nothing is labelled abnormal, only
+        planes are labelled where pixels are needed, or the method takes no labels.
     """
     if takes is None:
         raise ValueError(f"labels: {method} learns from healthy images alone; leave them out")
@@ -138,7 +138,7 @@ def checked_marks(
         if takes.per == "pixel" and marks.is_sick and marks.masks is None:
             raise ValueError(
                 f"labels of {stack.subject!r}: {method} learns which pixels are abnormal, got "
-                "what only says that something is; give a mask (visit, z, y, x)"
+                "labels of visits or planes; give a mask (visit, z, y, x)"
             )
     if not any(
         marks.planes[stack.is_observed].any() for stack, marks in zip(stacks, found, strict=True)

@@ -40,7 +40,7 @@ ABOUT = (
     "held-out healthy subjects at one place of all visits and growing (synthetic.generic)"
 )
 OUTLYING = (
-    "the model explains these subjects far worse than the others: {}; see whether they are "
+    "the model explains these subjects far worse than the others: {}; check whether they are "
     "healthy, and train without them if not"
 )
 STEPS = 4
@@ -54,7 +54,7 @@ def healthy_scores(
     device: str = "cpu",
     seed: int = 0,
 ) -> ModelBundle:
-    """Bundle that knows how high `recipe` scores healthy subjects.
+    """Bundle with the scores that `recipe` gives healthy subjects.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def what_it_sees(
     Returns
     -------
     dict
-        Share of healthy pixels that are marked in per cent, and mean Dice over the visits that
+        Share of healthy pixels that are flagged in per cent, and mean Dice over the visits that
         show an anomaly in per cent, by kind: plain values for JSON.
     """
     model, _ = model_and_options(bundle, recipe)
@@ -161,7 +161,7 @@ def outlying(
     model, _ = model_and_options(bundle, recipe)
     whole = model.build(device).samples == "volumes"
     chosen = stacks[:: -(-len(stacks) // LOOKED_AT)]
-    heights = np.array(
+    tails = np.array(
         [
             np.nanquantile(
                 scored(bundle, thinned(stack, whole=whole), recipe, device=device, seed=seed).maps[
@@ -172,11 +172,11 @@ def outlying(
             for stack in chosen
         ]
     )
-    heights = np.log(np.maximum(heights, np.finfo(float).tiny))
-    usual = np.median(heights)
-    spread = 1.4826 * np.median(np.abs(heights - usual))
-    far = heights > usual + max(FAR * spread, np.log(LEAST))
-    return [chosen[i].subject for i in np.argsort(-heights) if far[i]]
+    tails = np.log(np.maximum(tails, np.finfo(float).tiny))
+    usual = np.median(tails)
+    spread = 1.4826 * np.median(np.abs(tails - usual))
+    far = tails > usual + max(FAR * spread, np.log(LEAST))
+    return [chosen[i].subject for i in np.argsort(-tails) if far[i]]
 
 
 def _mask(

@@ -90,7 +90,7 @@ def healthy_samples(
     labels
         See `labels_of`, for "labelled" only.
     file, always
-        Where samples go that are large, and whether all do: see `cache.filled`.
+        Where samples go that are large, and whether all do: see `batches.filled`.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def check_alike(form: Form, stacks: Sequence[VisitStack]) -> None:
     depths = {stack.shape[2] for stack in stacks}
     if form.kind == "volumes" and form.depth is None and len(depths) > 1:
         raise ValueError(
-            f"series differ in their number of planes: {sorted(depths)}; cut them alike "
+            f"series differ in their number of planes: {sorted(depths)}; crop them alike "
             "(nf.cropped, nf.regridded), or give the model a depth"
         )
 
@@ -271,7 +271,7 @@ def masked_samples(
     file: Path | None = None,
     always: bool = False,
 ) -> Masked:
-    """Observed planes, those with a mark apart from those without, made a few at a time.
+    """Observed planes, abnormal ones and their masks apart from healthy ones, a few at a time.
 
     Parameters
     ----------
@@ -280,14 +280,14 @@ def masked_samples(
     stacks
         Series of one training; each is scaled by itself.
     labels
-        One a series, which know the pixels of whatever is abnormal.
+        One a series, with masks.
     file, always
-        As for `cache.filled`; sick planes and masks go beside, see `masks_beside`.
+        As for `batches.filled`; sick planes and masks go beside, see `masks_beside`.
 
     Returns
     -------
     Masked
-        float32 on the CPU; a mark is never lost by resampling.
+        float32 on the CPU; no abnormal part is lost by resampling.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def masked_samples(
 
 
 def masks_beside(file: Path) -> tuple[Path, Path]:
-    """Say where the sick planes and their masks go beside the file of the healthy planes."""
+    """Files of the sick planes and their masks, beside that of the healthy planes."""
     return file.with_suffix(".sick.npy"), file.with_suffix(".masks.npy")
 
 

@@ -61,7 +61,7 @@ def chosen_config(
 
 
 def form_of(model: Any, *, labelled: bool = False) -> Form:
-    """Say what samples a model learns from, as its configuration wants them, or with labels.
+    """Form of the samples that a model learns from, by its configuration and its labels.
 
     Masks go with planes; labels of planes make other samples of them.
     """
@@ -95,7 +95,7 @@ def read_setting(text: str) -> tuple[str, Any]:
 
 
 def _like(name: str, value: Any, example: Any) -> Any:
-    """Value as a field wants it that holds `example`, or an error that says what it wants."""
+    """Value in the type of `example`, or an error that names the type."""
     if isinstance(example, tuple):
         items = tuple(value) if isinstance(value, list | tuple) else (value,)
         kind = type(example[0]) if example else None

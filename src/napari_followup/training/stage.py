@@ -1,4 +1,4 @@
-"""One stage of a method as Lightning wants to see it: the step from one batch to the next."""
+"""One stage of a method as a Lightning module: the training step of one batch."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TRAINING, VALIDATION, DROPOUT, AUGMENTATION = range(4)  # streams of random numb
 
 
 class Stage(pl.LightningModule):
-    """The step of one stage: a batch, in parts that fit into memory, shared by the devices.
+    """Training step of a stage: a batch, in parts that fit into memory, shared by the devices.
 
     All randomness follows from the plan's seed, the batch number and the part's, so that a resumed
     training goes on as if it had not been interrupted, and two devices do what one does. Only the
-    running statistics of batch norms are the first device's own, until they are measured anew.
+    running statistics of batch norms are the first device's own, until they are recomputed.
     """
 
     def __init__(

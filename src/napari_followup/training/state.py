@@ -1,4 +1,4 @@
-"""How a training stands: what it tells after every batch, and the curve of its losses."""
+"""State of a training: what is reported after every batch, and the curve of its losses."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Example:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainingState:
-    """How a training stands after a batch; batch 0 is before the first one of a run.
+    """State of a training after a batch; batch 0 is before the first one of a run.
 
     `loss` is none before a batch was done, `validation_loss` before the first validation (averaged
-    weights, the same noise every time), `seconds_left` before there is anything to tell it from.
+    weights, the same noise every time), `seconds_left` before it can be estimated.
     """
 
     stage: str
@@ -43,7 +43,7 @@ class TrainingState:
     seconds_left: float | None = None  # of this stage
     memory: int | None = None  # bytes, the most so far: of the GPU, or of the process
     example: Example | None = None  # with every validation, where the method reconstructs
-    notes: tuple[str, ...] = field(default=())  # what the user should know, each told once
+    notes: tuple[str, ...] = field(default=())  # what the user should know, each reported once
 
 
 OnState = Callable[[TrainingState], "bool | None"]

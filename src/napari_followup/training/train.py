@@ -42,13 +42,13 @@ from napari_followup.training.state import OnState, TrainingState
 __all__ = ["train"]
 
 FINISHED = "finished.safetensors"
-ANEW = "the training that was begun there left no checkpoint, so it begins anew"
-WORTH_TIMING = 50  # batches; a shorter stage is over before one could say how long it takes
+NO_CHECKPOINT = "the training that was started there left no checkpoint, so it starts again"
+WORTH_TIMING = 50  # batches; a shorter stage is over before its length is estimated
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Run:
-    """One training, as its parts need to know it."""
+    """One training: what all its parts need."""
 
     method: str
     plan: TrainingPlan
@@ -56,8 +56,8 @@ class _Run:
     device: torch.device
     on_state: OnState | None
 
-    def tell(self, stage: str, *notes: str) -> None:
-        """Say what is not about a batch."""
+    def report(self, stage: str, *notes: str) -> None:
+        """Report notes that are not about a batch."""
         if not (notes and self.on_state):
             return
         state = TrainingState(stage=stage, batch=0, progress=0.0, notes=notes)
@@ -65,7 +65,7 @@ class _Run:
             raise Cancelled(f"training was stopped before {stage!r}")
 
     def measure(self, progress: float) -> None:
-        """Say how far the finished model is measured."""
+        """Report how far the finished model is measured."""
         state = TrainingState(stage="measure", batch=0, progress=progress)
         if self.on_state is not None and self.on_state(state) is False:
             raise Cancelled(
@@ -111,14 +111,14 @@ def train(
         Fields of the preset to change, such as ``{"image_size": (96, 96)}``; without it planes keep
         the size of the series, brought to a multiple of 16 (or 32) and to at most 128 pixels.
     about
-        Name of the model, author, licences, and a line on where the data come from.
+        Name of the model, author, licences, and a sentence on where the data come from.
     labels
         One entry a series, 0 for healthy, for methods that learn from labels: AnoFPDM from any that
         `labels.marks_of` reads, SADM from masks ``(visit, z, y, x)``, nonzero where abnormal.
     device
-        ``"auto"``, ``"cpu"`` or ``"cuda"``; ``plan.devices`` says how many.
+        ``"auto"``, ``"cpu"`` or ``"cuda"``; ``plan.devices`` is their number.
     on_state
-        Told how it stands after every batch; returns False to stop.
+        Called with the state after every batch; returns False to stop.
 
     Returns
     -------
@@ -160,15 +160,15 @@ def train(
         weights=model.state_dict(),
     )
     losses = loss_curves(run.out, model.stages)
-    return _judged(
+    return _measured_bundle(
         run, bundle, cohort, about or About(), {"preset": preset, "losses": losses, "notes": notes}
     )
 
 
 def _begin(run: _Run, model: Any, settings: Mapping[str, Any], notes: Sequence[str]) -> None:
-    """Begin, or go on with the same settings, and say what the user should know."""
-    anew = go_on(run.out, settings) and not _has_begun(run, model)
-    run.tell("data", *([ANEW] if anew else []), *notes)
+    """Start, or go on with the same settings, and report what the user should know."""
+    is_lost = go_on(run.out, settings) and not _has_begun(run, model)
+    run.report("data", *([NO_CHECKPOINT] if is_lost else []), *notes)
 
 
 def _has_begun(run: _Run, model: Any) -> bool:
@@ -227,7 +227,7 @@ def _run_stage(
         model.load_state_dict(load_file(finished))
         return
     theirs = samples_for(stage, model, samples[0]), samples_for(stage, model, samples[1])
-    _tell_duration(run, model, stage, theirs[0])
+    _report_duration(run, model, stage, theirs[0])
     ended = fit_stage(
         model,
         stage,
@@ -252,8 +252,8 @@ def _run_stage(
         save_file({name: value.contiguous().cpu() for name, value in weights}, draft)
 
 
-def _tell_duration(run: _Run, model: Any, stage: str, samples: Samples) -> None:
-    """Say how long it will take where it takes long: without a GPU."""
+def _report_duration(run: _Run, model: Any, stage: str, samples: Samples) -> None:
+    """Report how long a stage takes, where there is no GPU."""
     first = stage == main_stage(model)
     length = run.plan.length(first=first)
     is_short = (run.plan.minutes or 60) < 1 or (length or WORTH_TIMING) < WORTH_TIMING
@@ -262,21 +262,21 @@ def _tell_duration(run: _Run, model: Any, stage: str, samples: Samples) -> None:
     saved = read_checkpoint(run.out / stage)
     taken = seconds_a_batch(model, stage, samples, run.plan, run.device)
     done = saved.step if saved else 0
-    run.tell(stage, duration_note(stage, taken, run.plan, first=first, done=done))
+    run.report(stage, duration_note(stage, taken, run.plan, first=first, done=done))
 
 
-def _judged(
-    run: _Run, bundle: ModelBundle, cohort: Cohort, about: About, said: dict[str, Any]
+def _measured_bundle(
+    run: _Run, bundle: ModelBundle, cohort: Cohort, about: About, known: dict[str, Any]
 ) -> ModelBundle:
-    """Bundle with healthy scores and a card that says what it can see; also written to disk."""
+    """Bundle with healthy scores and a card with its figures; also written to disk."""
     bundle, found = measured(
         bundle, cohort, run.measure, device=str(run.device), seed=run.plan.seed
     )
-    run.tell("check", *found["notes"])
+    run.report("check", *found["notes"])
     data = data_summary(cohort.training, cohort.validation)
     data |= {} if cohort.labels is None else {"series_with_labels": cohort.sick}
     card = model_card(
-        about, run.plan, data, {**said, **found, "notes": [*said["notes"], *found["notes"]]}
+        about, run.plan, data, {**known, **found, "notes": [*known["notes"], *found["notes"]]}
     )
     file = run.out / f"{bundle.name}.safetensors"
     return load_bundle(save_bundle(replace(bundle, card=card), file))

@@ -55,7 +55,7 @@ class Watch(Callback):
         self.averages: Averages
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take up the averages where they were left, on the device that the weights are on."""
+        """Continue the averages, on the device of the weights."""
         stage = _stage(module)
         self.averages = Averages(stage.method, stage.plan.ema_decay)
         self.averages.start(self.saved.averaged if self.saved else None)
@@ -87,8 +87,8 @@ class Watch(Callback):
         if stage.step % LOG_EVERY == 0:
             self._log(trainer, stage, {"loss": loss})
         if self.on_state:
-            told = self.on_state(self._state(stage, loss, progress, example))
-            self.stopped = told is False
+            answer = self.on_state(self._state(stage, loss, progress, example))
+            self.stopped = answer is False
         if validating or self.stopped or self._is_time(stage):
             self._write(stage)
 
@@ -120,14 +120,14 @@ class Watch(Callback):
         )
 
     def _check_finite(self, stage: Stage, loss: float) -> None:
-        """Before anything is written: a checkpoint of broken weights would be the last one."""
+        """Fail before a checkpoint of broken weights replaces the last good one."""
         if math.isfinite(loss):
             return
         kept = self.out / LAST
         raise FloatingPointError(
             f"the loss became {loss} at batch {stage.step} of {stage.stage!r}; "
             + (f"{kept} from before is kept; " if kept.exists() else "")
-            + "begin anew in another folder with a learning rate below "
+            + "start again in another folder with a learning rate below "
             + f"{stage.plan.learning_rate:g}"
             + (", or in float32" if stage.plan.precision != "float32" else "")
         )
@@ -188,12 +188,12 @@ def _stage(module: pl.LightningModule) -> Stage:
 def _agreed(
     trainer: pl.Trainer, stage: Stage, stopped: bool, progress: float
 ) -> tuple[bool, float]:
-    """Take what the first process decided, for the clocks of all differ."""
+    """Take what the first process decided: the clocks of processes differ."""
     if trainer.world_size == 1:
         return stopped, progress
-    told = torch.tensor([float(stopped), progress], dtype=torch.float64, device=stage.device)
-    torch.distributed.broadcast(told, 0)
-    return bool(told[0]), float(told[1])
+    decided = torch.tensor([float(stopped), progress], dtype=torch.float64, device=stage.device)
+    torch.distributed.broadcast(decided, 0)
+    return bool(decided[0]), float(decided[1])
 
 
 class Averages:

@@ -26,7 +26,7 @@ __all__ = ["main"]
 
 
 def main(task: Mapping[str, Any]) -> None:
-    """Train along.
+    """Train as one of several processes.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def main(task: Mapping[str, Any]) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Leave when the first process is gone, however it went."""
+    """End when the first process has ended, for whatever reason."""
 
     def watch() -> None:
         while os.getppid() == parent:
