@@ -549,7 +549,7 @@ def test_a_mask_loses_its_border_then_its_small_parts_and_is_grown_last() -> Non
             Maps(score=score, pixel=score),
             changed,
             None,
-            examined_at=lambda visit: inside[visit],
+            examined_at=lambda visit: inside[visit : visit + 1],
         ).mask[0, 0]
 
     assert np.argwhere(found()).tolist() == [[4, 3], [4, 4], [4, 5]]

@@ -7,6 +7,7 @@ from napari_followup.segmentation.masks import (
     cleaned,
     confirmed_at,
     dilated,
+    far_from,
     grown_mask,
     mask_at,
     without_small,
@@ -103,6 +104,7 @@ def test_a_mask_grows_by_steps_within_its_plane_and_visit(width: int) -> None:
             abs(y - row) + abs(x - column) <= width for row, column in np.argwhere(mask[visit, z])
         )
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(far_from(mask, width), ~expected)
 
 
 def parts_of(mask: np.ndarray, reach: int) -> list[set[tuple[int, ...]]]:

@@ -8,7 +8,7 @@ functions of arrays in memory; scores that do not fit there come visit by visit,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -29,9 +29,7 @@ from napari_followup.recipe.recipe import (
     Yen,
 )
 from napari_followup.segmentation.masks import (
-    cleaned,
     confirmed_at,
-    dilated,
     grown_mask,
     inside_mask,
     mask_at,
@@ -44,17 +42,16 @@ __all__ = [
     "NO_FLOOR",
     "SAMPLE",
     "UNKNOWN",
-    "Counts",
     "Levels",
     "Parts",
     "Thresholds",
     "cleaning_of",
     "computed_threshold",
     "examined_in",
+    "flagged",
     "in_region",
     "levels_of",
     "pooled_quantile",
-    "segment_visit",
     "subject_in",
     "visit_quantiles",
     "without_border",
@@ -65,7 +62,6 @@ Parts = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
 """Gives score and pixel distance of one visit after another, from the start each time."""
 
 SAMPLE = 2**24  # values that a quantile is computed from at once, at most
-FAR = 0.08  # of the shorter side of a plane: how far scores are high around what is flagged
 SIDES = generate_binary_structure(3, 1)  # neighbours by a side
 UNKNOWN = (
     "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
@@ -217,68 +213,35 @@ def _known(scores: HealthyScores | None) -> HealthyScores:
     return scores
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Pixels that are flagged; pixels far from these, and those of them with unusual scores."""
-
-    flagged: int = 0
-    far: int = 0
-    unusual: int = 0
-
-    def __add__(self, other: Counts) -> Counts:
-        """Add up the counts of two visits."""
-        return Counts(
-            self.flagged + other.flagged, self.far + other.far, self.unusual + other.unusual
-        )
-
-
-def segment_visit(
-    score: NDArray[np.float32],
-    pixel: NDArray[np.float32],
-    visit: int,
-    levels: Levels,
-    cleaning: Mapping[str, Any],
-    inside: NDArray[np.bool_] | None = None,
-    unusual: float = np.inf,
-) -> tuple[NDArray[np.bool_], Counts]:
-    """Segment one visit: threshold its score, clean the mask.
+def flagged(
+    score: NDArray[np.float32], pixel: NDArray[np.float32], levels: Levels, visit: int
+) -> NDArray[np.bool_]:
+    """Mask of one visit, before it is cleaned.
 
     Parameters
     ----------
     score, pixel
-        Final score and pixel distance, ``(z, y, x)``; NaN where the visit is missing.
-    visit
-        Its position in the series.
+        Final score and pixel distance, ``(1, z, y, x)``; NaN where the visit is missing.
     levels
         Of the series.
-    cleaning
-        Smallest part and dilation, see `cleaning_of`.
-    inside
-        Where something may be flagged, see `examined_in`; everywhere if none is given.
-    unusual
-        Score above which few pixels of healthy subjects lie; infinite to count none.
+    visit
+        Its position in the series.
 
     Returns
     -------
-    tuple
-        Mask ``(z, y, x)``, and counts.
+    NDArray
+        Same shape, bool.
     """
     thresholds = levels.thresholds
     if levels.seed is not None:
-        mask = grown_mask(score[None], thresholds.at(visit), levels.seed)
+        mask = grown_mask(score, thresholds.at(visit), levels.seed)
     else:
-        mask = mask_at(score[None], thresholds.at(visit))
+        mask = mask_at(score, thresholds.at(visit))
     if thresholds.pixel is not None:
-        mask = confirmed_at(mask, pixel[None], thresholds.pixel)
+        mask = confirmed_at(mask, pixel, thresholds.pixel)
     if levels.floor is not None:
         mask = mask & mask_at(score, levels.floor)
-    mask = cleaned(mask, inside=None if inside is None else inside[None], **cleaning)
-    flagged = int(np.count_nonzero(mask))
-    if not unusual < np.inf:
-        return mask[0], Counts(flagged)
-    near = dilated(mask, round(FAR * min(score.shape[-2:])))[0]
-    rest = score[~near & ~np.isnan(score)]
-    return mask[0], Counts(flagged, rest.size, int(np.count_nonzero(rest > unusual)))
+    return mask
 
 
 def cleaning_of(recipe: Recipe, voxel: float) -> dict[str, Any]:

@@ -29,15 +29,14 @@ from napari_followup.detection.prepare import (
 from napari_followup.detection.score import Bounds, bounds_of, final_stages, raw_stages
 from napari_followup.detection.segment import (
     SAMPLE,
-    Counts,
     Levels,
     Thresholds,
     cleaning_of,
     computed_threshold,
     examined_in,
+    flagged,
     levels_of,
     pooled_quantile,
-    segment_visit,
     visit_quantiles,
     yen_thresholds,
 )
@@ -45,7 +44,7 @@ from napari_followup.methods.method import Evidence, Visits
 from napari_followup.models.bundle import HealthyScores, ModelBundle
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
 from napari_followup.scores.filters import mirrored
-from napari_followup.segmentation.masks import cleaned
+from napari_followup.segmentation.masks import cleaned, far_from
 from napari_followup.series.disk_arrays import (
     Output,
     each_visit,
@@ -75,6 +74,8 @@ __all__ = [
     "segment_series",
     "thresholds_of",
 ]
+
+FAR = 0.08  # of the shorter side of a plane: how far scores may be high around what is flagged
 
 Part = tuple[slice, Visits, Evidence]
 """Which of the planes, the visits in use there, and what a method found in them."""
@@ -480,6 +481,15 @@ def _pixel_quantiles(series: Sequence[Maps], q: float) -> NDArray[np.float32]:
     return quantiles.values
 
 
+@dataclass
+class Counts:
+    """Pixels that are flagged; pixels far from these, and those of them with unusual scores."""
+
+    flagged: int = 0
+    far: int = 0
+    unusual: int = 0
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Segmented:
     """A mask, and what it was made by.
@@ -545,19 +555,18 @@ def segment_series(
     maps, stack, taken = maps_of(prepared, found, recipe), prepared.stack, prepared.taken
     cleaning = cleaning_of(recipe, prepared.voxel)
     region = Output((stack.n_visits, *prepared.grid), bool, False) if recipe.erosion else None
+    if region is not None:
+        for visit in np.flatnonzero(stack.is_observed):
+            inside = examined_in(stack.images[visit], recipe.erosion)
+            region.put(visit, prepared.slicing.turned(inside))
+            del inside  # its memory is for the next visit
 
     def examined_at(visit: int) -> NDArray[np.bool_] | None:
-        if region is None:
-            return None
-        if stack.is_observed[visit]:
-            shown = examined_in(stack.images[visit], recipe.erosion)
-            region.put(visit, prepared.slicing.turned(shown))
-        return region.take((visit, taken))
+        return None if region is None else region.take((slice(visit, visit + 1), taken))
 
     def clean(mask: NDArray[np.bool_]) -> None:
         for visit, (whole,) in enumerate(each_visit(prepared.slicing.turned(mask))):
-            inside = None if region is None else region.take((slice(visit, visit + 1), taken))
-            whole[taken] = cleaned(whole[None, taken], inside=inside, **cleaning)[0]
+            whole[taken] = cleaned(whole[None, taken], inside=examined_at(visit), **cleaning)[0]
 
     segmented = segment_maps(
         maps,
@@ -605,8 +614,8 @@ def segment_maps(
     voxel
         Size of a pixel or voxel, in the unit of ``Recipe.smallest``.
     examined_at
-        Gives where something may be flagged at a visit, ``(plane, row, column)`` of the planes that
-        are segmented; none for everywhere.
+        Gives where something may be flagged at a visit, ``(1, plane, row, column)`` of the planes
+        that are segmented; none for everywhere.
     unusual
         Score above which few pixels of healthy subjects lie.
 
@@ -621,12 +630,18 @@ def segment_maps(
         computed = computed.unscaled(maps.scale)
     levels, cleaning = levels_of(recipe, known, exact, computed), cleaning_of(recipe, voxel)
     mask, counts, examined = Output(maps.score.shape, bool, False), Counts(), 0.0
-    for visit, (score, pixel) in enumerate(each_visit(maps.score, maps.pixel)):
-        inside = examined_at(visit)
-        shown, counted = segment_visit(
-            score[maps.taken], pixel[maps.taken], visit, levels, cleaning, inside, unusual
-        )
-        mask.put((visit, maps.taken), shown)
-        counts += counted
+    for visit in range(len(maps.score)):
+        inside, place = examined_at(visit), (slice(visit, visit + 1), maps.taken)
+        score, pixel = maps.score[place], maps.pixel[place]
+        shown = flagged(score, pixel, levels, visit)
+        release(maps.score, maps.pixel)  # room for the parts of the mask, which are labelled
+        shown = cleaned(shown, inside=inside, **cleaning)
+        mask.put(place, shown)
+        counts.flagged += int(np.count_nonzero(shown))
         examined = max(examined, 1.0 if inside is None else float(inside.mean()))
+        if unusual < np.inf:
+            rest = score[far_from(shown, round(FAR * min(score.shape[-2:]))) & ~np.isnan(score)]
+            counts.far += rest.size
+            counts.unusual += int(np.count_nonzero(rest > unusual))
+            release(maps.score)
     return Segmented(mask=mask.values, levels=levels, counts=counts, examined=examined)

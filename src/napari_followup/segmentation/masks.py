@@ -13,6 +13,7 @@ __all__ = [
     "cleaned",
     "confirmed_at",
     "dilated",
+    "far_from",
     "grown_mask",
     "inside_mask",
     "mask_at",
@@ -168,6 +169,11 @@ def dilated(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     if not width:
         return mask.copy()
     return np.stack([binary_dilation(part, BESIDE, iterations=width) for part in mask])
+
+
+def far_from(mask: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """Find the pixels of each visit more than `distance` steps from its mask, see `dilated`."""
+    return ~dilated(mask, distance)
 
 
 def inside_mask(mask: NDArray[np.bool_], distance: NDArray[np.floating]) -> NDArray[np.floating]:
