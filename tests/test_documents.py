@@ -57,6 +57,17 @@ def test_commands_are_known(page: Path) -> None:
         parser().parse_args(words)
 
 
+def test_commands_of_the_readme_run_one_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_followup.cli import main
+
+    monkeypatch.chdir(tmp_path)  # empty, as a reader's folder
+    lines = re.findall(r"^napari-followup (.*)$", PAGES[0].read_text("utf-8"), re.MULTILINE)
+
+    assert [main(shlex.split(line)) for line in lines] == [0, 0]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_into_the_project_lead_somewhere(page: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

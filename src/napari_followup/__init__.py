@@ -1,6 +1,6 @@
-"""Find what is abnormal in a series of images of one subject, having learned from healthy ones.
+"""Find what is abnormal in a series of images of one subject, with models of healthy subjects.
 
-Public names load on first use, so that importing the package costs next to nothing.
+Public names load on first use, so that importing the package is fast.
 """
 
 from __future__ import annotations

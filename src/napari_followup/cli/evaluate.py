@@ -87,7 +87,7 @@ def _add_detection(questions: Subcommands, shared: argparse.ArgumentParser) -> N
     )
     drawn = detection.add_mutually_exclusive_group()
     drawn.add_argument(
-        "--extra", action="store_true", help="draw other anomalies, which no setting was chosen on"
+        "--extra", action="store_true", help="draw other anomalies than those of the thesis"
     )
     drawn.add_argument(
         "--generic",
