@@ -17,6 +17,7 @@ from napari.layers import Image
 from qtpy.QtWidgets import QScrollArea
 
 from napari_followup.methods import method_recipe
+from napari_followup.plugin.forms.preferences import RunSettings
 from napari_followup.recipe.recipe import Lafm, Recipe, Yen
 from napari_followup.series.plane_selection import Slicing
 
@@ -229,8 +230,8 @@ def test_a_second_run_adds_layers_where_that_is_wished(
     open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any
 ) -> None:
     viewer, widget = open_widget(NAME, image_of(series))
-    widget.settings.update_existing = False
-    widget.settings.wanted = ("mask",)
+    widget.settings.widgets["update_existing"].value = False
+    widget.settings.widgets["layers"].value = ("mask",)
     finish(qtbot, widget)
     finish(qtbot, widget)
 
@@ -276,14 +277,15 @@ def test_the_verdict_follows_the_threshold_slider(
     finish(qtbot, widget)
     results = widget.results
     results.threshold.slider.setValue(0.0)
-    assert results.verdict.text() == "scan: anomalies flagged at 4 of 4 visits"
-    assert results.plot.points.is_marked.tolist() == [True] * 4
-    assert results.plot.points.line == 0
+    by_hand = "; the threshold was set by hand"
+    assert results.verdict.text() == f"scan: anomalies flagged at 4 of 4 visits{by_hand}"
+    assert results.plot.points.is_flagged.tolist() == [True] * 4
+    assert results.plot.points.threshold == 0
 
     results.threshold.back.click()
     assert results.verdict.text() == "scan: anomalies flagged at 1 of 4 visits"
-    assert results.plot.points.is_marked.tolist() == [False, False, False, True]
-    assert results.plot.points.line == 0.5
+    assert results.plot.points.is_flagged.tolist() == [False, False, False, True]
+    assert results.plot.points.threshold == 0.5
 
 
 def test_results_are_shown_only_beside_their_series(
@@ -371,11 +373,11 @@ def test_a_floor_is_said_and_drawn_until_the_slider_moves(
     results = widget.results
     assert results.threshold.floor.text() == "a region must reach 0.75"
     assert not results.threshold.floor.isHidden()
-    assert results.plot.points.line == 0.75
+    assert results.plot.points.threshold == 0.75
 
     results.threshold.slider.setValue(0.25)
     assert results.threshold.floor.isHidden()
-    assert results.plot.points.line == pytest.approx(0.25, abs=0.01)
+    assert results.plot.points.threshold == pytest.approx(0.25, abs=0.01)
 
 
 def test_a_rescaled_score_has_no_line_in_the_plot(
@@ -386,7 +388,7 @@ def test_a_rescaled_score_has_no_line_in_the_plot(
     doors.floor = 0.75
     finish(qtbot, widget)
 
-    assert widget.results.plot.points.line is None
+    assert widget.results.plot.points.threshold is None
     assert widget.results.threshold.floor.text() == "a pixel must reach 0.75"
 
 
@@ -584,7 +586,7 @@ def test_settings_are_remembered_and_can_be_reset(
     open_widget: Open, doors: Any, series: np.ndarray, qtbot: Any, kept: SimpleNamespace
 ) -> None:
     viewer, widget = open_widget(NAME, image_of(series))
-    widget.settings.seed, widget.settings.wanted = 7, ("mask",)
+    widget.settings.value = RunSettings(seed=7, layers=("mask",))
     widget.recipe = Recipe(fusion=Lafm(sigma=3.5), threshold=Yen())
     finish(qtbot, widget)
     assert (kept.seed, kept.layers) == (7, "mask")
@@ -594,7 +596,7 @@ def test_settings_are_remembered_and_can_be_reset(
     assert again is not widget
     assert again.recipe == widget.recipe
     assert again.preset.currentText() == "as set below"
-    assert (again.settings.seed, again.settings.wanted) == (7, ("mask",))
+    assert again.settings.value == RunSettings(seed=7, layers=("mask",))
     assert again.model == widget.model
     again.reset_button.click()
     assert again.recipe == Recipe.default()

@@ -10,6 +10,7 @@ import pytest
 from napari_followup.plugin.detect.result_panel import ResultPanel, ThresholdBar, summary
 from napari_followup.plugin.layers.layers import Source, series_of
 from napari_followup.plugin.layers.result_layers import Found
+from napari_followup.recipe.recipe import HealthyHysteresis, Recipe
 from napari_followup.series.results import Detection
 
 pytestmark = pytest.mark.viewer
@@ -143,11 +144,31 @@ def test_a_series_without_any_finite_score_is_shown_without_a_word_of_health(
     panel.close()
 
 
-def test_images_out_of_distribution_are_said_first_and_without_a_finding() -> None:
-    why = "40 % of all pixels are flagged: the images are probably out of distribution"
-    alone = found([0.9, 0.8, NAN, 0.7], 4)
-    (detection,) = alone.detections
-    assert detection is not None
-    unlike = replace(detection, provenance={"out_of_distribution": why})
+WHY = "40 % of all pixels are flagged: the images are probably out of distribution"
 
-    assert summary(replace(alone, detections=(unlike,))) == f"scan: {why}"
+
+def with_provenance(found: Found, **provenance: object) -> Found:
+    (detection,) = found.detections
+    assert detection is not None
+    return replace(found, detections=(replace(detection, provenance=provenance, floor=0.75),))
+
+
+def test_images_out_of_distribution_come_first_and_without_a_finding() -> None:
+    alone = with_provenance(found([0.9, 0.8, NAN, 0.7], 4), out_of_distribution=WHY)
+    assert summary(alone) == f"scan: {WHY}"
+
+    good = found([0.9, 0.2, NAN, 0.1], 1)
+    detections = (*alone.detections, *good.detections)
+    assert summary(replace(good, series=good.series * 2, detections=detections)) == (
+        f"scan: 1 of 2 subjects: {WHY}; 1 subject, anomalies flagged at 1 of 3 visits"
+    )
+
+
+def test_the_finding_says_how_far_to_trust_it() -> None:
+    recipe = Recipe(threshold=HealthyHysteresis(high=0.95)).as_dict()
+    calibrated = with_provenance(found([0.9, 0.2, NAN, 0.1], 1), recipe=recipe)
+
+    assert summary(calibrated) == (
+        "scan: anomalies flagged at 1 of 3 visits; of healthy subjects, 5 % are flagged too"
+    )
+    assert summary(calibrated.at_threshold(0.1)).endswith("; the threshold was set by hand")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from napari_followup.plugin.forms.preferences import RunSettings
 from napari_followup.plugin.impute.impute_actions import ImputePlan
 from napari_followup.prediction.gaps import STRATEGIES
 from napari_followup.series.plane_selection import Slicing
@@ -62,12 +63,10 @@ def test_the_controls_reach_the_door(
     open_widget: Open, doors: Any, gappy: np.ndarray, qtbot: Any
 ) -> None:
     _, widget = open_widget(NAME, scan(gappy))
-    widget.strategy.setCurrentText("chain")
-    widget.draws.setValue(3)
-    widget.sampling_steps.setValue(7)
-    widget.settings.device, widget.settings.seed = "cpu", 11
-    widget.residual.setChecked(True)
-    widget.spread.setChecked(True)
+    wanted = {"strategy": "chain", "draws": 3, "sampling_steps": 7, "residual": True}
+    for name, value in (wanted | {"spread": True}).items():
+        widget.controls[name].value = value
+    widget.settings.value = RunSettings(device="cpu", seed=11)
     widget.visits.typed.setText("66")  # not added yet
     finish(qtbot, widget)
     asked = doors.calls[0]
@@ -91,13 +90,15 @@ def test_the_defaults_are_those_of_the_door(open_widget: Open, gappy: np.ndarray
     _, widget = open_widget(NAME, scan(gappy))
 
     assert widget.plan == ImputePlan()
-    assert [widget.strategy.itemText(n) for n in range(widget.strategy.count())] == list(STRATEGIES)
-    assert widget.spread.isEnabled()
-    widget.draws.setValue(1)
-    assert not widget.spread.isEnabled()
-    widget.draws.setValue(2)
-    widget.strategy.setCurrentText("lerp-lerp")  # nothing is drawn
-    assert not widget.spread.isEnabled()
+    controls = widget.controls
+    assert controls["strategy"].choices == STRATEGIES
+    assert controls["strategy"].tooltip == "From all observed visits at once"
+    assert controls["spread"].enabled
+    controls["draws"].value = 1
+    assert not controls["spread"].enabled
+    controls["draws"].value = 2
+    controls["strategy"].value = "lerp-lerp"  # nothing is drawn
+    assert not controls["spread"].enabled
     assert widget.plan.draws == 1
 
 
@@ -141,7 +142,7 @@ def test_without_a_layer_it_is_said(open_widget: Open, doors: Any, qtbot: Any) -
 def test_a_single_visit_comes_with_a_note(open_widget: Open, gappy: np.ndarray) -> None:
     _, widget = open_widget(NAME, scan(gappy[:1], ages=[60]))
 
-    assert "A single visit is observed" in widget.visits.note.text()
+    assert "Only one visit is observed" in widget.visits.note.text()
 
 
 def test_a_bare_array_counts_its_visits(

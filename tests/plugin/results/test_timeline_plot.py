@@ -7,9 +7,9 @@ import pytest
 
 from napari_followup.plugin.results.timeline_plot import (
     BOTTOM,
+    FLAGGED,
     LEFT,
     MARGIN,
-    MARKED,
     RIGHT,
     TOP,
     Points,
@@ -61,16 +61,16 @@ def test_a_visit_is_described() -> None:
     assert drawn.describe(2) == "visit 3, age 64.0: image score 0.25, imputed"
 
 
-def test_a_marked_visit_is_said_and_the_line_fits_in() -> None:
+def test_a_flagged_visit_is_said_and_the_threshold_fits_in() -> None:
     drawn = Points(
         ages=AGES,
         values=np.array([0.5, 1.0, 0.25]),
         is_observed=np.ones(3, bool),
-        is_marked=np.array([False, True, False]),
-        line=2.0,
+        is_flagged=np.array([False, True, False]),
+        threshold=2.0,
     )
 
-    assert drawn.describe(1) == "visit 2, age 60.0: image score 1, marked"
+    assert drawn.describe(1) == "visit 2, age 60.0: image score 1, flagged"
     assert drawn.describe(0).endswith("image score 0.5")
     assert drawn.top == pytest.approx(2.2)
 
@@ -82,24 +82,25 @@ def test_points_of_many_visits_do_not_touch() -> None:
     assert points([1, 1, 1]).radius(SIZE[0]) == 4.5
 
 
-def test_marked_visits_and_the_line_have_colors_of_their_own(qtbot: Any) -> None:
+def test_flagged_visits_have_a_color_of_their_own(qtbot: Any) -> None:
     plot = TimelinePlot()
     qtbot.addWidget(plot)
     plot.resize(*SIZE)
     observed = np.ones(3, bool)
-    plot.show_points(
-        AGES,
-        np.array([0.5, 0.5, 1.0]),
-        observed,
-        is_marked=np.array([False, False, True]),
-        line=0.8,
+    drawn = Points(
+        ages=AGES,
+        values=np.array([0.5, 0.5, 1.0]),
+        is_observed=observed,
+        is_flagged=np.array([False, False, True]),
+        threshold=0.8,
     )
-    drawn, places = plot.grab().toImage(), plot.points.place(plot.width(), plot.height())
-    colors = [drawn.pixelColor(round(x), round(y)).name() for x, y in places]
+    plot.show_visits(drawn)
+    image, places = plot.grab().toImage(), drawn.place(plot.width(), plot.height())
+    colors = [image.pixelColor(round(x), round(y)).name() for x, y in places]
 
-    assert colors[2] == MARKED.name()
-    assert colors[0] == colors[1] != MARKED.name()
-    plot.clear()
+    assert colors[2] == FLAGGED.name()
+    assert colors[0] == colors[1] != FLAGGED.name()
+    plot.show_visits(None)
     assert plot.points is None
 
 
@@ -108,7 +109,7 @@ def test_a_click_on_a_point_tells_its_visit(qtbot: Any) -> None:
 
     plot = TimelinePlot()
     qtbot.addWidget(plot)
-    plot.show_points(AGES, np.array([0.5, np.nan, 1.0]), np.array([True, False, True]))
+    plot.show_visits(points([0.5, np.nan, 1.0], (True, False, True)))
     plot.resize(*SIZE)
     plot.show_visit(2)
     with qtbot.waitExposed(plot):
@@ -189,7 +190,7 @@ def test_the_arrow_keys_go_to_the_visits_beside(qtbot: Any) -> None:
     hits: list[int] = []
     plot.visit_clicked.connect(hits.append)
     qtbot.keyClick(plot, Qt.Key.Key_Right)  # nothing is shown yet
-    plot.show_points(AGES, np.ones(3), np.ones(3, bool))
+    plot.show_visits(points([1, 1, 1]))
     plot.show_visit(0)
     for key in (Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Up):
         qtbot.keyClick(plot, key)

@@ -25,11 +25,11 @@ from napari_followup.plugin.compare.compare_visits import (
 from napari_followup.plugin.forms.fields import Hint, controls_of
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.layer_choices import MaskCombo
+from napari_followup.plugin.forms.preferences import MODES
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import Source
 from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
-from napari_followup.plugin.run.progress import MODES
 
 __all__ = ["CompareWidget"]
 

@@ -21,15 +21,16 @@ from superqt import QCollapsible
 from napari_followup.plugin.detect.actions import detect_layers
 from napari_followup.plugin.detect.recipe_form import RecipeChoice
 from napari_followup.plugin.detect.result_panel import ResultPanel, summary
+from napari_followup.plugin.forms.fields import FieldsForm
 from napari_followup.plugin.forms.forms import ScrolledColumn, add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.layer_choices import unwrapped
-from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.forms.preferences import Preferences, RunSettings
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.layers.layers import LayerTuple, Source
 from napari_followup.plugin.layers.result_layers import Found, detection_layers, show_layers
 from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.models.model_choice import ModelCombo
-from napari_followup.plugin.run.progress import STOPPED, JobPanel, RunForm
+from napari_followup.plugin.run.progress import STOPPED, JobPanel
 from napari_followup.plugin.run.report import Report
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.results import Detection
@@ -61,7 +62,7 @@ class DetectWidget(QWidget):
         self.model_combo = ModelCombo()
         self.recipes = RecipeChoice()
         self.preset, self.form = self.recipes.preset, self.recipes.form
-        self.settings = RunForm(wanted=True)
+        self.settings = FieldsForm(RunSettings())
         self.advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
         self.reset_button = QPushButton("reset all settings")
         self.button = QPushButton("Detect anomalies")
@@ -125,21 +126,12 @@ class DetectWidget(QWidget):
     @property
     def remembered(self) -> Preferences:
         """What the next session will start from."""
-        return replace(
-            Preferences.load(),
-            device=self.settings.device,
-            model=self.model,
-            recipe=self.recipes.remembered,
-            seed=self.settings.seed,
-            layers=", ".join(self.settings.wanted),
-            update_existing=self.settings.update_existing,
-        )
+        kept = Preferences.load().with_run(self.settings.value)
+        return replace(kept, model=self.model, recipe=self.recipes.remembered)
 
     @remembered.setter
     def remembered(self, kept: Preferences) -> None:
-        self.settings.device, self.settings.seed = kept.device, kept.seed
-        self.settings.wanted = tuple(kept.layers.replace(",", " ").split())
-        self.settings.update_existing = kept.update_existing
+        self.settings.value = kept.run
         self.model_combo.fill(kept.model_folder, kept.model)
         self.recipes.remembered = kept.recipe
 
@@ -155,15 +147,15 @@ class DetectWidget(QWidget):
         except ValueError as error:
             self._fail(str(error))
             return
-        model, settings = self.model, self.settings
-        device, seed, wanted = settings.device, settings.seed, settings.wanted
+        model, settings = self.model, self.settings.value
+        device, seed = settings.device, settings.seed
         self.remembered.save()
 
         def work(report: Report) -> tuple[Found, list[LayerTuple], str]:
             found = detect_layers(
                 source, model, recipe, device=device, seed=seed, planes=planes, report=report
             )
-            return found, detection_layers(found, wanted), model
+            return found, detection_layers(found, settings.layers), model
 
         self.error, self._layer = "", weakref.ref(self.layer)
         self.job.start(f"Detect anomalies in {_short(source)}", work)
@@ -207,7 +199,7 @@ class DetectWidget(QWidget):
         viewer, layer = self._viewer(), self._layer()
         if viewer is None or layer is None:
             return
-        shown = show_layers(viewer, layers, update=self.settings.update_existing)
+        shown = show_layers(viewer, layers, update=self.settings.value.update_existing)
         self.results.show_found(found, layer, shown)
         self._made_by = model
         self.job.say("" if layer is _examined(self) else summary(found))  # else the panel says it

@@ -1,4 +1,4 @@
-"""What can be done with a finished detection: move its threshold, see its visits, save it."""
+"""The result of a detection: the finding, the threshold slider, the timeline, the save button."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ from superqt import QDoubleSlider
 from napari_followup.io.file_sets import Parts
 from napari_followup.io.save_results import usual_format
 from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
+from napari_followup.plugin.forms.series_input import counted
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
 from napari_followup.plugin.layers.visits import go_to_visit, position
 from napari_followup.plugin.results.save_panel import SavePanel
-from napari_followup.plugin.results.timeline_plot import TimelinePlot
+from napari_followup.plugin.results.timeline_plot import Points, TimelinePlot
 from napari_followup.series.results import Detection
 
 __all__ = [
@@ -50,9 +51,7 @@ class ThresholdBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.slider = QDoubleSlider(Qt.Orientation.Horizontal)
-        self.slider.setToolTip(
-            "Score from which a pixel counts as abnormal; the mask follows at once"
-        )
+        self.slider.setToolTip("Score from which a pixel is flagged; the mask follows at once")
         self.number = QLineEdit()
         self.number.setToolTip("The threshold; type another one")
         self.number.setValidator(_point_validator(self))
@@ -75,7 +74,7 @@ class ThresholdBar(QWidget):
         self.back.clicked.connect(self.reset)
 
     def show_floor(self, floor: tuple[str, float] | None) -> None:
-        """Say what must reach a second height, and which; nothing where there is none."""
+        """Say what must reach a second threshold, and which; nothing where there is none."""
         self.floor.setText("" if floor is None else f"{floor[0]} must reach {floor[1]:.3g}")
         self.floor.setVisible(floor is not None)
 
@@ -97,20 +96,20 @@ class ThresholdBar(QWidget):
         self.number.setText(f"{value:.4g}")
 
     def _on_typed(self) -> None:
-        if self.number.isModified():  # what is shown is rounded, and is no choice of the user
+        if self.number.isModified():  # the number shown is rounded, and was not typed
             self.slider.setValue(float(self.number.text()))
             self._show_number(self.slider.value())
 
 
 def _point_validator(parent: QWidget) -> QDoubleValidator:
-    """Accept numbers as they are shown here, wherever the user lives."""
+    """Accept numbers with a decimal point in every locale."""
     validator = QDoubleValidator(parent)
     validator.setLocale(QLocale.c())
     return validator
 
 
 class ResultPanel(QWidget):
-    """Verdict, threshold slider and timeline of the last detection, and a button to save it.
+    """Finding, threshold slider and timeline of the last detection, and a button to save it.
 
     Hidden unless its series is chosen, and its results are still in the viewer.
     """
@@ -154,7 +153,7 @@ class ResultPanel(QWidget):
         self._shown = [weakref.ref(layer) for layer in masks or layers]
         self._subject = next(n for n, each in enumerate(found.detections) if each is not None)
         first = summary(found)
-        notes = [note for note in found.notes if not first.endswith(note)]
+        notes = [note for note in found.notes if note not in first]
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))
         self.save.job.say("")  # what was said was about the detection before
@@ -181,7 +180,7 @@ class ResultPanel(QWidget):
         self.threshold.setEnabled(detection is not None)
         self._show_verdict()
         if detection is None or series is None:
-            self.plot.clear()
+            self.plot.show_visits(None)
             return
         self.threshold.show_score(_highest(self.found), detection.threshold)
 
@@ -196,17 +195,18 @@ class ResultPanel(QWidget):
 
     def _show_points(self, detection: Detection, series: Series) -> None:
         stack = detection.stack
-        self.plot.show_points(
-            _as_layer(series, stack.ages),
-            _as_layer(series, detection.image_score),
-            _as_layer(series, stack.is_observed),
-            is_marked=_as_layer(series, np.asarray(detection.mask.any(axis=(1, 2, 3)))),
-            line=_line(detection),
+        points = Points(
+            ages=_as_layer(series, stack.ages),
+            values=_as_layer(series, detection.image_score),
+            is_observed=_as_layer(series, stack.is_observed),
+            is_flagged=_as_layer(series, detection.mask.any(axis=(1, 2, 3))),
+            threshold=_flagging_score(detection),
         )
+        self.plot.show_visits(points)
 
-    def _on_moved(self, height: float) -> None:
+    def _on_moved(self, threshold: float) -> None:
         if self._made is not None:
-            self._segment(self._made.at_threshold(height))
+            self._segment(self._made.at_threshold(threshold))
 
     def _on_reset(self) -> None:
         if self._made is not None:
@@ -233,12 +233,8 @@ class ResultPanel(QWidget):
 
     def _on_visit(self, visit: int) -> None:
         viewer, layer = self._viewer(), self._layer()
-        if (
-            viewer is not None
-            and layer is not None
-            and layer in viewer.layers
-            and self.found is not None
-        ):
+        is_there = viewer is not None and layer is not None and layer in viewer.layers
+        if is_there and self.found is not None:
             go_to_visit(viewer, layer, self.found.source.axes, visit)
 
     def _on_removed(self, event: Any = None) -> None:
@@ -257,30 +253,45 @@ class ResultPanel(QWidget):
 
 
 def summary(found: Found) -> str:
-    """First line of a result: what was found, or why nothing can be said."""
+    """First line of a result: the finding and how far to trust it.
+
+    Images out of distribution come first, and there is no finding for them.
+    """
     seen = [each for each in found.detections if each is not None]
-    start = f"{found.source.name}: "
-    if warning := _warning(seen):
-        return start + warning
-    visits = sum(int(each.stack.is_observed.sum()) for each in seen)
-    flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in seen)
-    unknown = sum(
-        int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in seen
-    )
-    start += f"{len(seen)} subjects, " if len(found.detections) > 1 else ""
-    missed = f"{unknown} of {visits} visits cannot be judged: their score is not finite"
-    if unknown and not flagged:
-        return start + missed
-    text = f"{start}anomalies flagged at {flagged} of {visits} visits"
-    return f"{text}; {missed}" if unknown else text
-
-
-def _warning(seen: Sequence[Detection]) -> str:
-    """Say that images are probably out of distribution; a finding would mislead then."""
     reasons = [each.out_of_distribution for each in seen if each.is_out_of_distribution]
-    if not reasons or len(seen) == 1:
-        return "".join(reasons)
-    return f"{len(reasons)} of {len(seen)} subjects: {reasons[0]}"
+    others = [each for each in seen if not each.is_out_of_distribution]
+    is_cohort = len(found.detections) > 1
+    parts = []
+    if reasons:
+        parts.append(f"{len(reasons)} of {len(seen)} subjects: " * is_cohort + reasons[0])
+    if others:
+        parts.append(f"{counted(len(others), 'subject')}, " * is_cohort + _finding(others))
+    return f"{found.source.name}: {'; '.join(parts)}"
+
+
+def _finding(detections: Sequence[Detection]) -> str:
+    """Flagged visits, visits without a score, and what the threshold is worth."""
+    visits = sum(int(each.stack.is_observed.sum()) for each in detections)
+    flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in detections)
+    unknown = sum(
+        int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in detections
+    )
+    many = counted(visits, "visit")
+    text = f"anomalies flagged at {flagged} of {many}"
+    if not unknown:
+        return text + _trust(detections[0])
+    missed = f"{unknown} of {many} cannot be judged: their score is not finite"
+    return f"{text}; {missed}" if flagged else missed
+
+
+def _trust(detection: Detection) -> str:
+    """Say how often healthy subjects are flagged, where the threshold was calibrated on them."""
+    if "threshold" in detection.provenance:
+        return "; the threshold was set by hand"
+    rule = (detection.provenance.get("recipe") or {}).get("threshold") or {}
+    if rule.get("kind") != "HealthyHysteresis" or detection.floor is None:
+        return ""  # the notes say what such a threshold is worth
+    return f"; of healthy subjects, {100 * (1 - rule['high']):.3g} % are flagged too"
 
 
 def _text() -> QLabel:
@@ -307,14 +318,14 @@ def _floor(detection: Detection) -> tuple[str, float] | None:
     return ("a region" if high > low else "a pixel"), detection.floor
 
 
-def _line(detection: Detection) -> float | None:
-    """Threshold that the highest score of a visit must reach; none where its unit differs."""
+def _flagging_score(detection: Detection) -> float | None:
+    """Score that flags a visit; none where the scores were rescaled."""
     if detection.provenance.get("recipe", {}).get("rescale"):
         return None
     high, _ = detection.flagging_thresholds
     return high if math.isfinite(high) else None
 
 
-def _as_layer(series: Series, values: NDArray[Any]) -> NDArray[Any]:
+def _as_layer(series: Series, values: Any) -> NDArray[Any]:
     """One value a visit, from the order of the stack into that of the layer."""
     return np.asarray(np.asarray(values)[np.argsort(series.order)])

@@ -33,6 +33,7 @@ __all__ = [
     "NumberEdit",
     "NumbersEdit",
     "OptionalNumber",
+    "WordsEdit",
     "as_text",
     "controls_of",
     "field_widget",
@@ -239,6 +240,25 @@ class OptionalNumber(Container[Any]):
         self.number.enabled = is_on
 
 
+class WordsEdit(Container[Any]):
+    """A row of check boxes, one a word; its value are the words that are checked."""
+
+    def __init__(self, value: Sequence[str], *, words: Sequence[str], **more: Any) -> None:
+        boxes = [CheckBox(text=word, value=word in value) for word in words]
+        super().__init__(widgets=boxes, layout="horizontal", labels=False, **more)
+        self.margins = (0, 0, 0, 0)
+
+    @property
+    def value(self) -> tuple[str, ...]:
+        """The words that are checked."""
+        return tuple(box.text for box in self if box.value)
+
+    @value.setter
+    def value(self, words: Sequence[str]) -> None:
+        for box in self:
+            box.value = box.text in words
+
+
 class Field(Protocol):
     """What a form shows of a field: a magicgui widget, or a `ChoiceForm`."""
 
@@ -259,7 +279,8 @@ def field_widget(name: str, kind: Any, default: Any, hint: Hint | None = None) -
     name
         Of the field.
     kind
-        Its type: bool, int, float, a tuple of numbers, a Literal; all of them also ``| None``.
+        Its type: bool, int, float, a tuple of numbers, a Literal; all of them also ``| None``; or a
+        tuple of Literals.
     default
         What the widget shows at first; one with a text for it begins empty.
     hint
@@ -274,6 +295,8 @@ def field_widget(name: str, kind: Any, default: Any, hint: Hint | None = None) -
     hint = hint or Hint()
     kind, may_be_none = _without_none(kind)
     parts = get_args(kind)
+    if get_origin(kind) is tuple and get_origin(parts[0]) is Literal:
+        return WordsEdit(default, words=get_args(parts[0]), name=name, tooltip=hint.tip)
     is_choice = bool(hint.choices) or (get_origin(kind) is Literal and len(parts) > 1)
     is_number = kind in (int, float) or (get_origin(kind) is tuple and parts[0] in (int, float))
     if not (is_choice or is_number or kind is bool):

@@ -1,13 +1,38 @@
-"""What is remembered from one session to the next: the plugin's page of napari's preferences."""
+"""Settings of the plugin: what a run uses, and what napari keeps for the next session."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal
 
-__all__ = ["Preferences"]
+from napari_followup.plugin.forms.fields import Hint
+
+__all__ = ["MODES", "Preferences", "RunSettings"]
 
 PLUGIN = "napari-followup"
+MODES = {"update existing results": True, "add new layers": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where a run computes, from which seed, and what becomes of its results."""
+
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Hint(tip="Where the model runs; auto takes a GPU if there is one"),
+    ] = "auto"
+    seed: Annotated[
+        int, Hint(tip="The same seed gives the same result", between=(0, 2**31 - 1))
+    ] = 0
+    layers: tuple[Literal["healthy", "score", "mask"], ...] = ("healthy", "score", "mask")
+    update_existing: Annotated[
+        bool,
+        Hint(
+            label="then",
+            tip="Whether results replace the layers of an earlier run",
+            choices=tuple(MODES.items()),
+        ),
+    ] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +47,18 @@ class Preferences:
     seed: int = 0
     layers: str = "healthy, score, mask"
     update_existing: bool = True
+
+    @property
+    def run(self) -> RunSettings:
+        """What of it concerns a run."""
+        layers: Any = tuple(self.layers.replace(",", " ").split())
+        device: Any = self.device
+        update = self.update_existing
+        return RunSettings(device=device, seed=self.seed, layers=layers, update_existing=update)
+
+    def with_run(self, run: RunSettings) -> Preferences:
+        """Take over the settings of a run."""
+        return replace(self, **asdict(run) | {"layers": ", ".join(run.layers)})
 
     @classmethod
     def load(cls) -> Preferences:

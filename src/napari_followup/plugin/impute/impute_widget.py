@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QHBoxLayout,
     QHeaderView,
@@ -34,9 +33,10 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_followup.plugin.forms.fields import FieldsForm, Hint
 from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
 from napari_followup.plugin.forms.layer_choices import unwrapped
-from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.forms.preferences import Preferences, RunSettings
 from napari_followup.plugin.forms.series_input import SeriesInput
 from napari_followup.plugin.impute.impute_actions import ImputePlan, impute_layers
 from napari_followup.plugin.layers.layers import LayerTuple, Source, parse_ages
@@ -44,10 +44,8 @@ from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.layers.visits import one_subject, outline
 from napari_followup.plugin.models.model_choice import ModelCombo
 from napari_followup.plugin.results.step_panel import StepPanel, Work
-from napari_followup.plugin.run.progress import RunForm
 from napari_followup.plugin.run.report import Report
 from napari_followup.prediction.gaps import (
-    DRAWS,
     SAME,
     STRATEGIES,
     check_new_ages,
@@ -66,18 +64,39 @@ ABOUT = {
     "lerp-slerp": "Between two observed visits, by their codes in the SDM; noise along an arc",
     "lerp-lerp": "Between two observed visits, by their codes in the SDM",
 }
-ONE = "A single visit is observed: how fast this subject changes is not known."
+PLAN = {  # fields of a plan that have a row
+    "strategy": Hint(choices=[(strategy, strategy) for strategy in STRATEGIES]),
+    "draws": Hint(tip="Images drawn for each age; their mean is shown", between=(1, 100)),
+    "spread": Hint(
+        label="also show",
+        text="spread",
+        tip="How much the draws differ; needs two draws or more",
+    ),
+    "residual": Hint(
+        label=" ",
+        text="temporal residual",
+        tip="How far each observed visit is from what the other visits predict",
+    ),
+    "sampling_steps": Hint(
+        tip="Network calls a draw; auto: as many as the model needs",
+        empty="auto",
+        between=(1, 1000),
+    ),
+}
+ONE = "Only one visit is observed, so it is not known how fast this subject changes."
 
 
 class ImputeWidget(QWidget):
     """Impute visits of a series, at the ages that are checked.
 
-    `step` has `run`, `stop`, `finished`, `layers` and `error`. A stop keeps what is finished.
+    `step` has `run`, `stop`, `finished`, `layers` and `error`. A stop keeps the finished visits.
 
     Attributes
     ----------
     series, subject_combo, visits, settings
         The parts: layer, axes and ages; one of many subjects; ages to impute; device and seed.
+    controls
+        One a field of the plan, as ``controls["draws"].value``.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -89,23 +108,16 @@ class ImputeWidget(QWidget):
         self.subject_combo.setToolTip("Whose visits to impute")
         self.model_combo = ModelCombo(kept.model_folder, kept.model)
         self.visits = AgesTable()
-        self.strategy = _strategies()
-        self.draws, self.sampling_steps = _count(1, 100), _count(0, 1000)
-        self.draws.setValue(DRAWS)
-        self.draws.setToolTip("Images drawn for each age, of which the mean is shown")
-        self.sampling_steps.setSpecialValueText("auto")
-        self.sampling_steps.setToolTip("Network calls a draw; auto: as many as the model needs")
-        self.spread, self.residual = QCheckBox("spread"), QCheckBox("temporal residual")
-        self.spread.setChecked(False)
-        self.spread.setToolTip("How much the draws differ; needs two draws or more")
-        self.residual.setToolTip("How far each observed visit is from what the others predict")
-        self.settings = RunForm()
-        self.settings.device, self.settings.seed = kept.device, kept.seed
+        self._how = FieldsForm(ImputePlan(), PLAN, tuple(PLAN)[:-1])
+        self._more = FieldsForm(ImputePlan(), PLAN, ("sampling_steps",))
+        self.controls: dict[str, Any] = self._how.widgets | self._more.widgets
+        self.settings = FieldsForm(RunSettings(), names=("device", "seed", "update_existing"))
+        self.settings.value = kept.run
         self.step = StepPanel(
             napari_viewer,
             "Impute visits",
             self._work,
-            uses=lambda: [self.series.layers.layer],
+            uses=lambda: [self.series.layer],
             keeps_partial=True,
         )
         self._visit_text = VisitText(napari_viewer)
@@ -124,15 +136,13 @@ class ImputeWidget(QWidget):
     @property
     def plan(self) -> ImputePlan:
         """How to impute, as set."""
+        run, values = self.settings.value, self._how.values | self._more.values
+        draws = values["draws"] if self.controls["draws"].enabled else 1
         return ImputePlan(
-            strategy=self.strategy.currentText(),
-            draws=self.draws.value() if self.draws.isEnabled() else 1,
-            sampling_steps=self.sampling_steps.value() or None,
-            spread=self.spread.isChecked(),
-            residual=self.residual.isChecked(),
+            **values | {"draws": draws},
             planes=self.series.slicing,
-            device=self.settings.device,
-            seed=self.settings.seed,
+            device=run.device,
+            seed=run.seed,
         )
 
     def _source(self) -> Source:
@@ -152,7 +162,7 @@ class ImputeWidget(QWidget):
                 raise ValueError(
                     "no age is chosen: check a visit in the table, add an age, or a forecast"
                 )
-        self.step.update_existing = self.settings.update_existing
+        self.step.update_existing = self.settings.value.update_existing
 
         def work(report: Report) -> list[LayerTuple]:
             return impute_layers(source, model, ages, plan, report=report)
@@ -164,7 +174,7 @@ class ImputeWidget(QWidget):
             self.step.job.say("")  # what was said was about what was chosen before
         self._fill_subjects()
         self._show_visits()
-        self._visit_text.know(self.series.layers.layer, self.series.visits)
+        self._visit_text.know(self.series.layer, self.series.visits)
 
     def _fill_subjects(self) -> None:
         try:
@@ -189,7 +199,7 @@ class ImputeWidget(QWidget):
                 return
             stack = outline(source)
         except (TypeError, ValueError) as error:
-            chosen = self.series.layers.layer is not None and self.series.axes is not None
+            chosen = self.series.layer is not None and self.series.axes is not None
             self.visits.show_series(None, str(error) if chosen else "")
             return
         self.visits.show_series(stack, ONE if stack.is_observed.sum() == 1 else "")
@@ -199,53 +209,35 @@ class ImputeWidget(QWidget):
         if viewer is not None and self.step.layers:  # text and timeline are about the new visits
             viewer.layers.selection.active = self.step.layers[0]
 
-    def _on_draws(self) -> None:
-        draws_any = not self.strategy.currentText().startswith("lerp")
-        self.draws.setEnabled(draws_any)
-        self.spread.setEnabled(draws_any and self.draws.value() > 1)
+    def _on_plan(self) -> None:
+        strategy, draws, spread = (self.controls[name] for name in ("strategy", "draws", "spread"))
+        draws.enabled = not strategy.value.startswith("lerp")  # which draw nothing
+        spread.enabled = draws.enabled and draws.value > 1
+        strategy.tooltip = ABOUT[strategy.value]
 
     def _connect(self) -> None:
         self.series.changed.connect(self._on_series)
         self.series.layer_removed.connect(self.step.stop_without)
         self.subject_combo.currentIndexChanged.connect(self._show_visits)
         self.visits.complained.connect(lambda text: self.step.job.say(text, is_error=True))
-        self.draws.valueChanged.connect(self._on_draws)
-        self.strategy.currentTextChanged.connect(self._on_draws)
+        self._how.changed.connect(self._on_plan)
         self.step.finished.connect(self._on_finished)
         self._visit_text.follow(self)
+        self._on_plan()
         self._on_series()
 
     def _lay_out(self) -> None:
-        self._rows, how, boxes = new_form(), new_form(), QHBoxLayout()
+        self._rows = new_form()
         add_row(self._rows, "subject", self.subject_combo)
         add_row(self._rows, "model", self.model_combo)
-        boxes.addWidget(self.spread)
-        boxes.addWidget(self.residual)
-        add_row(how, "strategy", self.strategy)
-        add_row(how, "draws", self.draws)
-        add_row(how, "also show", boxes)
+        combo = self.controls["strategy"].native
+        for index, strategy in enumerate(STRATEGIES):
+            combo.setItemData(index, ABOUT[strategy], Qt.ItemDataRole.ToolTipRole)
         advanced = QCollapsible("advanced", expandedIcon="▾", collapsedIcon="▸")
-        steps = QWidget()
-        add_row(new_form(steps), "sampling steps", self.sampling_steps)
-        advanced.addWidget(steps)
+        advanced.addWidget(self._more)
         advanced.addWidget(self.settings)
-        scrolled_column_of(self, self.series, self._rows, self.visits, how, advanced, self.step)
-
-
-def _strategies() -> QComboBox:
-    combo = QComboBox()
-    for index, strategy in enumerate(STRATEGIES):
-        combo.addItem(strategy)
-        combo.setItemData(index, ABOUT[strategy], Qt.ItemDataRole.ToolTipRole)
-    combo.currentTextChanged.connect(lambda strategy: combo.setToolTip(ABOUT[strategy]))
-    combo.setToolTip(ABOUT[combo.currentText()])
-    return combo
-
-
-def _count(low: int, high: int) -> QSpinBox:
-    box = QSpinBox()
-    box.setRange(low, high)
-    return box
+        parts = (self.series, self._rows, self.visits, self._how, advanced, self.step)
+        scrolled_column_of(self, *parts)
 
 
 def _missing(source: Source) -> list[int]:

@@ -26,11 +26,11 @@ from napari_followup.io.file_sets import Parts
 from napari_followup.plugin.forms.fields import TYPES
 from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.forms.layer_choices import unwrapped
-from napari_followup.plugin.forms.preferences import Preferences
+from napari_followup.plugin.forms.preferences import MODES, Preferences
 from napari_followup.plugin.layers.layers import LayerTuple, about
 from napari_followup.plugin.layers.result_layers import show_layers
 from napari_followup.plugin.results.save_panel import SavePanel
-from napari_followup.plugin.run.progress import MODES, JobPanel
+from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 
 __all__ = ["FormEdit", "StepPanel", "Work", "step_factory"]

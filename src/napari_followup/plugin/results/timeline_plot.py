@@ -1,8 +1,7 @@
-"""Visits on an axis of ages, each with a number where it has one; a click goes to the visit."""
+"""Plot of the visits against age, with a score each where there is one; a click goes to a visit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ REACH = 14.0  # pixels from a point that still hit it
 DOT = 4.5  # largest radius of a point
 STEPS = {int(Qt.Key.Key_Left): -1, int(Qt.Key.Key_Right): 1}
 ACCENT = QColor("#ff9f0a")  # the visit that the viewer shows
-MARKED = QColor("#ff2d55")  # the color of the mask
+FLAGGED = QColor("#ff2d55")  # the color of the mask
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,15 +28,15 @@ class Points:
     """What is drawn: one point a visit, in the order of the layer's visits."""
 
     ages: NDArray[np.float64]
-    values: NDArray[np.floating[Any]] | None  # NaN where a visit is missing; none: visits alone
+    values: NDArray[np.floating[Any]] | None  # NaN for a missing visit; None: no axis of values
     is_observed: NDArray[np.bool_]
     is_missing: NDArray[np.bool_] | None = None  # where there are no values to tell
     ages_known: bool = True  # False: `ages` are visit numbers
-    is_marked: NDArray[np.bool_] | None = None  # whether the mask has anything there
-    line: float | None = None  # what a value must reach to be marked
+    is_flagged: NDArray[np.bool_] | None = None
+    threshold: float | None = None  # value from which a visit is flagged
 
     def place(self, width: float, height: float) -> NDArray[np.float64]:
-        """Pixel (x, y) of each visit; one without a value lies on the axis."""
+        """Pixel (x, y) of each visit; a missing one lies on the axis."""
         low, high = float(self.ages.min()), float(self.ages.max())
         x = np.full(len(self.ages), 0.5) if low == high else (self.ages - low) / (high - low)
         left, right = self.margins
@@ -58,7 +57,7 @@ class Points:
         """Value at the upper end of the axis."""
         values = np.zeros(1) if self.values is None else self.values
         highest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
-        highest = max(highest, self.line or 0.0)
+        highest = max(highest, self.threshold or 0.0)
         return 1.1 * highest if highest > 0 else 1.0
 
     def radius(self, width: float) -> float:
@@ -66,7 +65,7 @@ class Points:
         return float(np.clip(0.35 * (width - LEFT - RIGHT) / len(self.ages), 1.2, DOT))
 
     @property
-    def gone(self) -> NDArray[np.bool_]:
+    def without_value(self) -> NDArray[np.bool_]:
         """``(visit,)``: which visits are missing."""
         if self.values is not None:
             return np.asarray(np.isnan(self.values))
@@ -74,7 +73,7 @@ class Points:
 
     def kind(self, visit: int) -> str:
         """Whether a visit is observed, imputed or missing."""
-        if self.gone[visit]:
+        if self.without_value[visit]:
             return "missing"
         return "observed" if self.is_observed[visit] else "imputed"
 
@@ -84,9 +83,9 @@ class Points:
         place = order.index(visit) + step
         return int(order[place]) if 0 <= place < len(order) else None
 
-    def marks(self, visit: int) -> bool:
-        """Whether the mask has anything at a visit."""
-        return self.is_marked is not None and bool(self.is_marked[visit])
+    def flags(self, visit: int) -> bool:
+        """Whether a visit is flagged."""
+        return self.is_flagged is not None and bool(self.is_flagged[visit])
 
     def nearest(self, x: float, width: float, height: float) -> int | None:
         """Find the visit that is hit at a pixel column, if any."""
@@ -102,14 +101,14 @@ class Points:
         value = self.values[visit]
         said = "missing" if np.isnan(value) else f"image score {value:.3g}"
         kind = "" if self.is_observed[visit] or np.isnan(value) else ", imputed"
-        found = ", marked" if self.marks(visit) else ""
+        found = ", flagged" if self.flags(visit) else ""
         return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {said}{kind}{found}"
 
 
 class TimelinePlot(QWidget):
     """Image score against age: a dot where observed, a ring where imputed, a cross if missing.
 
-    Visits at which the mask has something have its color. The arrow keys go from visit to visit.
+    Flagged visits have the color of the mask. The arrow keys go from visit to visit.
     """
 
     visit_clicked = Signal(int)
@@ -128,34 +127,9 @@ class TimelinePlot(QWidget):
         """Size that the layout starts from."""
         return QSize(280, self._height)
 
-    def show_points(
-        self,
-        ages: Sequence[float] | NDArray[Any],
-        values: NDArray[Any],
-        is_observed: NDArray[np.bool_],
-        *,
-        is_marked: NDArray[np.bool_] | None = None,
-        line: float | None = None,
-    ) -> None:
-        """Draw other visits with their numbers, in the order of the layer."""
-        self.show_visits(
-            Points(
-                ages=np.asarray(ages, float),
-                values=values,
-                is_observed=is_observed,
-                is_marked=is_marked,
-                line=line,
-            )
-        )
-
-    def show_visits(self, points: Points) -> None:
-        """Draw other visits."""
+    def show_visits(self, points: Points | None) -> None:
+        """Draw other visits, or nothing."""
         self.points = points
-        self.update()
-
-    def clear(self) -> None:
-        """Draw nothing."""
-        self.points = None
         self.update()
 
     def show_visit(self, visit: int | None) -> None:
@@ -191,7 +165,7 @@ class TimelinePlot(QWidget):
         QToolTip.showText(event.globalPosition().toPoint(), text, self)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw axes, line and points."""
+        """Draw axes, threshold and points."""
         if self.points is None:
             return
         painter = QPainter(self)
@@ -202,7 +176,7 @@ class TimelinePlot(QWidget):
             _draw_lane(self, painter, self.points, places)
         else:
             _draw_axes(self, painter, self.points)
-            self._draw_height(painter, self.points)
+            self._draw_threshold(painter, self.points)
             self._draw_line(painter, self.points, places)
         for visit, (x, y) in enumerate(places):
             self._draw_point(painter, self.points, visit, QPointF(x, y))
@@ -219,9 +193,9 @@ class TimelinePlot(QWidget):
         color.setAlpha(alpha)
         return color
 
-    def _draw_height(self, painter: QPainter, points: Points) -> None:
-        if points.line is not None:
-            y = TOP + (1 - points.line / points.top) * (self.height() - TOP - BOTTOM)
+    def _draw_threshold(self, painter: QPainter, points: Points) -> None:
+        if points.threshold is not None:
+            y = TOP + (1 - points.threshold / points.top) * (self.height() - TOP - BOTTOM)
             painter.setPen(QPen(self._color(150), 1, Qt.PenStyle.DashLine))
             painter.drawLine(QPointF(LEFT, y), QPointF(self.width() - RIGHT, y))
 
@@ -232,15 +206,15 @@ class TimelinePlot(QWidget):
             painter.drawLine(QPointF(x, TOP), QPointF(x, self.height() - BOTTOM))
 
     def _draw_line(self, painter: QPainter, points: Points, places: NDArray[np.float64]) -> None:
-        order = [v for v in np.argsort(points.ages, kind="stable") if not points.gone[v]]
+        order = [v for v in np.argsort(points.ages, kind="stable") if not points.without_value[v]]
         painter.setPen(QPen(self._color(90), 1.5))
         painter.drawPolyline(QPolygonF([QPointF(*places[visit]) for visit in order]))
 
     def _draw_point(self, painter: QPainter, points: Points, visit: int, where: QPointF) -> None:
         radius = points.radius(self.width())
-        color = MARKED if points.marks(visit) else self._color()
+        color = FLAGGED if points.flags(visit) else self._color()
         painter.setPen(QPen(ACCENT if visit == self.current else color, 1.5))
-        if points.gone[visit]:
+        if points.without_value[visit]:
             for dx in (-radius, radius):
                 painter.drawLine(where + QPointF(dx, -radius), where + QPointF(-dx, radius))
             return

@@ -18,8 +18,6 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
     QDockWidget,
     QHBoxLayout,
     QLabel,
@@ -27,21 +25,17 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QSizePolicy,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 from superqt.utils import FunctionWorker, WorkerBase
 
-from napari_followup.plugin.forms.forms import add_row, new_form
-from napari_followup.plugin.layers.result_layers import RESULTS
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 __all__ = [
     "STOPPED",
     "JobPanel",
-    "RunForm",
     "spoken",
 ]
 
@@ -233,69 +227,3 @@ class JobPanel(QWidget):
 def _is_docked(widget: QWidget) -> bool:
     """Whether a widget is in a window of the viewer; napari takes those of a closed dock out."""
     return isinstance(widget.window(), QMainWindow | QDockWidget)
-
-
-MODES = {"update existing results": True, "add new layers": False}
-
-
-class RunForm(QWidget):
-    """Device and seed; with `wanted`, which layers come back too."""
-
-    def __init__(self, *, wanted: bool = False, seeded: bool = True) -> None:
-        super().__init__()
-        self.device_combo = QComboBox()
-        self.device_combo.addItems(["auto", "cpu", "cuda"])
-        self.seed_box = QSpinBox()
-        self.seed_box.setRange(0, 2**31 - 1)
-        self.seed_box.setToolTip("The same seed gives the same result")
-        self.mode = QComboBox()
-        self.mode.addItems(list(MODES))
-        self.boxes = {result: QCheckBox(result) for result in RESULTS}
-        row = QHBoxLayout()
-        for box in self.boxes.values():
-            box.setChecked(True)
-            row.addWidget(box)
-        form = new_form(self)
-        add_row(form, "device", self.device_combo)
-        add_row(form, "seed", self.seed_box)
-        add_row(form, "layers", row)
-        add_row(form, "then", self.mode)
-        form.setRowVisible(row, wanted)
-        form.setRowVisible(self.seed_box, seeded)
-
-    @property
-    def device(self) -> str:
-        """``"auto"``, ``"cpu"`` or ``"cuda"``."""
-        return self.device_combo.currentText()
-
-    @device.setter
-    def device(self, device: str) -> None:
-        self.device_combo.setCurrentText(device)
-
-    @property
-    def seed(self) -> int:
-        """Source of all noise."""
-        return self.seed_box.value()
-
-    @seed.setter
-    def seed(self, seed: int) -> None:
-        self.seed_box.setValue(seed)
-
-    @property
-    def wanted(self) -> tuple[str, ...]:
-        """Which layers come back."""
-        return tuple(result for result, box in self.boxes.items() if box.isChecked())
-
-    @wanted.setter
-    def wanted(self, results: tuple[str, ...]) -> None:
-        for result, box in self.boxes.items():
-            box.setChecked(result in results)
-
-    @property
-    def update_existing(self) -> bool:
-        """Whether the layers of an earlier run are filled anew."""
-        return MODES[self.mode.currentText()]
-
-    @update_existing.setter
-    def update_existing(self, update: bool) -> None:
-        self.mode.setCurrentIndex(list(MODES.values()).index(update))

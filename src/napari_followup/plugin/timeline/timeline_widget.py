@@ -92,7 +92,7 @@ class TimelineWidget(QWidget):
             _follow(layer, self.refresh, is_followed=True)
             self._layer = (lambda: None) if layer is None else weakref.ref(layer)
         if not self.axes:
-            self.plot.clear()
+            self.plot.show_visits(None)
             self._show_hint(NO_LAYER if layer is None else NO_VISITS.format(repr(layer.name)))
             return
         where = position(viewer, layer, self.axes)
