@@ -169,6 +169,6 @@ def test_the_finding_says_how_far_to_trust_it() -> None:
     calibrated = with_provenance(found([0.9, 0.2, NAN, 0.1], 1), recipe=recipe)
 
     assert summary(calibrated) == (
-        "scan: anomalies flagged at 1 of 3 visits; of healthy subjects, 5 % are flagged too"
+        "scan: anomalies flagged at 1 of 3 visits; 5 % of healthy subjects are flagged too"
     )
     assert summary(calibrated.at_threshold(0.1)).endswith("; the threshold was set by hand")

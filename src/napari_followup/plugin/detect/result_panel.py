@@ -291,7 +291,7 @@ def _trust(detection: Detection) -> str:
     rule = (detection.provenance.get("recipe") or {}).get("threshold") or {}
     if rule.get("kind") != "HealthyHysteresis" or detection.floor is None:
         return ""  # the notes say what such a threshold is worth
-    return f"; of healthy subjects, {100 * (1 - rule['high']):.3g} % are flagged too"
+    return f"; {100 * (1 - rule['high']):.3g} % of healthy subjects are flagged too"
 
 
 def _text() -> QLabel:

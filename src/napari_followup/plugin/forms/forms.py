@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 WIDTH = 392  # pixels, so that no control is cut off, with a scroll bar beside them
-LABEL_WIDTH = 110  # pixels; the longest label is "full covariance"
+LABEL_WIDTH = 120  # pixels; the longest label is "median in space"
 WAIT = 50  # ms until what appears is laid out
 
 
