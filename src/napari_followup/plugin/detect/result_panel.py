@@ -270,7 +270,7 @@ def summary(found: Found) -> str:
 
 
 def _finding(detections: Sequence[Detection]) -> str:
-    """Flagged visits, visits without a score, and what the threshold is worth."""
+    """Count flagged visits and visits without a score, and say what the threshold is worth."""
     visits = sum(int(each.stack.is_observed.sum()) for each in detections)
     flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in detections)
     unknown = sum(
