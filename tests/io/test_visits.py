@@ -45,6 +45,16 @@ def test_grids_may_differ_by_rounding_and_no_more() -> None:
         join_visits([visit(affine=affine), visit(affine=moved)])
 
 
+def test_other_sizes_are_told() -> None:
+    larger = VisitStack.from_array(np.ones((1, 2, 3, 5)))
+    text = (
+        r"visit 2: 2 x 3 x 5 voxels of 1 x 1 x 1 pixel lie elsewhere than those of visit 1, .*; "
+        r"bring the visits onto one grid with align \(in Python: nf\.align\(nf\.read_visits\("
+    )
+    with pytest.raises(ReadError, match=text):
+        join_visits([visit(1), larger])
+
+
 def test_other_modalities_are_told() -> None:
     with pytest.raises(ReadError, match="visit 2: holds T2, visit 1 T1; give all visits the same"):
         join_visits([visit(modalities=["T1"]), visit(modalities=["T2"])])

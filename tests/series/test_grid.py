@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_followup.series.grid import background, resampled, spacing_of
+from napari_followup.series.grid import apart, background, resampled, spacing_of
 
 
 def test_the_same_grid_gives_the_same_image() -> None:
@@ -61,3 +61,14 @@ def test_spacing_is_the_length_of_the_columns() -> None:
     affine = np.array([[0, 0, -0.7, 5], [0, 0.8, 0, 6], [3.0, 0, 0, 7], [0, 0, 0, 1]])
 
     assert spacing_of(affine) == pytest.approx((3.0, 0.8, 0.7))
+
+
+def test_grids_lie_as_far_apart_as_their_furthest_corners_in_voxels() -> None:
+    affine = np.array([[0, 0, 2, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    moved, wider = affine.copy(), affine.copy()
+    moved[0, 3] = 3.0
+    wider[0, 2] = 4.0  # voxels of 4 mm, not 2: the last of four voxels lies 6 mm further
+
+    assert apart(affine, affine, (2, 3, 4)) == 0
+    assert apart(moved, affine, (2, 3, 4)) == pytest.approx(1.5)
+    assert apart(wider, affine, (2, 3, 4)) == pytest.approx(3.0)

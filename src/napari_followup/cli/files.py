@@ -44,9 +44,9 @@ FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, Runtim
 
 def file_stem(subject: str, taken: set[str]) -> str:
     """File name for a subject, unique in this run; it is added to `taken`."""
-    from napari_followup.io import file_sets
+    from napari_followup.io import replacing
 
-    return file_sets.file_stem(subject, taken)
+    return replacing.file_stem(subject, taken)
 
 
 def is_nifti(source: Path) -> bool:

@@ -14,9 +14,9 @@ from napari_followup.detection.prepare import Prepared
 from napari_followup.detection.recipe_checks import chosen_recipe
 from napari_followup.detection.segment import Thresholds
 from napari_followup.detection.stream import Scored, maps_of, thresholds_of
-from napari_followup.io.same_grid import SAME_PLACE, apart
 from napari_followup.models.bundle import ModelBundle
 from napari_followup.recipe.recipe import Quantile, Recipe, Yen
+from napari_followup.series.grid import SAME_PLACE, apart
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection, OnStep, counting
 from napari_followup.series.stack import VisitStack

@@ -1,8 +1,7 @@
-"""Files to stacks and back: one door for every format, chosen by the file's suffix.
+"""Reads files and folders into stacks and writes stacks to files.
 
-A reader is one module with one function ``(path, axes) -> list of VisitStack`` and one line in
-`READERS`; writers stand in `writing`. Nothing is ever unpickled; a damaged or foreign file is a
-ReadError that names it.
+The ending of a name chooses the format (`formats`). Nothing is ever unpickled. A damaged file, or
+one of another kind, raises a ReadError that names it.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from napari_followup.io import formats
 from napari_followup.io.bids import bids_files
 from napari_followup.io.dicom import read_dicom
 from napari_followup.io.errors import ReadError
 from napari_followup.io.folder import folder_files, holds_visits
+from napari_followup.io.formats import listed, write_stack
 from napari_followup.io.kinds import (
     IMAGES,
     TABLES,
@@ -26,13 +27,12 @@ from napari_followup.io.kinds import (
     truth_beside,
 )
 from napari_followup.io.manifest import is_manifest, read_manifest, read_visits
-from napari_followup.io.nifti import read_nifti, write_nifti
-from napari_followup.io.npz import is_result, marked_sick, read_npz, write_npz
+from napari_followup.io.nifti import write_nifti
+from napari_followup.io.npz import is_result, marked_sick, write_npz
 from napari_followup.io.table import write_table
-from napari_followup.io.tiff import read_tiff, write_tiff
+from napari_followup.io.tiff import write_tiff
 from napari_followup.io.visits import join_visits, read_subjects
-from napari_followup.io.writing import listed, write_stack
-from napari_followup.io.zarr import read_zarr, write_zarr
+from napari_followup.io.zarr import write_zarr
 from napari_followup.series.stack import VisitStack
 
 __all__ = [
@@ -52,14 +52,9 @@ __all__ = [
 ]
 
 READERS: dict[str, Callable[..., list[VisitStack]]] = {
+    **formats.READERS,
     ".csv": read_manifest,
-    ".nii": read_nifti,
-    ".nii.gz": read_nifti,
-    ".npz": read_npz,
-    ".tif": read_tiff,
-    ".tiff": read_tiff,
     ".tsv": read_manifest,
-    ".zarr": read_zarr,
 }
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "is_dicom",
     "is_saved_map",
     "is_zarr",
+    "stem_of",
     "suffix_of",
     "truth_beside",
 ]
@@ -28,10 +29,15 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
+def stem_of(path: Path) -> str:
+    """Name of a file without its ending (`suffix_of`), whatever its case."""
+    return path.name[: len(path.name) - len(suffix_of(path))]
+
+
 def truth_beside(path: Path) -> Path:
     """Where the masks of a file's images lie that cannot hold them itself: in NAME_truth."""
-    suffix = path.name[len(path.name) - len(suffix_of(path)) :]
-    return path.with_name(f"{path.name.removesuffix(suffix)}_truth{suffix}")
+    stem = stem_of(path)
+    return path.with_name(f"{stem}_truth{path.name[len(stem) :]}")
 
 
 def is_saved_map(path: Path) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from napari_followup.io.errors import ReadError
 from napari_followup.io.kinds import truth_beside
 from napari_followup.io.npz import holds_truth, is_result, marked_sick, read_npz_truth
-from napari_followup.io.same_grid import SAME_PLACE, apart
+from napari_followup.series.grid import SAME_PLACE, apart
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Labelled", "read_labelled"]

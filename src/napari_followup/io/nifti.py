@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_followup.io.errors import ReadError
+from napari_followup.io.kinds import stem_of
 from napari_followup.io.lazy import is_large
 from napari_followup.io.replacing import replacing
 from napari_followup.series.stack import VisitStack
@@ -26,7 +27,7 @@ from napari_followup.series.stack import VisitStack
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Header, Nifti1Image
 
-__all__ = ["count_visits", "nifti_stem", "read_nifti", "write_nifti"]
+__all__ = ["count_visits", "read_nifti", "write_nifti"]
 
 IN_MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3}
 COMMENT = 6  # code of a header extension that holds text
@@ -63,7 +64,7 @@ def read_nifti(
         raise ReadError("NIfTI files have no splits; leave split out")
     image = _load(path)
     affine, images = _affine(image), _pixels(path, image)
-    said: dict[str, Any] = {"subject": nifti_stem(path), "unit": "mm", **_said(path, image)}
+    said: dict[str, Any] = {"subject": stem_of(path), "unit": "mm", **_said(path, image)}
     letters = axes or {3: "zyx", 4: "vzyx", 5: "mvzyx"}[images.ndim]
     if "v" not in letters:
         images, letters = images[None], f"v{letters}"
@@ -112,11 +113,6 @@ def write_nifti(path: str | os.PathLike[str], stack: VisitStack) -> Path:
             for volume in _volumes(stack, header.get_data_dtype()):
                 file.write(volume.tobytes())
     return path
-
-
-def nifti_stem(path: Path) -> str:
-    """Name of a file without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
 
 
 def count_visits(path: Path) -> int:
@@ -214,7 +210,7 @@ def _lazy(image: Nifti1Image, dtype: np.dtype[Any]) -> Any:
 
 
 def _sidecar(path: Path) -> Path:
-    return path.with_name(f"{nifti_stem(path)}.json")
+    return path.with_name(f"{stem_of(path)}.json")
 
 
 def _said(path: Path, image: Nifti1Image) -> dict[str, Any]:

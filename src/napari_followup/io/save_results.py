@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import generate_binary_structure, label
 
-from napari_followup.io.file_sets import file_stem, plain, write_json, write_parts
+from napari_followup.io.formats import write_stack
+from napari_followup.io.replacing import file_stem, plain, write_json, write_parts
 from napari_followup.io.table import write_table
-from napari_followup.io.writing import write_stack
 from napari_followup.series.results import Detection
 from napari_followup.series.stack import VisitStack
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_followup.io.dates import years_between
 from napari_followup.io.errors import ReadError
-from napari_followup.io.image import read_image
+from napari_followup.io.formats import read_image
 from napari_followup.io.lazy import stacked
-from napari_followup.io.same_grid import check_grid
+from napari_followup.series.grid import SAME_PLACE, apart
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["VisitFile", "join_visits", "load_visits", "read_subjects"]
@@ -236,7 +236,7 @@ def _images(files: Sequence[VisitFile], modalities: Sequence[str]) -> VisitStack
     parts = [_one_modality(by_modality[name]) for name in modalities]
     first = parts[0]
     for name, part in zip(modalities[1:], parts[1:], strict=True):
-        check_grid(part, by_modality[name].where, first, by_modality[modalities[0]].where)
+        _check_grid(part, by_modality[name].where, first, by_modality[modalities[0]].where)
     return replace(
         first,
         images=stacked([part.images for part in parts], axis=1),
@@ -267,7 +267,7 @@ def _joined(visits: Sequence[_Visit]) -> VisitStack:
         raise ReadError(f"{visits[0].where}: no visit has an image; give at least one")
     place, first = shown[0]
     for where, stack in shown[1:]:
-        check_grid(stack, where, first, place)
+        _check_grid(stack, where, first, place)
         if stack.modalities != first.modalities:
             raise ReadError(
                 f"{where}: holds {', '.join(stack.modalities)}, {place} "
@@ -285,3 +285,34 @@ def _joined(visits: Sequence[_Visit]) -> VisitStack:
         ages_known=known,
         is_observed=np.array([visit.stack is not None for visit in visits]),
     )
+
+
+def _check_grid(stack: VisitStack, where: str, first: VisitStack, place: str) -> None:
+    """Refuse images whose voxels do not lie where those of another stack do.
+
+    Parameters
+    ----------
+    stack, first
+        The one in question, and the one it should lie on.
+    where, place
+        How a message names them, such as "row 3".
+
+    Raises
+    ------
+    ReadError
+        If they lie further apart than rounding explains.
+    """
+    same = stack.shape[2:] == first.shape[2:] and stack.unit == first.unit
+    if same and apart(stack.affine, first.affine, first.shape[2:]) <= SAME_PLACE:
+        return
+    raise ReadError(
+        f"{where}: {_grid(stack)} lie elsewhere than those of {place}, {_grid(first)}; bring the "
+        "visits onto one grid with align (in Python: nf.align(nf.read_visits(..., "
+        "keep_missing=True)))"
+    )
+
+
+def _grid(stack: VisitStack) -> str:
+    size = " x ".join(str(length) for length in stack.shape[2:])
+    voxel = " x ".join(f"{length:.3g}" for length in stack.spacing)
+    return f"{size} voxels of {voxel} {stack.unit}"

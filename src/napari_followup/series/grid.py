@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import affine_transform, gaussian_filter
 
-__all__ = ["ORDERS", "background", "resampled", "spacing_of"]
+__all__ = ["ORDERS", "SAME_PLACE", "apart", "background", "resampled", "spacing_of"]
 
+SAME_PLACE = 0.01  # largest distance in voxels at which two grids count as one
 ORDERS: dict[str, Literal[0, 1, 3]] = {"nearest": 0, "linear": 1, "cubic": 3}
 
 
@@ -100,3 +101,10 @@ def _inside(
         place: Any = (start + by_z * z)[:, None, None] + (by_y * y)[:, None] + by_x * x
         inside &= (place >= -0.501) & (place <= size - 0.499)
     return inside
+
+
+def apart(one: NDArray[np.float64], other: NDArray[np.float64], shape: Sequence[int]) -> float:
+    """Largest distance between the corners of two grids, in voxels of the second."""
+    ends = [[0, size - 1] for size in shape]
+    corners = np.stack([*np.meshgrid(*ends, indexing="ij"), np.ones((2, 2, 2))]).reshape(4, 8)
+    return float(np.abs((np.linalg.inv(other) @ one @ corners - corners)[:3]).max())

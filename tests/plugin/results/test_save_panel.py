@@ -15,7 +15,7 @@ import pytest
 from napari.layers import Image
 
 from napari_followup.io import read_stack
-from napari_followup.io.file_sets import write_json
+from napari_followup.io.replacing import write_json
 from napari_followup.plugin.results.save_panel import SavePanel
 
 pytestmark = pytest.mark.viewer

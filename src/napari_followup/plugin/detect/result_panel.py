@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QDoubleSlider
 
-from napari_followup.io.file_sets import Parts
+from napari_followup.io.replacing import Parts
 from napari_followup.io.save_results import usual_format
 from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
 from napari_followup.plugin.forms.series_input import counted

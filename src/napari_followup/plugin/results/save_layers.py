@@ -17,10 +17,10 @@ import numpy as np
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
-from napari_followup.io.file_sets import Parts, file_stem, write_json
+from napari_followup.io.formats import write_stack
+from napari_followup.io.replacing import Parts, file_stem, write_json
 from napari_followup.io.save_results import FORMATS, MAPS, lesion_rows, result_parts
 from napari_followup.io.table import write_table
-from napari_followup.io.writing import write_stack
 from napari_followup.plugin.layers.layers import (
     AXES,
     WORDS,

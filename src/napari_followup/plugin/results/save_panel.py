@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_followup.io.file_sets import Parts, new_folder, with_notes, write_parts
+from napari_followup.io.replacing import Parts, new_folder, with_notes, write_parts
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 

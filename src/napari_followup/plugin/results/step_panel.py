@@ -22,7 +22,7 @@ from napari.utils._magicgui import find_viewer_ancestor
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
-from napari_followup.io.file_sets import Parts
+from napari_followup.io.replacing import Parts
 from napari_followup.plugin.forms.fields import TYPES
 from napari_followup.plugin.forms.forms import add_row, new_form
 from napari_followup.plugin.forms.layer_choices import unwrapped

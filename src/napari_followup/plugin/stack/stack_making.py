@@ -112,7 +112,7 @@ def placed(facts: Facts, options: Options) -> Facts:
 
 def lies_on(facts: Facts, first: Facts) -> bool:
     """Whether two grids are the same."""
-    from napari_followup.io.same_grid import SAME_PLACE, apart
+    from napari_followup.series.grid import SAME_PLACE, apart
 
     same = facts.shape == first.shape and facts.unit == first.unit
     return same and apart(facts.affine, first.affine, first.shape) <= SAME_PLACE

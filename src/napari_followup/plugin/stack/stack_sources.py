@@ -18,8 +18,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_followup.io.dates import date_in_name
-from napari_followup.io.kinds import IMAGES, TABLES, is_bids, is_dicom, is_zarr, suffix_of
-from napari_followup.io.nifti import nifti_stem
+from napari_followup.io.kinds import IMAGES, TABLES, is_bids, is_dicom, is_zarr, stem_of, suffix_of
 from napari_followup.io.table import column_names, read_table
 from napari_followup.io.tiff import is_one_visit
 from napari_followup.plugin.layers.layers import (
@@ -88,7 +87,7 @@ class FileOrigin:
 
     def subject_of(self, stack: VisitStack) -> str:
         """Give the subject's name; empty if it is only the name of the file."""
-        stem = nifti_stem(self.path).removesuffix(self.path.suffix).removesuffix(".ome")
+        stem = stem_of(self.path).removesuffix(self.path.suffix).removesuffix(".ome")
         return "" if stack.subject in ("subject", stem, self.path.stem) else stack.subject
 
     def description(self) -> str:
@@ -196,7 +195,7 @@ def read_file(path: Path, axes: str | None = None) -> list[tuple[VisitStack, int
         If it cannot be read.
     """
     from napari_followup.io import read_stacks, read_visits
-    from napari_followup.io.image import read_image
+    from napari_followup.io.formats import read_image
 
     if not path.exists():
         raise FileNotFoundError("there is no such file; correct its path, or remove the row")

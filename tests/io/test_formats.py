@@ -8,7 +8,7 @@ import tifffile
 
 from napari_followup.io import write_npz
 from napari_followup.io.errors import ReadError
-from napari_followup.io.image import read_image
+from napari_followup.io.formats import WRITERS, listed, read_image, write_stack
 from napari_followup.series.stack import VisitStack
 
 VOXELS = np.arange(2 * 4 * 6, dtype=np.uint8).reshape(2, 4, 6)
@@ -51,3 +51,16 @@ def test_what_is_not_there_or_unknown_is_told(tmp_path: Path) -> None:
         read_image(tmp_path / "a.mgz")
     with pytest.raises(ReadError, match="there is no file"):
         read_image(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_the_ending_chooses_the_format_whatever_its_case(tmp_path: Path, suffix: str) -> None:
+    stack = VisitStack.from_array(np.ones((2, 4, 4), np.float32))
+    name = f"A{suffix.upper() if suffix.startswith('.t') else suffix}"
+
+    assert write_stack(str(tmp_path / name), stack) == tmp_path / name
+    assert (tmp_path / name).exists()
+
+
+def test_endings_are_named_in_a_sentence() -> None:
+    assert listed([".npz", ".csv", ".nii"]) == ".csv, .nii or .npz"
