@@ -62,11 +62,11 @@ def masks_by_hand(
     every, count = np.concatenate(scores), [len(score) for score in scores]
     match threshold:
         case Yen(pixel_too=pixel_too):
-            mask = every >= yen_threshold(every)
+            mask = every >= yen_threshold(lambda: [every])
             if pixel_too:
                 pixel = np.concatenate(pixels)
                 inside = np.where(mask | np.isnan(pixel), pixel, 0)
-                mask &= pixel >= yen_threshold(inside)
+                mask &= pixel >= yen_threshold(lambda: [inside])
         case Quantile(q=q, per="dataset"):
             mask = every >= np.nanquantile(every, q)
         case Quantile(q=q):

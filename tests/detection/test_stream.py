@@ -263,7 +263,7 @@ def test_yen_per_dataset_is_that_of_all_scores_together(cohort: list[Maps]) -> N
     assert found.pixel == pytest.approx(slow_yen(all_of(inside)), rel=1e-5)
     assert found.series == 3
     assert thresholds_of(cohort, Yen(per="dataset", pixel_too=False)).pixel is None
-    assert found.score != pytest.approx(yen_threshold(cohort[0].score), rel=1e-3)
+    assert found.score != pytest.approx(yen_threshold(lambda: [cohort[0].score]), rel=1e-3)
 
 
 def test_yen_of_one_series_lets_missing_visits_have_no_say(cohort: list[Maps]) -> None:
@@ -273,7 +273,7 @@ def test_yen_of_one_series_lets_missing_visits_have_no_say(cohort: list[Maps]) -
     found, expected = (thresholds_of([each], Yen()) for each in (maps, there))
 
     assert (found.score, found.pixel) == (expected.score, expected.pixel)
-    assert found.score == yen_threshold(maps.score)
+    assert found.score == yen_threshold(lambda: [maps.score])
 
 
 def test_scores_that_are_all_the_same_have_no_threshold() -> None:
@@ -431,9 +431,11 @@ def test_yen_is_asked_on_the_score_and_on_the_pixel_distance(score: np.ndarray) 
     )
     twice = segment_maps(Maps(score=score, pixel=pixel), Recipe(threshold=Yen()), None)
 
-    assert lowest(once) == lowest(twice) == yen_threshold(score)
+    assert lowest(once) == lowest(twice) == yen_threshold(lambda: [score])
     inside = np.where(once.mask | np.isnan(pixel), pixel, 0)
-    np.testing.assert_array_equal(twice.mask, once.mask & (pixel >= yen_threshold(inside)))
+    np.testing.assert_array_equal(
+        twice.mask, once.mask & (pixel >= yen_threshold(lambda: [inside]))
+    )
     assert 0 < twice.mask.sum() < once.mask.sum()
 
 
@@ -466,7 +468,7 @@ def test_without_healthy_scores_yen_stands_in_and_says_so(
     found = segment_maps(Maps(score=score, pixel=score), recipe, None)
 
     assert found.levels.notes == (UNKNOWN,)
-    assert lowest(found) == yen_threshold(score)
+    assert lowest(found) == yen_threshold(lambda: [score])
     assert found.levels.floor is None
 
 

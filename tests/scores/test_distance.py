@@ -202,16 +202,6 @@ def test_each_plane_agrees_with_the_inverse_of_its_covariance_matrix(
         np.testing.assert_allclose(found[visit, z].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_volume_agrees_with_the_inverse_of_its_covariance_matrix(
-    images: Tensor, draws: Tensor
-) -> None:
-    found = mahalanobis(images, draws, ridge=1e-4, volume=True)
-
-    for visit in range(2):
-        expected = by_full_inverse(images[visit], draws[:, visit], 1e-4)
-        np.testing.assert_allclose(found[visit].numpy(), expected, rtol=1e-4, atol=1e-4)
-
-
 def test_planes_of_a_slab_have_the_distance_they_have_alone(images: Tensor, draws: Tensor) -> None:
     whole = mahalanobis(images, draws)
 

@@ -7,7 +7,9 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_followup.series.stack import VisitStack
+from napari_followup.alignment.align import single_visits
+from napari_followup.comparison.change_map import change
+from napari_followup.series.stack import VisitStack, add_step, refuse_partly_missing
 
 SERIES = np.arange(3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)  # (visit, y, x)
 
@@ -334,5 +336,47 @@ def test_a_map_that_says_it_is_a_result_may_lack_planes_of_a_visit() -> None:
     assert stack.is_observed.all()
     assert not stack.is_missing.any()
     assert stack.provenance == said
-    with pytest.raises(ValueError, match="partly NaN; fill the holes"):
+    with pytest.raises(ValueError, match="partly NaN; fill the missing"):
         VisitStack.from_array(images, provenance={"layer": {"kind": "image"}})
+
+
+def visits_with_gaps() -> np.ndarray:
+    """Three visits of two planes: whole, without its first plane, missing."""
+    values = np.random.default_rng(0).random((3, 1, 2, 4, 4))
+    values[1, :, 0] = values[2] = np.nan
+    return values
+
+
+def test_visits_that_are_nan_everywhere_are_missing_and_those_of_a_map_may_lack_planes() -> None:
+    said = {"layer": {"result": "score"}}
+
+    stack = VisitStack.from_array(visits_with_gaps(), subject="anna", provenance=said)
+
+    assert stack.is_observed.tolist() == [True, True, False]
+    for other in ({}, {"layer": {"kind": "image"}}, {"layer": "result"}):
+        with pytest.raises(
+            ValueError, match="visit 2 of 3 of 'anna' is partly NaN; fill the missing"
+        ):
+            VisitStack.from_array(visits_with_gaps(), subject="anna", provenance=other)
+
+
+def test_nothing_is_computed_of_a_map_that_lacks_planes() -> None:
+    said = {"layer": {"result": "score"}}
+    stack = VisitStack.from_array(visits_with_gaps(), provenance=said)
+
+    refuse_partly_missing(visits_with_gaps()[2], "a missing visit")
+    with pytest.raises(ValueError, match="is a saved map, partly NaN; give the series"):
+        change(stack, 0, 1)
+    with pytest.raises(ValueError, match="is a saved map, partly NaN; give the series"):
+        single_visits([stack])[1].image(0)
+
+
+def test_steps_are_listed_in_order_and_the_old_provenance_stays_as_it_was() -> None:
+    old = {"model": "x", "steps": [{"step": "cropped", "margin": 5.0}]}
+
+    new = add_step(old, "scaled", percentile=99.0)
+
+    assert [step["step"] for step in new["steps"]] == ["cropped", "scaled"]
+    assert new["steps"][1] == {"step": "scaled", "percentile": 99.0}
+    assert new["model"] == "x"
+    assert len(old["steps"]) == 1

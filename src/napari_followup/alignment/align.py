@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from napari_followup.alignment.agreement import correlation
 from napari_followup.alignment.rigid import LEVELS, Rigid, need_simpleitk, rigid
 from napari_followup.series.grid import background, resampled, spacing_of
-from napari_followup.series.missing import refuse_partly_missing
-from napari_followup.series.provenance import add_step
 from napari_followup.series.results import Cancelled
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, add_step, refuse_partly_missing
 
 __all__ = [
     "SingleVisit",

@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_followup.alignment.brain_mask import brain, foreground, mask_of
 from napari_followup.alignment.rigid import need_simpleitk, working_threads
-from napari_followup.series.provenance import add_step
 from napari_followup.series.results import Cancelled
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, add_step
 
 __all__ = ["bias_corrected", "brain_mask", "masked", "scaled"]
 

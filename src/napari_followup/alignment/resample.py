@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_followup.alignment.brain_mask import foreground, mask_of
 from napari_followup.series.grid import background, resampled, spacing_of
-from napari_followup.series.provenance import add_step
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, add_step
 
 __all__ = ["cropped", "regridded"]
 

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from napari_followup.comparison.change_map import change, change_mask
     from napari_followup.io import read_stacks
-    from napari_followup.series.provenance import add_step
+    from napari_followup.series.stack import add_step
 
     check_file(args.out)
     threshold = _threshold(args)

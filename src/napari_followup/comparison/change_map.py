@@ -16,8 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_followup.alignment.brain_mask import foreground
 from napari_followup.series.intensity import fit_scaling
-from napari_followup.series.missing import refuse_partly_missing
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, refuse_partly_missing
 
 __all__ = ["change", "change_mask"]
 

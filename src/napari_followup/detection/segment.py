@@ -34,7 +34,7 @@ from napari_followup.segmentation.masks import (
     inside_mask,
     mask_at,
 )
-from napari_followup.segmentation.threshold import yen_of_parts
+from napari_followup.segmentation.threshold import yen_threshold
 from napari_followup.series.stack import VisitStack
 
 __all__ = [
@@ -277,10 +277,10 @@ def yen_thresholds(visits: Parts, *, pixel_too: bool) -> tuple[float, float | No
     tuple
         The two; none for the pixel distance where it has no threshold.
     """
-    threshold = yen_of_parts(lambda: (score for score, _ in visits()))
+    threshold = yen_threshold(lambda: (score for score, _ in visits()))
     if not pixel_too:
         return threshold, None
-    inside = yen_of_parts(
+    inside = yen_threshold(
         lambda: (inside_mask(mask_at(score, threshold), pixel) for score, pixel in visits())
     )
     return threshold, inside

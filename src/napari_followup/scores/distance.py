@@ -174,7 +174,6 @@ def mahalanobis(
     *,
     full: bool = True,
     ridge: float = 1e-5,
-    volume: bool = False,
 ) -> Tensor:
     """Share of every pixel in the Mahalanobis distance of its plane.
 
@@ -188,8 +187,6 @@ def mahalanobis(
         Whether the covariance between pixels counts, or the variance of each alone.
     ridge
         λ > 0, added to the variances.
-    volume
-        Whether all planes of a visit are one vector, or each plane is one of its own.
 
     Returns
     -------
@@ -219,21 +216,19 @@ def mahalanobis(
     delta = images.double() - mean
     centred = (draws - mean) / (len(draws) - 1) ** 0.5
     if full:
-        whitened = _solved(delta, centred, ridge, volume)
+        whitened = _solved(delta, centred, ridge)
     else:
         whitened = delta / (centred.square().sum(dim=0) + ridge)
     squares = (delta * whitened).sum(dim=1)
     return squares.clamp_min(0).sqrt().to(images)
 
 
-def _solved(delta: Tensor, centred: Tensor, ridge: float, volume: bool) -> Tensor:
-    """(λI + C Cᵀ)⁻¹ δ by Woodbury, plane by plane or volume by volume, shape of `delta`."""
+def _solved(delta: Tensor, centred: Tensor, ridge: float) -> Tensor:
+    """(λI + C Cᵀ)⁻¹ δ by Woodbury, plane by plane, shape of `delta`."""
     gram = torch.einsum("nvmzyx,kvmzyx->vznk", centred, centred)
     seen = torch.einsum("nvmzyx,vmzyx->vzn", centred, delta)
-    if volume:
-        gram, seen = gram.sum(dim=1, keepdim=True), seen.sum(dim=1, keepdim=True)
     inner = gram + ridge * torch.eye(len(centred), dtype=gram.dtype, device=gram.device)
-    weights = torch.linalg.solve(inner, seen).expand(-1, delta.shape[2], -1)
+    weights = torch.linalg.solve(inner, seen)
     return (delta - torch.einsum("nvmzyx,vzn->vmzyx", centred, weights)) / ridge
 
 

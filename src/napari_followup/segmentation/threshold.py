@@ -1,4 +1,4 @@
-"""Thresholds on scores: Yen's, with the guards it needs."""
+"""Yen's threshold on scores that need not be in memory all at once."""
 
 from __future__ import annotations
 
@@ -9,44 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_yen
 
-__all__ = ["yen_of_parts", "yen_threshold"]
+__all__ = ["yen_threshold"]
 
 BINS = 256
 
 
-def yen_threshold(scores: NDArray[np.floating]) -> float:
+def yen_threshold(parts: Callable[[], Iterable[NDArray[Any]]]) -> float:
     """Yen's threshold of all finite scores given; infinite where there is nothing to split.
 
     Parameters
     ----------
-    scores
-        Any shape; NaN (missing visits) is left out. Give one patient's series or a whole data set.
+    parts
+        Gives the scores part by part, and again from the start each time it is called: of one
+        patient's series, or of a whole data set. NaN (missing visits) is left out.
 
     Returns
     -------
     float
-        In the unit of `scores`; a pixel is abnormal when it reaches this.
+        In the unit of the scores; a pixel is abnormal when it reaches this.
 
     References
     ----------
     Yen et al. (1995), used label-free by Dang (2025), eq. 3.9. A constant map has no threshold
     (scikit-image's would flag every pixel of it).
-    """
-    return yen_of_parts(lambda: [scores])
-
-
-def yen_of_parts(parts: Callable[[], Iterable[NDArray[Any]]]) -> float:
-    """Yen's threshold of scores that are not in memory all at once.
-
-    Parameters
-    ----------
-    parts
-        Gives them part by part, and again from the start each time it is called.
-
-    Returns
-    -------
-    float
-        That of all parts together, see `yen_threshold`.
     """
     ends = [(part.min(), part.max()) for part in _finite(parts())]
     low, high = min((end[0] for end in ends), default=0), max((end[1] for end in ends), default=0)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["VisitStack"]
+__all__ = ["VisitStack", "add_step", "refuse_partly_missing"]
 
 AXES = "vmzyx"
 DEFAULT_AXES = {3: "vyx", 4: "vzyx", 5: "vmzyx"}
@@ -48,14 +48,12 @@ class VisitStack:
     provenance: Mapping[str, Any] = field(default_factory=dict)  # what made the images, if we did
 
     def __post_init__(self) -> None:
-        from napari_followup.series.missing import is_map, observed_visits
-
         images = _check_images(self.images, self.subject)
         visits = len(images)
         ages = _check_ages(self.ages, visits, self.subject)
         observed = _check_observed(self.is_observed, visits, self.subject)
-        observed = observed_visits(
-            images, observed, self.subject, may_lack_planes=is_map(self.provenance)
+        observed = _observed_visits(
+            images, observed, self.subject, may_lack_planes=_is_map(self.provenance)
         )
         order = np.argsort(ages, kind="stable")
         if (order != np.arange(visits)).any():
@@ -277,6 +275,101 @@ class VisitStack:
             Checked like any other.
         """
         return replace(self, images=images, **changes)
+
+
+def add_step(provenance: Mapping[str, Any], step: str, **settings: Any) -> dict[str, Any]:
+    """Append a step to ``provenance["steps"]``, which lists them in the order they were done.
+
+    Parameters
+    ----------
+    provenance
+        Of the stack that the step was done to.
+    step
+        Name of the function.
+    **settings
+        What it was done with, and what came of it.
+
+    Returns
+    -------
+    dict
+        A new provenance.
+    """
+    steps = [*provenance.get("steps", []), {"step": step, **settings}]
+    return {**provenance, "steps": steps}
+
+
+def refuse_partly_missing(image: NDArray[Any], name: str) -> None:
+    """Refuse an image of an observed visit that lacks planes: nothing can be computed of it.
+
+    Raises
+    ------
+    ValueError
+        If it is partly NaN.
+    """
+    holes = np.isnan(image)
+    if holes.any() and not holes.all():
+        raise ValueError(f"{name} is a saved map, partly NaN; give the series that it was made of")
+
+
+def _is_map(provenance: Mapping[str, Any]) -> bool:
+    """Whether images say that they are a result of ours, which may lack planes of a visit."""
+    layer = provenance.get("layer")
+    return isinstance(layer, Mapping) and "result" in layer
+
+
+def _observed_visits(
+    images: Any, observed: NDArray[np.bool_], subject: str, *, may_lack_planes: bool
+) -> NDArray[np.bool_]:
+    """Say which visits are observed, once those that are NaN all over are taken out.
+
+    Parameters
+    ----------
+    images
+        ``(visit, modality, z, y, x)``.
+    observed
+        ``(visit,)``, as far as is known.
+    subject
+        For the messages.
+    may_lack_planes
+        Whether an observed visit may be partly NaN, see `_is_map`.
+
+    Returns
+    -------
+    ndarray of bool
+        ``(visit,)``.
+
+    Raises
+    ------
+    ValueError
+        If a visit holds infinite values, or NaN where it must not, or none is observed.
+    """
+    if images.dtype.kind == "f":
+        from napari_followup.series.disk_arrays import each_visit
+
+        of, parts = f"of {len(images)} of {subject!r}", enumerate(each_visit(images), start=1)
+        seen = [
+            not _is_missing(np.asarray(part), f"visit {n} {of}", may_lack_planes)
+            for n, (part,) in parts
+        ]
+        observed = observed & seen
+    if not observed.any():
+        raise ValueError(f"images of {subject!r}: no visit is observed; give at least one image")
+    return observed
+
+
+def _is_missing(visit: NDArray[Any], name: str, may_lack_planes: bool) -> bool:
+    if np.isfinite(visit).all():
+        return False
+    if np.isnan(visit).all():
+        return True
+    if np.isinf(visit).any():
+        raise ValueError(f"{name} holds infinite values; clip or replace them first")
+    if may_lack_planes:
+        return False
+    raise ValueError(
+        f"{name} is partly NaN; fill the missing pixels (numpy.nan_to_num), or make the "
+        "whole visit NaN if it is missing"
+    )
 
 
 def _as_array(images: Any, subject: str) -> Any:

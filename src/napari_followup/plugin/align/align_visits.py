@@ -30,8 +30,7 @@ from napari_followup.plugin.layers.stack_layers import contrast_of
 from napari_followup.plugin.layers.visits import of_one_visit
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.grid import resampled
-from napari_followup.series.provenance import add_step
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, add_step
 
 __all__ = ["align_visits"]
 

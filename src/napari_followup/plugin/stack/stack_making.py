@@ -17,8 +17,7 @@ from napari_followup.io.lazy import stacked
 from napari_followup.plugin.run.progress import spoken
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack.stack_rows import OLDEST, Facts, Opener, Options, Row, ages_of
-from napari_followup.series.provenance import add_step
-from napari_followup.series.stack import VisitStack
+from napari_followup.series.stack import VisitStack, add_step
 
 __all__ = ["Checked", "Verdict", "check", "lies_on", "make_stack", "placed", "plan_of"]
 
