@@ -35,7 +35,7 @@ def test_calibrate_adds_healthy_scores_for_one_more_recipe(
     assert not load_bundle(model).healthy
     assert found.fingerprint == load_bundle(model).fingerprint
     said = capsys.readouterr().out
-    assert f"above {scores.height(0.9999):.3g}" in said
+    assert f"above {scores.pixel_quantile(0.9999):.3g}" in said
     assert "a threshold from 1 healthy subject is uncertain; give 5 or more" in said
 
 

@@ -14,7 +14,6 @@ from napari_followup.cli.files import (
     add_series,
     check_file,
     detection_rows,
-    file_stem,
     files_there,
     is_nifti,
     read_series,
@@ -38,15 +37,6 @@ from napari_followup.series.stack import VisitStack
 @pytest.fixture
 def found(tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe) -> Detection:
     return detect(tiny_series, tiny_bundle, tiny_recipe, seed=4)
-
-
-def test_names_become_file_names_and_differ() -> None:
-    taken: set[str] = set()
-    names = ["patient 7", "a/b", "A/b", "..", "patient 7", "Ä1"]
-
-    stems = [file_stem(name, taken) for name in names]
-
-    assert stems == ["patient_7", "a_b", "A_b-2", "subject", "patient_7-2", "Ä1"]
 
 
 def test_maps_keep_their_values_and_say_how_they_came_about(tmp_path: Path) -> None:

@@ -249,9 +249,9 @@ def test_ceilings_have_healthy_scores_of_their_own(
 
     # noise of sd 0.02 is above 2.576 sd in 1 % of all cases
     assert notes == []
-    assert line.healthy_scores.height(0.99) == pytest.approx(2.576 * 0.02, rel=0.1)
-    assert two.healthy_scores.height(0.9) == pytest.approx(1.645 * 0.02, rel=0.1)
-    assert two.healthy_scores.height(0.5) == pytest.approx(0.674 * 0.02, rel=0.1)
+    assert line.healthy_scores.pixel_quantile(0.99) == pytest.approx(2.576 * 0.02, rel=0.1)
+    assert two.healthy_scores.pixel_quantile(0.9) == pytest.approx(1.645 * 0.02, rel=0.1)
+    assert two.healthy_scores.pixel_quantile(0.5) == pytest.approx(0.674 * 0.02, rel=0.1)
     (found, _) = evaluate_detection(subjects.cases, bundle, [line, two])
     assert found.false_positives == pytest.approx(0.01, rel=0.5)
     assert found.mean_mdice > 0.7

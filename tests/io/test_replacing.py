@@ -119,3 +119,12 @@ def test_notes_beside_nifti_files_count_as_files(tmp_path: Path) -> None:
     names = [path.name for path in with_notes(written)]
 
     assert names == ["a.nii.gz", "a.json", "b.nii", "b.json", "c.csv"]
+
+
+def test_names_become_file_names_and_differ() -> None:
+    taken: set[str] = set()
+    names = ["patient 7", "a/b", "A/b", "..", "patient 7", "Ä1"]
+
+    stems = [file_stem(name, taken) for name in names]
+
+    assert stems == ["patient_7", "a_b", "A_b-2", "subject", "patient_7-2", "Ä1"]

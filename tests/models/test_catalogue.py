@@ -93,8 +93,8 @@ def test_entries_say_what_each_file_is(folders: tuple[Path, Path], tmp_path: Pat
     assert found[2].image_size == "16 x 16"
     assert found[2].summary.splitlines() == [
         "sdm + tdm, planes of 16 x 16 pixels",
-        "trained on: not said",
-        "licence: not said",
+        "trained on: not stated",
+        "licence: not stated",
     ]
     assert (found[3].methods, found[3].image_size) == ((), "?")
     assert "broken.safetensors: not a readable model file" in found[3].problem

@@ -28,6 +28,14 @@ __all__ = [
     "single_visits",
 ]
 
+MOST_TURN = 45.0  # degrees; patients lie in the same orientation
+LEAST_OVERLAP = 0.1  # share of the reference's voxels
+# Two FLAIR visits of one patient reach 0.97 to 0.98, mirrored 0.87, those of two patients 0.76.
+LEAST_CORRELATION = 0.8
+CLEARLY = 0.05  # of the coarsest metric: two patients differ by 0.01 from their mirror images
+
+OnStep = Callable[[int, int], bool | None]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SingleVisit:
@@ -144,15 +152,6 @@ def _visit(stack: VisitStack, index: int, number: int, age: float) -> SingleVisi
         is_missing=bool(stack.is_missing[index]),
         provenance=stack.provenance,
     )
-
-
-MOST_TURN = 45.0  # degrees; patients lie in the same orientation
-LEAST_OVERLAP = 0.1  # share of the reference's voxels
-# Two FLAIR visits of one patient reach 0.97 to 0.98, mirrored 0.87, those of two patients 0.76.
-LEAST_CORRELATION = 0.8
-CLEARLY = 0.05  # of the coarsest metric: two patients differ by 0.01 from their mirror images
-
-OnStep = Callable[[int, int], bool | None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,9 +148,9 @@ def _calibrate(args: argparse.Namespace) -> None:
     if args.own or args.choose:
         calibrated = _with_figures(calibrated, stacks, recipe, how)
     model, _ = model_and_options(calibrated, recipe)  # perhaps a part of the bundle
-    height = model.healthy[recipe.score_key].height(0.9999)
+    highest = model.healthy[recipe.score_key].pixel_quantile(0.9999)
     path, who = save_bundle(calibrated, args.out), counted(len(stacks), "healthy subject")
-    print(f"{path}: 1 pixel in 10 000 of {who} scores above {height:.3g}")
+    print(f"{path}: 1 pixel in 10 000 of {who} scores above {highest:.3g}")
     if len(stacks) < FEW:
         print(f"a threshold from {who} is uncertain; give {FEW} or more")
 
@@ -298,8 +298,8 @@ def _facts(bundle: ModelBundle) -> list[str]:
         f"healthy scores for {counted(len(bundle.healthy), 'recipe')}:",
         *(
             f"  {counted(len(scores.maxima), 'subject')}; "
-            f"1 pixel in 10 000 above {scores.height(0.9999):.3g}, "
-            f"1 subject in 10 above {scores.patient_height(0.9):.3g}: {key}"
+            f"1 pixel in 10 000 above {scores.pixel_quantile(0.9999):.3g}, "
+            f"1 subject in 10 above {scores.subject_quantile(0.9):.3g}: {key}"
             for key, scores in bundle.healthy.items()
         ),
     ]

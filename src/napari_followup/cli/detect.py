@@ -14,7 +14,6 @@ from napari_followup.cli.files import (
     FAILURES,
     add_series,
     detection_rows,
-    file_stem,
     files_there,
     is_nifti,
     read_series,
@@ -101,6 +100,7 @@ def add_parser(subcommands: Subcommands, shared: argparse.ArgumentParser) -> Non
 def run(args: argparse.Namespace) -> int:
     """Examine the series and write the results."""
     from napari_followup.device import choose_device
+    from napari_followup.io.replacing import file_stem
     from napari_followup.models.files import load_bundle
 
     planes, bundle = planes_chosen(args), load_bundle(args.model)

@@ -22,7 +22,6 @@ __all__ = [
     "add_series",
     "check_file",
     "detection_rows",
-    "file_stem",
     "files_there",
     "is_nifti",
     "modality_of",
@@ -40,13 +39,6 @@ __all__ = [
 SUFFIXES = (".npz", ".nii", ".nii.gz")
 # Errors of one damaged file or one series too large; they do not end the run of the others.
 FAILURES = (OSError, ValueError, TypeError, MemoryError, ArithmeticError, RuntimeError)
-
-
-def file_stem(subject: str, taken: set[str]) -> str:
-    """File name for a subject, unique in this run; it is added to `taken`."""
-    from napari_followup.io import replacing
-
-    return replacing.file_stem(subject, taken)
 
 
 def is_nifti(source: Path) -> bool:

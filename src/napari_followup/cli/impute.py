@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from napari_followup.cli.files import (
     FAILURES,
     add_series,
-    file_stem,
     files_there,
     is_nifti,
     read_series,
@@ -175,6 +174,8 @@ def _fill(
     stopped: Callable[[], bool],
 ) -> None:
     """Impute one series, write and report it; skip a series without missing visits."""
+    from napari_followup.io.replacing import file_stem
+
     if args.ages is None and args.forecast is None and not stack.is_missing.any():
         print(f"{stack.subject}: no visit is missing; give --ages or --forecast to impute others")
         return
@@ -220,6 +221,8 @@ def _imputed(
 
 def _stopped(args: argparse.Namespace, source: Path, stop: Any, taken: set[str]) -> int:
     """Write the finished visits of the current series, if any, and report it."""
+    from napari_followup.io.replacing import file_stem
+
     done = f"{len(taken)} series written before" if taken else "nothing was written before"
     partial: Imputation | None = stop.partial
     if partial is None:

@@ -355,7 +355,7 @@ def _unusual_score(known: HealthyScores | None, recipe: Recipe) -> float:
     """Score that few pixels of healthy subjects exceed; infinite where it is not known."""
     if known is None or recipe.erosion:  # whose healthy scores leave out what is examined here
         return float("inf")
-    return known.height(UNUSUAL)
+    return known.pixel_quantile(UNUSUAL)
 
 
 def _out_of_distribution(segmented: Segmented, examined: int) -> str:

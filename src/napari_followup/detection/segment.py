@@ -179,7 +179,7 @@ def levels_of(
         return replace(_plain_levels(recipe.threshold, known, computed), notes=missing)
     levels = _plain_levels(recipe.threshold, known, computed)
     if recipe.floor is not None:
-        levels = replace(levels, floor=known.height(recipe.floor))
+        levels = replace(levels, floor=known.pixel_quantile(recipe.floor))
     is_near = not exact and (needs_healthy or recipe.floor is not None)
     return replace(levels, notes=(NEARLY,) if is_near else ())
 
@@ -192,10 +192,10 @@ def _plain_levels(
         return Levels(thresholds=computed)
     match threshold:
         case HealthyQuantile(q=q):
-            return Levels(thresholds=Thresholds(score=_known(known).height(q)))
+            return Levels(thresholds=Thresholds(score=_known(known).pixel_quantile(q)))
         case HealthyHysteresis(low=low, high=high):
-            seed = _known(known).patient_height(high)
-            lowest = min(_known(known).height(low), seed)
+            seed = _known(known).subject_quantile(high)
+            lowest = min(_known(known).pixel_quantile(low), seed)
             return Levels(thresholds=Thresholds(score=lowest), seed=seed)
         case Fixed(value=value):
             return Levels(thresholds=Thresholds(score=value))

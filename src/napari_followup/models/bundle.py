@@ -82,7 +82,7 @@ class HealthyScores:
         maxima = sorted(float(subject.max()) for subject in finite)
         return cls(shares=shares, heights=tuple(heights.tolist()), maxima=tuple(maxima))
 
-    def height(self, q: float) -> float:
+    def pixel_quantile(self, q: float) -> float:
         """Score that a share `q` of healthy pixels does not exceed.
 
         Parameters
@@ -102,7 +102,7 @@ class HealthyScores:
         part = float(((wanted - low) / (high - low)).clamp(0, 1)) if high != low else 1.0
         return self.heights[place - 1] + part * (self.heights[place] - self.heights[place - 1])
 
-    def patient_height(self, q: float) -> float:
+    def subject_quantile(self, q: float) -> float:
         """Score that a share `q` of healthy subjects does not exceed at any pixel."""
         return float(torch.quantile(torch.tensor(self.maxima, dtype=torch.float64), q))
 

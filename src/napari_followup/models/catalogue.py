@@ -62,7 +62,7 @@ class Entry:
     def summary(self) -> str:
         """Methods and image size, training data, licence: three lines."""
         card = self.about.get("card", {})
-        trained, licence = (str(card.get(key, "not said")) for key in ("about", "licence"))
+        trained, licence = (str(card.get(key, "not stated")) for key in ("about", "licence"))
         return "\n".join(
             [
                 f"{' + '.join(self.methods)}, planes of {self.image_size} pixels",
