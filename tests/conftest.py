@@ -7,6 +7,7 @@ opened; with NAPARI_FOLLOWUP_REQUIRE_VIEWER set they fail instead. Every other t
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import os
 import random
@@ -14,7 +15,7 @@ import sys
 import threading
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,10 +101,27 @@ def viewer_obstacle() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that asks for a viewer or for Qt's event loop is a viewer test, marked or not."""
+    """A test that asks for a viewer or for Qt's event loop is a viewer test, marked or not.
+
+    Slow tests come first, so that no process is left alone with one at the end.
+    """
     for item in items:
         if VIEWER_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.viewer)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@cache
+def keep_manifests() -> None:
+    """Read the manifest of each plugin once: napari asks for all of them with every viewer."""
+    plugin_manifest = importlib.import_module("npe2").PluginManifest
+    plugin_manifest.from_file = staticmethod(cache(plugin_manifest.from_file))
+
+
+def spare_old_objects() -> None:
+    """Leave what is there out of further garbage collections: a viewer asks for several."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,6 +131,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("NAPARI_FOLLOWUP_REQUIRE_VIEWER"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
+    if item.get_closest_marker("viewer"):
+        keep_manifests()
+        spare_old_objects()
     if item.get_closest_marker("gpu"):
         torch = importlib.import_module("torch")
         if not torch.cuda.is_available():
