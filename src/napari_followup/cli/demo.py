@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_followup.cli.detect import finding, notes_on
+from napari_followup.cli.detect import first_line, notes_on
 from napari_followup.cli.files import detection_rows, write_csv, write_maps
 from napari_followup.cli.options import (
     Subcommands,
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipe_named(args.recipe, bundle)
     found = detect(stack, bundle, recipe, device=args.device, seed=args.seed)
     rows = _rows(found, truth, args)
-    print("\n  ".join([finding(found), *notes_on(found)]))
+    print("\n  ".join([first_line(found), *notes_on(found)]))
     print(f"\n{_table(rows)}")
     written = _write(args, found, truth, rows)
     print(f"\nWritten in {time.monotonic() - start:.0f} s: {', '.join(map(str, written))}")

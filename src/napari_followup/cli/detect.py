@@ -30,7 +30,6 @@ from napari_followup.cli.options import (
     add_recipe,
     add_seed,
     check_out,
-    counted,
     planes_chosen,
     recipe_named,
 )
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     Result = tuple[Path, Callable[[], Detection]]
     """File of a series, and a function that makes its detection or raises the error."""
 
-__all__ = ["add_parser", "finding", "notes_on", "run"]
+__all__ = ["add_parser", "first_line", "notes_on", "run"]
 
 FORMATS = ("nifti", "ome-tiff", "ome-zarr", "npz")
 
@@ -128,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
         rows += detection_rows(found, str(source))
         # Rewritten for each series: finished results survive if the run dies.
         write_csv(args.out / "visits.csv", rows)
-        print(f"{finding(found)} ({time.monotonic() - start:.1f} s)", flush=True)
+        print(f"{first_line(found)} ({time.monotonic() - start:.1f} s)", flush=True)
         for note in [*_volume_note(found, source), *notes_on(found)]:
             print(f"  {note}", flush=True)
     if not rows:
@@ -242,13 +241,11 @@ def _volume_note(found: Detection, source: Path) -> list[str]:
     ]
 
 
-def finding(found: Detection) -> str:
-    """First line of a result: what was flagged, or why the images are out of distribution."""
-    if found.is_out_of_distribution:
-        return f"{found.stack.subject}: {found.out_of_distribution}"
-    flagged = int(found.mask.any(axis=(1, 2, 3)).sum())
-    observed = int(found.stack.is_observed.sum())
-    return f"{found.stack.subject}: anomalies flagged at {flagged} of {counted(observed, 'visit')}"
+def first_line(found: Detection) -> str:
+    """Subject, finding, and how far to trust it."""
+    from napari_followup.series.results import finding
+
+    return f"{found.stack.subject}: {finding([found])}"
 
 
 def notes_on(found: Detection) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from napari_followup.series.stack import VisitStack
 
-__all__ = ["Cancelled", "Detection", "Imputation", "OnStep", "Reconstruction", "counting"]
+__all__ = [
+    "Cancelled",
+    "Detection",
+    "Imputation",
+    "OnStep",
+    "Reconstruction",
+    "counted",
+    "counting",
+    "finding",
+]
 
 OnStep = Callable[[int, int], "bool | None"]
 """Called with the steps done and to do; returns False to stop."""
@@ -168,6 +177,63 @@ class Detection:
             self.clean(mask)
         provenance = self.provenance | {"threshold": threshold}
         return replace(self, mask=mask, threshold=threshold, provenance=provenance)
+
+
+def finding(detections: Sequence[Detection], *, is_cohort: bool = False) -> str:
+    """First line of a result: what was flagged, and how far to trust it.
+
+    Images out of distribution come first, and there is no finding for them.
+
+    Parameters
+    ----------
+    detections
+        One per subject, at least one.
+    is_cohort
+        Say of how many subjects the line is.
+
+    Returns
+    -------
+    str
+        Without the name of the series.
+    """
+    reasons = [each.out_of_distribution for each in detections if each.is_out_of_distribution]
+    others = [each for each in detections if not each.is_out_of_distribution]
+    parts = []
+    if reasons:
+        parts.append(f"{len(reasons)} of {len(detections)} subjects: " * is_cohort + reasons[0])
+    if others:
+        parts.append(f"{counted(len(others), 'subject')}, " * is_cohort + _flagged(others))
+    return "; ".join(parts)
+
+
+def _flagged(detections: Sequence[Detection]) -> str:
+    """Count flagged visits and visits without a score, and say what the threshold is worth."""
+    visits = sum(int(each.stack.is_observed.sum()) for each in detections)
+    flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in detections)
+    unknown = sum(
+        int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in detections
+    )
+    many = counted(visits, "visit")
+    text = f"anomalies flagged at {flagged} of {many}"
+    if not unknown:
+        return text + _trust(detections[0])
+    missed = f"{unknown} of {many} cannot be judged: their score is not finite"
+    return f"{text}; {missed}" if flagged else missed
+
+
+def _trust(detection: Detection) -> str:
+    """Say how often healthy subjects are flagged, if the threshold was calibrated on them."""
+    if "threshold" in detection.provenance:
+        return "; the threshold was set by hand"
+    rule = (detection.provenance.get("recipe") or {}).get("threshold") or {}
+    if rule.get("kind") != "HealthyHysteresis" or detection.floor is None:
+        return ""  # the notes say what such a threshold is worth
+    return f"; {100 * (1 - rule['high']):.3g} % of healthy subjects are flagged too"
+
+
+def counted(number: int, noun: str) -> str:
+    """Put a number before a noun: 1 visit, 2 visits."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def counting(on_step: OnStep | None, index: int, parts: int) -> Callable[[int, int], None]:

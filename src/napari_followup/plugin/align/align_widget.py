@@ -24,10 +24,11 @@ from napari_followup.plugin.forms.fields import Hint, controls_of
 from napari_followup.plugin.forms.forms import add_row, column_of, new_form, scrolled_column_of
 from napari_followup.plugin.forms.layer_choices import LayerList, MaskCombo, unwrapped
 from napari_followup.plugin.forms.preferences import MODES
-from napari_followup.plugin.forms.series_input import SeriesInput, age_range, counted
+from napari_followup.plugin.forms.series_input import SeriesInput, age_range
 from napari_followup.plugin.layers.layers import about, parse_ages
 from napari_followup.plugin.layers.visit_text import VisitText
 from napari_followup.plugin.results.step_panel import StepPanel, Work
+from napari_followup.series.results import counted
 
 __all__ = ["AlignWidget"]
 

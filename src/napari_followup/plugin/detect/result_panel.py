@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,12 @@ from superqt import QDoubleSlider
 from napari_followup.io.replacing import Parts
 from napari_followup.io.save_results import usual_format
 from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
-from napari_followup.plugin.forms.series_input import counted
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
 from napari_followup.plugin.layers.visits import go_to_visit, position
 from napari_followup.plugin.results.save_panel import SavePanel
 from napari_followup.plugin.results.timeline_plot import Points, TimelinePlot
-from napari_followup.series.results import Detection
+from napari_followup.series.results import Detection, finding
 
 __all__ = [
     "ResultPanel",
@@ -253,45 +251,9 @@ class ResultPanel(QWidget):
 
 
 def summary(found: Found) -> str:
-    """First line of a result: the finding and how far to trust it.
-
-    Images out of distribution come first, and there is no finding for them.
-    """
+    """First line of a result, after the name of its source; see `finding`."""
     seen = [each for each in found.detections if each is not None]
-    reasons = [each.out_of_distribution for each in seen if each.is_out_of_distribution]
-    others = [each for each in seen if not each.is_out_of_distribution]
-    is_cohort = len(found.detections) > 1
-    parts = []
-    if reasons:
-        parts.append(f"{len(reasons)} of {len(seen)} subjects: " * is_cohort + reasons[0])
-    if others:
-        parts.append(f"{counted(len(others), 'subject')}, " * is_cohort + _finding(others))
-    return f"{found.source.name}: {'; '.join(parts)}"
-
-
-def _finding(detections: Sequence[Detection]) -> str:
-    """Count flagged visits and visits without a score, and say what the threshold is worth."""
-    visits = sum(int(each.stack.is_observed.sum()) for each in detections)
-    flagged = sum(int(each.mask.any(axis=(1, 2, 3)).sum()) for each in detections)
-    unknown = sum(
-        int((each.stack.is_observed & ~np.isfinite(each.image_score)).sum()) for each in detections
-    )
-    many = counted(visits, "visit")
-    text = f"anomalies flagged at {flagged} of {many}"
-    if not unknown:
-        return text + _trust(detections[0])
-    missed = f"{unknown} of {many} cannot be judged: their score is not finite"
-    return f"{text}; {missed}" if flagged else missed
-
-
-def _trust(detection: Detection) -> str:
-    """Say how often healthy subjects are flagged, where the threshold was calibrated on them."""
-    if "threshold" in detection.provenance:
-        return "; the threshold was set by hand"
-    rule = (detection.provenance.get("recipe") or {}).get("threshold") or {}
-    if rule.get("kind") != "HealthyHysteresis" or detection.floor is None:
-        return ""  # the notes say what such a threshold is worth
-    return f"; {100 * (1 - rule['high']):.3g} % of healthy subjects are flagged too"
+    return f"{found.source.name}: {finding(seen, is_cohort=len(found.detections) > 1)}"
 
 
 def _text() -> QLabel:

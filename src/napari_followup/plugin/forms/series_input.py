@@ -20,8 +20,9 @@ from napari_followup.plugin.layers.layers import (
     source_of,
 )
 from napari_followup.series.plane_selection import Slicing
+from napari_followup.series.results import counted
 
-__all__ = ["PlanesForm", "SeriesInput", "age_range", "counted"]
+__all__ = ["PlanesForm", "SeriesInput", "age_range"]
 
 MEANINGS = {
     "vyx": "visit, y, x",
@@ -165,11 +166,6 @@ class SeriesInput(QWidget):
         self.ages_edit.setPlaceholderText(hint)
         self.planes.show_grid(_grid(self.layers.layer, self.axes) if self._sliced else None)
         self.changed.emit()
-
-
-def counted(count: int, noun: str) -> str:
-    """Say how many there are of what, as "1 visit" or "2 visits"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def age_range(ages: ArrayLike) -> str:

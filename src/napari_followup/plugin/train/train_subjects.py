@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from napari_followup.methods.table import TABLE
-from napari_followup.plugin.forms.series_input import counted
 from napari_followup.plugin.layers.layers import GivenMask, Series, Source, series_of
 from napari_followup.plugin.run.report import Report
+from napari_followup.series.results import counted
 from napari_followup.series.stack import VisitStack
 
 __all__ = ["Facts", "Reader", "Subjects", "examined", "layer_subjects"]
