@@ -238,7 +238,7 @@ def test_a_cohort_is_segmented_once(
     assert nf.detect_cohort([], tiny_bundle, tiny_recipe) == []
 
 
-def test_steps_are_counted_over_all_series_and_stop_where_told(
+def test_steps_are_counted_over_all_series_and_stop_when_asked(
     stacks: list[VisitStack], tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     seen: list[tuple[int, int]] = []

@@ -170,7 +170,7 @@ def test_a_run_is_stopped_between_steps(
     assert seen == [1, 2]
 
 
-def test_the_healthy_line_comes_from_the_bundle(
+def test_the_healthy_threshold_comes_from_the_bundle(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     recipe = replace(tiny_recipe, threshold=HealthyQuantile(q=0.9))
@@ -243,7 +243,7 @@ def test_scores_without_one_age_a_visit_are_not_fused() -> None:
         nf.fuse_scores(np.random.rand(3, 1, 4, 4), np.arange(2.0), Lafm())
 
 
-def test_the_door_stays_a_function_after_its_module_is_imported() -> None:
+def test_a_public_function_stays_one_after_its_module_is_imported() -> None:
     script = """
 import napari_followup.detection.detect
 import napari_followup as nf
@@ -311,7 +311,7 @@ def test_a_run_that_flags_much_reports_that_the_images_are_out_of_distribution(
     assert not usual.is_out_of_distribution
 
 
-def test_arrays_and_names_are_told_from_series_and_models(
+def test_arrays_and_names_are_no_series_and_models(
     tiny_series: VisitStack, tiny_bundle: ModelBundle
 ) -> None:
     with pytest.raises(TypeError, match="got ndarray; give one VisitStack"):
@@ -349,7 +349,7 @@ def with_imputed(series: VisitStack) -> VisitStack:
 
 
 @pytest.mark.parametrize("fusion", [Lafm(gamma=1.0), Support(gain=1.0)])
-def test_imputed_visits_count_as_references_but_are_never_marked(
+def test_imputed_visits_count_as_references_but_are_never_flagged(
     tiny_series: VisitStack, tiny_bundle: ModelBundle, tiny_recipe: Recipe, fusion: Fusion
 ) -> None:
     series = with_imputed(tiny_series)
@@ -494,7 +494,7 @@ def test_planes_across_another_axis_are_those_of_the_turned_volume(
     assert list(found.scores) == list(expected.scores)
 
 
-def test_planes_outside_the_stack_are_refused_by_every_door(
+def test_planes_outside_the_stack_are_refused_by_every_public_function(
     tiny_both: ModelBundle, tiny_recipe: Recipe
 ) -> None:
     model = replace(tiny_both, own_recipe=tiny_recipe)
@@ -762,8 +762,8 @@ def test_a_model_that_finds_little_says_so_with_every_result(
     own = nf.detect(tiny_series, bundle).provenance["notes"]
     other = nf.detect(tiny_series, bundle, replace(tiny_recipe, median=3)).provenance["notes"]
 
-    assert any("found little of what was drawn" in note for note in own) == doubtful
-    assert not any("found little" in note for note in other)
+    assert any("found few of the anomalies drawn" in note for note in own) == doubtful
+    assert not any("found few" in note for note in other)
     assert not doubt_of(bundle, Recipe.temporal())
 
 

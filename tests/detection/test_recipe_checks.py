@@ -191,7 +191,7 @@ def test_a_method_that_only_scores_gives_no_healthy_images() -> None:
         (Recipe(options={"noise_levels": (10,)}, score=Mahalanobis()), "needs two or more"),
     ],
 )
-def test_the_door_says_so_before_it_builds_a_network(
+def test_a_recipe_is_refused_before_a_network_is_built(
     tiny_series: VisitStack,
     tiny_bundle: ModelBundle,
     monkeypatch: pytest.MonkeyPatch,

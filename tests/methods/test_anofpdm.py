@@ -156,7 +156,7 @@ def test_a_threshold_of_one_cuts_each_image_at_its_quantile_of_algorithm_1(
         assert torch.equal(cut.flatten(0, 1)[n][off], (one >= height)[off])
 
 
-def test_an_image_whose_errors_are_alike_is_healthy_and_cut_nowhere() -> None:
+def test_an_image_whose_errors_are_alike_is_healthy_and_flagged_nowhere() -> None:
     visits, options = series(3), replace(OPTIONS, cut=(0.6, 0.9), median=1)
     likeness = awake(TINY).gather(visits.planes, OPTIONS, generator()).similarity()
     between = likeness.sort().values[1:].mean().item()  # two images below, one above

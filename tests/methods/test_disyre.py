@@ -63,7 +63,7 @@ def test_healing_is_algorithm_1_by_hand_with_a_fake_network(
     monkeypatch.setattr(disyre, "restored", halving)
     x = torch.full((1, 1, 16, 16), 0.8)
 
-    healthy, score = disyre.heal(x, DISYREOptions())
+    healthy, score = disyre.restore_chain(x, DISYREOptions())
 
     current, expected = 0.8, 0.0
     for step, following in ((100, 75), (75, 50), (50, 25), (25, None)):
@@ -79,7 +79,7 @@ def test_healing_is_algorithm_1_by_hand_with_a_fake_network(
 def test_a_single_step_scores_one_restoration() -> None:
     disyre, x = awake(TINY), torch.rand(2, 1, 16, 16)
 
-    healthy, score = disyre.heal(x, DISYREOptions(single_step=50))
+    healthy, score = disyre.restore_chain(x, DISYREOptions(single_step=50))
 
     expected = disyre.restored(x, torch.tensor([50]))
     torch.testing.assert_close(healthy, expected)
@@ -100,7 +100,7 @@ def test_evidence_is_the_mean_over_modalities_in_the_axes_of_the_visits() -> Non
     assert found.score is not None
     assert found.healthy.shape == (1, 3, 2, 4, 16, 16)
     assert 0 <= found.healthy.min() <= found.healthy.max() <= 1
-    _, score = disyre.heal(visits.images[1, :, 2][None], DISYREOptions())
+    _, score = disyre.restore_chain(visits.images[1, :, 2][None], DISYREOptions())
     torch.testing.assert_close(found.score[1, 2], score[0].mean(dim=0), atol=1e-5, rtol=1e-4)
 
 
@@ -154,7 +154,7 @@ def test_settings_are_checked_where_they_are_made(
 
 def test_a_single_step_beyond_the_schedule_is_refused() -> None:
     with pytest.raises(ValueError, match="got 101, this model knows steps 1 to 100"):
-        DISYRE(TINY).heal(torch.rand(1, 1, 16, 16), DISYREOptions(single_step=101))
+        DISYRE(TINY).restore_chain(torch.rand(1, 1, 16, 16), DISYREOptions(single_step=101))
 
 
 def test_an_image_size_the_network_cannot_halve_is_refused() -> None:

@@ -552,7 +552,7 @@ def test_a_bundle_without_the_model_asked_for_is_named(
         imputation(tiny_series, tiny_tdm, [61.5], strategy="lerp-slerp")
 
 
-def test_arrays_and_names_are_told_from_series_and_models(
+def test_arrays_and_names_are_no_series_and_models(
     tiny_series: VisitStack, tiny_tdm: ModelBundle
 ) -> None:
     for door in (nf.impute, nf.forecast, expected_visits):
@@ -586,7 +586,7 @@ def test_codes_of_a_model_that_goes_forward_are_interpolated_all_the_same(
     assert found.n_visits == 5
 
 
-def test_a_model_that_predicts_noise_takes_many_steps_unless_told(
+def test_a_model_that_predicts_noise_takes_many_steps_by_default(
     tiny_series: VisitStack, tiny_tdm: ModelBundle
 ) -> None:
     noisy = untrained(tiny_tdm, motion=False, prediction="noise", backward=False, steps=1000)

@@ -69,7 +69,7 @@ def test_the_published_recipe_is_the_thesis() -> None:
     assert recipe.threshold == Yen(per="patient", pixel_too=True)
 
 
-def test_recipes_that_differ_in_the_cut_only_share_their_healthy_scores() -> None:
+def test_recipes_that_differ_in_the_threshold_only_share_their_healthy_scores() -> None:
     recipe = Recipe.published()
 
     assert (
@@ -258,7 +258,7 @@ def test_a_base_is_no_word_of_a_recipe_where_none_are_known() -> None:
         Recipe.from_dict({"base": "default"})
 
 
-def test_a_threshold_for_many_series_is_told_from_one_that_each_draws() -> None:
+def test_a_threshold_for_many_series_differs_from_one_of_each() -> None:
     pooled = [
         kind(per=word).per
         for kind, words in ((Yen, ("patient", "dataset")), (Quantile, PER))

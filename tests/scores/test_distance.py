@@ -152,7 +152,7 @@ def test_equal_images_have_no_structural_distance_flat_ones_neither() -> None:
     assert ssim_distance(images, images + 0.2).shape == (2, 2, 7, 9)
 
 
-def test_windows_larger_than_a_plane_are_cut() -> None:
+def test_windows_larger_than_a_plane_are_cropped() -> None:
     images, healthy = torch.rand(1, 1, 1, 4, 3), torch.rand(1, 1, 1, 4, 3)
 
     assert ssim_distance(images, healthy, sigmas=(2.0,)).isfinite().all()
@@ -278,7 +278,7 @@ def test_equal_features_are_no_distance_apart_dead_ones_neither() -> None:
     assert not feature_distance(images, torch.rand(2, 1, 8, 8), dead).any()
 
 
-def test_feature_distance_is_brought_to_the_height_of_the_pixel_distance() -> None:
+def test_feature_distance_is_scaled_to_the_maximum_of_the_pixel_distance() -> None:
     pixel = torch.tensor([0.0, 0.2, 0.5]).view(3, 1, 1, 1)
     feature = torch.tensor([0.1, 2.0, 0.0]).view(3, 1, 1, 1)
 

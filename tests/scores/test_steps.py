@@ -188,14 +188,14 @@ def test_the_boundary_is_as_right_as_any_can_be(seed: int) -> None:
     assert all(right(boundary) < share - 1e-9 for boundary in tried[tried > found + 0.3])
 
 
-def test_the_boundary_lies_in_the_middle_between_those_that_can_be_told_apart() -> None:
+def test_the_boundary_lies_in_the_middle_between_those_that_can_be_separated() -> None:
     similarity = torch.tensor([0.9, 0.5, 0.8, 0.6])
     is_healthy = torch.tensor([True, False, True, False])
 
     assert healthy_boundary(similarity, is_healthy) == pytest.approx((0.7, 1.0))
 
 
-def test_images_that_cannot_be_told_apart_are_guessed() -> None:
+def test_images_that_cannot_be_separated_are_guessed() -> None:
     similarity = torch.tensor([0.5, 0.6, 0.5, 0.6])
 
     boundary, share = healthy_boundary(similarity, torch.tensor([True, True, False, False]))

@@ -7,20 +7,20 @@ from skimage.filters import threshold_yen
 from napari_followup.segmentation.threshold import yen_threshold
 
 
-def two_heights() -> np.ndarray:
+def two_levels() -> np.ndarray:
     scores = np.random.default_rng(0).normal(0.1, 0.02, (3, 1, 16, 16)).astype(np.float32)
     scores[:, :, 4:8, 4:8] += 0.8
     return scores
 
 
-def test_threshold_lies_between_two_heights() -> None:
+def test_threshold_lies_between_two_levels() -> None:
     scores = np.where(np.arange(64) < 8, 0.9, 0.1)
 
     assert 0.1 < yen_threshold(lambda: [scores]) < 0.9
 
 
 def test_a_missing_visit_has_no_say() -> None:
-    scores = two_heights()
+    scores = two_levels()
     with_gap = np.concatenate([scores, np.full((1, 1, 16, 16), np.nan, np.float32)])
 
     assert yen_threshold(lambda: [with_gap]) == threshold_yen(scores)

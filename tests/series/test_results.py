@@ -23,7 +23,7 @@ def nothing_found(stack: VisitStack, score: np.ndarray, **more: Any) -> Detectio
     )
 
 
-def test_a_detection_can_be_cut_anew(tiny_series: VisitStack) -> None:
+def test_a_detection_can_be_segmented_anew(tiny_series: VisitStack) -> None:
     score = np.linspace(0, 1, 4 * 256, dtype=np.float32).reshape(4, 1, 16, 16)
     score[1] = np.nan
     found = nothing_found(tiny_series, score, provenance={"seed": 0})

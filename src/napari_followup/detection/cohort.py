@@ -23,7 +23,7 @@ from napari_followup.series.stack import VisitStack
 
 __all__ = ["Cohort", "detect_cohort"]
 
-IN_MEMORY = 2**30  # bytes of scores and healthy images that wait there
+IN_MEMORY = 2**30  # bytes of scores and healthy images; more go to files
 
 
 def detect_cohort(

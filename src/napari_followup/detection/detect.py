@@ -42,7 +42,7 @@ __all__ = [
     "segment_evidence",
 ]
 
-LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model sees next to nothing
+LITTLE = 20.0  # mean Dice of drawn anomalies in per cent below which a model finds few of them
 UNUSUAL = 0.99  # share of healthy subjects' pixels that lie below an unusual score
 TIMES = 3.0  # so many times as many pixels above it, far from what is flagged, are too many
 MOST = 0.2  # share of flagged pixels above which images are taken to be out of distribution
@@ -293,7 +293,7 @@ def _notes(
 
 
 def doubt_of(bundle: ModelBundle, recipe: Recipe) -> str:
-    """Say why the masks of a model mean little, from the figures of its card.
+    """Say why empty masks of a model mean little, from the figures of its card.
 
     Parameters
     ----------
@@ -314,8 +314,8 @@ def doubt_of(bundle: ModelBundle, recipe: Recipe) -> str:
     if is_other or not found or (mean := sum(found) / len(found)) >= LITTLE:
         return ""
     return (
-        "the model found little of what was drawn into held-out subjects (mean Dice "
-        f"{mean:.0f} %), so an empty mask says nothing"
+        "the model found few of the anomalies drawn into held-out subjects (mean Dice "
+        f"{mean:.0f} %), so an empty mask does not mean that there is no anomaly"
     )
 
 

@@ -1,4 +1,4 @@
-"""A series and a model made ready for each other, plane by plane.
+"""Scale and resample a series for a model, and run the model's method on its planes.
 
 `Prepared` gives the planes of a series as tensors in the model's range and size, and takes results
 back: intensities are scaled per modality and series, planes are resampled, missing visits are left

@@ -39,7 +39,7 @@ class _Use:
     options: Any
 
     @property
-    def healing(self) -> _Use:
+    def base(self) -> _Use:
         """What makes the healthy images: itself, or the method that it stands on."""
         if not hasattr(self.kind, "underneath"):
             return self
@@ -49,7 +49,7 @@ class _Use:
     @property
     def draws(self) -> int:
         """Healthy images that it makes of each image."""
-        options = self.healing.options
+        options = self.base.options
         levels = getattr(options, "noise_levels", (0,))
         return len(levels) * max(1, getattr(options, "draws", 1))
 
@@ -124,7 +124,7 @@ def check_recipe(bundle: ModelBundle, recipe: Recipe) -> None:
             f"({able}) or another model"
         )
     if isinstance(recipe.score, Mahalanobis) and use.draws < 2:
-        levels = ", or several noise_levels" if hasattr(use.healing.options, "noise_levels") else ""
+        levels = ", or several noise_levels" if hasattr(use.base.options, "noise_levels") else ""
         raise ValueError(
             f"score Mahalanobis: got {use.draws} reconstruction of each image, the Mahalanobis "
             f"distance needs two or more, ten as published; set draws to 2 or more{levels}"

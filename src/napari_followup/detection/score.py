@@ -1,4 +1,4 @@
-"""From a method's evidence to a fused score map, as a recipe says.
+"""Score maps from a method's evidence: the score and the fusion of a recipe.
 
 The one place where the score and fusion of a recipe meet the functions they stand for. Pure tensor
 functions of one plane or of several, at all visits together.

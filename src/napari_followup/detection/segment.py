@@ -1,4 +1,4 @@
-"""From the final score of a series to its mask: thresholds, and how the mask is cleaned.
+"""Thresholds of a series' final score, and what becomes of the mask after them.
 
 A threshold is the recipe's own, that of healthy subjects, or computed from the scores: by Yen's
 method or as a quantile, of a visit, of a patient, of a pixel, or of many series together. Pure
@@ -64,8 +64,8 @@ Parts = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
 SAMPLE = 2**24  # values that a quantile is computed from at once, at most
 SIDES = generate_binary_structure(3, 1)  # neighbours by a side
 UNKNOWN = (
-    "the model knows no healthy scores for this recipe, so Yen's threshold was taken; "
-    "it always splits, on a healthy series too"
+    "the model knows no healthy scores for this recipe, so Yen's threshold was used; "
+    "it flags something even in a healthy series"
 )
 NO_FLOOR = "the model knows no healthy scores for this recipe, so its floor was left out"
 NEARLY = (
@@ -423,7 +423,7 @@ def without_border(mask: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     Returns
     -------
     NDArray
-        Same shape. Where the edge of the image cuts a subject, it has no border.
+        Same shape. Where the image ends inside a subject, the subject has no border.
     """
     if not width:
         return mask.copy()

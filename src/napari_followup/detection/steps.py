@@ -71,10 +71,10 @@ def reconstruct(
         examiner = examiner_of(bundle, wanted, where)
         parts = examine_planes(prepared, examiner, seed, on_step)
         healthy = cast("NDArray[np.float32]", reconstruct_planes(prepared, parts))
-    said = bundle.provenance(
+    provenance = bundle.provenance(
         seed, options=dict(wanted), **prepared.about_planes, notes=list(prepared.notes)
     )
-    return Reconstruction(stack=stack, healthy=prepared.turned_back(healthy), provenance=said)
+    return Reconstruction(stack=stack, healthy=prepared.turned_back(healthy), provenance=provenance)
 
 
 def score_pair(

@@ -250,7 +250,7 @@ def score_planes(
     prepared
         The series.
     parts
-        What was found in it, part by part; each is let go before the next is asked for.
+        What was found in it, part by part; each is dropped before the next is asked for.
     recipe
         Score, fusion and filter.
     healthy

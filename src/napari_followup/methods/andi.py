@@ -179,11 +179,11 @@ class ANDi(nn.Module, Method):
     ) -> Evidence:
         """Score every plane of every visit; the highest modality counts (Sec. 4.5)."""
         planes = visits.planes
-        tell = counter(on_step, len(_chunks(options.steps, len(planes))))
+        advance = counter(on_step, len(_chunks(options.steps, len(planes))))
         mean = StepMean(options.mean, floor=options.floor)
         for deviation in self.deviations(planes, options, generator):
             mean.add(deviation)
-            tell()
+            advance()
         return Evidence(score=visits.unplane(mean.value()[None])[0].amax(dim=1))
 
     def loss(self, stage: str, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -114,8 +114,8 @@ class AnoDDPM(nn.Module, Method):
             See `from_levels`; errors are those of `check_options`.
         """
         self.check_options(self.config, options)
-        code, tell = self.unet.project_code(None), counter(on_step, options.calls)
-        denoise = denoiser(self.unet, code, self.abars, self.config, tell)
+        code, advance = self.unet.project_code(None), counter(on_step, options.calls)
+        denoise = denoiser(self.unet, code, self.abars, self.config, advance)
         return from_levels(
             lambda level: self._decoded(planes, level, options, generator, denoise),
             options.noise_levels,

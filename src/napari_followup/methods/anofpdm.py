@@ -46,7 +46,7 @@ __all__ = [
 UNLABELLED = 2  # third entry of the label table, beside healthy and anomalous
 # In `AnoFPDM.refined`: of the steps, every so many (in a trial M came out 1 to 2 % higher with 2,
 # 5 to 8 % with 5); planes at once; the share on the right side below which no cosine is kept.
-FIT_STRIDE, FIT_PLANES, TELLING = 2, 16, 0.7
+FIT_STRIDE, FIT_PLANES, RELIABLE = 2, 16, 0.7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class AnoFPDMConfig:
     # known, the series' own largest
     largest_difference: float | None = None
     # Cosine of appendix B from which an image is healthy, measured then too; where it is not known,
-    # every image is cut at its quantile
+    # every image has its own quantile as threshold
     healthy_similarity: float | None = None
 
     def __post_init__(self) -> None:
@@ -198,7 +198,7 @@ class AnoFPDM(nn.Module, Method):
         """
         self.check_options(self.config, options)
         wanted = options.steps
-        tell, errors = counter(on_step, len(wanted)), ForwardErrors(planes)
+        advance, errors = counter(on_step, len(wanted)), ForwardErrors(planes)
         both = torch.tensor([HEALTHY, UNLABELLED], device=planes.device)
         code = self.labelled(both.repeat_interleave(len(planes)))
         noised = planes  # taken for an image of the first step, as the DDIM path begins
@@ -213,7 +213,7 @@ class AnoFPDM(nn.Module, Method):
             if options.forward == "ddim" and count + 1 < len(wanted):
                 here, there = (self.abars[s].to(planes) for s in wanted[count : count + 2])
                 noised = ddim_step(noised, unguided, here, there)
-            tell()
+            advance()
         return errors
 
     def examine(
@@ -223,18 +223,20 @@ class AnoFPDM(nn.Module, Method):
         errors = self.gather(visits.planes, options, generator, on_step)
         score = visits.unplane(errors.score()[None, :, None])[0, :, 0]
         if options.cut is not None:
-            heights = self._heights(errors, options.cut, options.median)
-            score = score / visits.unplane(heights[None, :, None, None, None])[0, :, 0]
+            thresholds = self._thresholds(errors, options.cut, options.median)
+            score = score / visits.unplane(thresholds[None, :, None, None, None])[0, :, 0]
         healthy = errors.healthy.clamp(*self.config.value_range)
         return Evidence(healthy=visits.unplane(healthy[None]), score=score)
 
-    def _heights(self, errors: ForwardErrors, cut: tuple[float, float], median: int) -> Tensor:
-        """(b,) score at which Algorithm 1 cuts each plane; none reaches it in a healthy one."""
+    def _thresholds(self, errors: ForwardErrors, cut: tuple[float, float], median: int) -> Tensor:
+        """(b,) threshold of each plane by Algorithm 1; infinite for a healthy plane."""
         most = self.config.largest_difference or float(errors.largest.max().clamp_min(1e-12))
         quantiles = chosen_quantile(errors.largest, most, cut)
         smooth = median_filter(errors.score()[:, None], median).flatten(1)
-        heights = [torch.quantile(one, float(q)) for one, q in zip(smooth, quantiles, strict=True)]
-        found = torch.stack(heights).clamp_min(1e-12)
+        thresholds = [
+            torch.quantile(one, float(q)) for one, q in zip(smooth, quantiles, strict=True)
+        ]
+        found = torch.stack(thresholds).clamp_min(1e-12)
         if self.config.healthy_similarity is None:
             return found
         return found.where(errors.similarity() < self.config.healthy_similarity, torch.inf)
@@ -305,13 +307,9 @@ class AnoFPDM(nn.Module, Method):
         Returns
         -------
         AnoFPDMConfig
-            Without the cosine where it tells healthy planes from others little better than chance,
-            and would hide what the quantiles find. M_max is that of the anomalous planes, or of all
-            where none is.
-
-        References
-        ----------
-        Algorithm 1 and appendix B, with the published guidance, every second of its steps.
+            Without the cosine where it separates healthy planes little better than chance, and
+            would hide what the quantiles find. M_max is that of the anomalous planes, or of all
+            planes where none is anomalous.
         """
         if labels is None:
             planes, labels = half_corrupted(planes, generator, self.config.value_range)
@@ -329,7 +327,7 @@ class AnoFPDM(nn.Module, Method):
         return replace(
             self.config,
             largest_difference=float(sick.max().clamp_min(1e-12)),
-            healthy_similarity=boundary if share >= TELLING else None,
+            healthy_similarity=boundary if share >= RELIABLE else None,
         )
 
     def parts_of(self, stage: str) -> tuple[nn.Module, ...]:

@@ -58,7 +58,7 @@ class CDDPMConfig(DenoisingConfig):
     encoder_width: int = 64
     encoder_stem_norm: Literal["batch", "group"] = "batch"
     encoder_pool: bool = True
-    encoder_grid: int = 1  # parts of the plane, each way, that the code tells apart
+    encoder_grid: int = 1  # parts of the plane, each way, that have codes of their own
     pretraining: bool = False  # whether the encoder first learns to fill in masked images
     masked: float = 0.65  # share of the image
     tile: int = 16  # side of what is masked at once, in pixels
@@ -160,8 +160,11 @@ class CDDPM(nn.Module, Method):
             See `from_levels`; errors are those of `check_options`.
         """
         self.check_options(self.config, options)
-        code, tell = self.unet.project_code(self.encoder(planes)), counter(on_step, options.calls)
-        denoise = denoiser(self.unet, code, self.abars, self.config, tell)
+        code, advance = (
+            self.unet.project_code(self.encoder(planes)),
+            counter(on_step, options.calls),
+        )
+        denoise = denoiser(self.unet, code, self.abars, self.config, advance)
 
         def decoded(level: int) -> Tensor:
             noise = self.noise(tuple(planes.shape), generator, planes)

@@ -128,7 +128,7 @@ class DISYRE(nn.Module, Method):
         )
         return predicted
 
-    def heal(
+    def restore_chain(
         self, planes: Tensor, options: DISYREOptions, on_step: OnStep | None = None
     ) -> tuple[Tensor, Tensor]:
         """Restore planes along the chain, and sum up what each step would change.
@@ -152,7 +152,7 @@ class DISYRE(nn.Module, Method):
         Algorithm 1, read so that ``t_next`` is there before it is compared with 0.
         """
         chain = options.chain(self.config.steps)
-        tell = counter(on_step, len(chain))
+        advance = counter(on_step, len(chain))
         current, score = planes, torch.zeros_like(planes, dtype=torch.float64)
         for step, following in zip(chain, [*chain[1:], 0], strict=True):
             healthy = self.restored(current, torch.tensor([step], device=planes.device)).float()
@@ -160,14 +160,14 @@ class DISYRE(nn.Module, Method):
             current = blend(
                 healthy, current, torch.ones_like(current), self.amounts[following].to(current)
             )
-            tell()
+            advance()
         return healthy, score.to(planes)
 
     def examine(
         self, visits: Visits, options: DISYREOptions, generator: torch.Generator, on_step: OnStep
     ) -> Evidence:
         """Heal every plane of every visit; scores are the mean over modalities."""
-        healthy, score = self.heal(visits.planes, options, on_step)
+        healthy, score = self.restore_chain(visits.planes, options, on_step)
         return Evidence(
             healthy=visits.unplane(healthy[None].clamp(*self.config.value_range)),
             score=visits.unplane(score[None])[0].mean(dim=1),

@@ -122,7 +122,7 @@ class Method(Protocol):
         raise _unwritten(self, "examine")
 
     def refined(self, planes: Tensor, labels: Tensor | None, generator: torch.Generator) -> Any:
-        """Config with what only trained weights can tell, from planes held back; or as is."""
+        """Config with what only trained weights can advance, from planes held back; or as is."""
         return self.config
 
     def begin(self, stage: str) -> None:
@@ -144,16 +144,16 @@ def main_stage(method: Any) -> str:
 
 
 def counter(on_step: OnStep | None, calls: int) -> Callable[[], None]:
-    """Make a function that is called after each of `calls` network calls, and tells `on_step`."""
+    """Make a function to call after each of `calls` network calls; it reports to `on_step`."""
     done = 0
 
-    def tell() -> None:
+    def advance() -> None:
         nonlocal done
         done += 1
         if on_step:
             on_step(done, calls)
 
-    return tell
+    return advance
 
 
 def _unwritten(method: object, member: str) -> NotImplementedError:

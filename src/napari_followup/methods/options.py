@@ -31,7 +31,7 @@ option = partial(form_text, between=(1, 1000))  # of whole numbers
 
 LEVELS = option("Step where decoding starts, 1 to 1000; several with commas")
 CALLS = option("Network calls from a level down to the image")
-LOWEST = option("Lowest step that is looked at")
+LOWEST = option("Lowest step that is used")
 STRIDE = option("1 takes every step from the first to the last, 5 every fifth: quicker and rougher")
 
 
@@ -129,7 +129,7 @@ class ANDiOptions:
     )
     floor: float = field(
         default=1e-12,
-        metadata=option("Smallest error that the geometric mean tells from none at all"),
+        metadata=option("Smallest error; the geometric mean takes smaller ones for this"),
     )
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class AnoFPDMOptions:
 
     first_step: int = field(default=1, metadata=LOWEST)
     last_step: int = field(  # included; Fig. 2 shows steps up to 600
-        default=600, metadata=option("Highest step that is looked at")
+        default=600, metadata=option("Highest step that is used")
     )
     stride: int = field(default=1, metadata=STRIDE)
     guidance: float = field(  # w, Table 2
@@ -165,20 +165,20 @@ class AnoFPDMOptions:
             "ddim follows one path of noisy images, ddpm draws fresh noise at each step"
         ),
     )
-    # Quantiles a and b of Algorithm 1: scores are divided by the height at which each image is to
-    # be cut, so that a fixed threshold of 1 cuts as published. None leaves scores as they are.
+    # Quantiles a and b of Algorithm 1: scores are divided by each image's own threshold, so that a
+    # fixed threshold of 1 is the published one. None leaves scores as they are.
     cut: tuple[float, float] | None = field(
         default=None,
         metadata=option(
-            "Two shares of pixels, as in 0.9, 0.98: each image's score is divided by the height at "
-            "which the source cuts it, so that a fixed threshold of 1 cuts as published",
+            "Two shares of pixels, as in 0.9, 0.98: each image's score is divided by its threshold "
+            "in the source, so that a fixed threshold of 1 is the published one",
             empty="scores as they are",
         ),
     )
     median: int = field(
         default=5,
         metadata=option(
-            "Side of the median filter before that height is taken, in pixels",
+            "Side of the median filter before that threshold is computed, in pixels",
             label="median of cut",
             between=(1, 15),
         ),
@@ -249,7 +249,7 @@ class SADMOptions:
         default=1.0, metadata=option("Weight of the structural distance")
     )
     segmentation: float = field(
-        default=1.0, metadata=option("Weight of what the segmenting network marks")
+        default=1.0, metadata=option("Weight of what the segmenting network flags")
     )
     median: int = field(  # 5 as published
         default=1,

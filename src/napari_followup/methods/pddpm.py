@@ -141,9 +141,9 @@ class PDDPM(nn.Module, Method):
         patch = options.patch or self.config.patch
         height, width = planes.shape[-2:]
         corners = patch_grid((height, width), patch, options.overlap)
-        tell = counter(on_step, options.calls * len(corners))
+        advance = counter(on_step, options.calls * len(corners))
         denoisers = [
-            self._denoiser(planes, cover, tell) for cover in patch_cover(corners, patch, planes)
+            self._denoiser(planes, cover, advance) for cover in patch_cover(corners, patch, planes)
         ]
 
         def decoded(level: int, denoise: Denoise) -> Tensor:
@@ -156,14 +156,14 @@ class PDDPM(nn.Module, Method):
 
         return from_levels(whole, options.noise_levels, options.draws)
 
-    def _denoiser(self, planes: Tensor, cover: Tensor, tell: Callable[[], None]) -> Denoise:
+    def _denoiser(self, planes: Tensor, cover: Tensor, advance: Callable[[], None]) -> Denoise:
         """Network that is shown `planes` wherever `cover` (1, y, x) is 0, at every step."""
 
         def shown(noised: Tensor) -> Tensor:
             return torch.lerp(planes, noised, cover)
 
         code = self.unet.project_code(None)
-        return denoiser(self.unet, code, self.abars, self.config, tell, shown)
+        return denoiser(self.unet, code, self.abars, self.config, advance, shown)
 
     def examine(
         self, visits: Visits, options: PDDPMOptions, generator: torch.Generator, on_step: OnStep

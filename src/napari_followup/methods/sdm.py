@@ -58,7 +58,7 @@ class SDMConfig:
     encoder_width: int = 64
     encoder_stem_norm: Literal["batch", "group"] = "batch"
     encoder_pool: bool = True
-    encoder_grid: int = 1  # parts of the plane, each way, that the code tells apart
+    encoder_grid: int = 1  # parts of the plane, each way, that have codes of their own
     steps: int = 1000
     beta_range: tuple[float, float] = (1e-4, 2e-2)
     prediction: Literal["noise", "clean"] = "noise"
@@ -232,20 +232,20 @@ class SDM(nn.Module, Method):
         Dang (2025), appendix C.
         """
         level = self.config.steps
-        tell = counter(on_step, 3 * min(level, sampling_steps))
+        advance = counter(on_step, 3 * min(level, sampling_steps))
         codes = [self.encoder(planes) for planes in (earlier, later)]
         subcodes = [
-            encode(planes, level, sampling_steps, self.abars, self._denoiser(code, tell))
+            encode(planes, level, sampling_steps, self.abars, self._denoiser(code, advance))
             for planes, code in zip((earlier, later), codes, strict=True)
         ]
         mix = slerp if arc else lerp
         subcode = mix(subcodes[0], subcodes[1], part)
-        denoise = self._denoiser(lerp(codes[0], codes[1], part), tell)
+        denoise = self._denoiser(lerp(codes[0], codes[1], part), advance)
         return decode(subcode, level, sampling_steps, self.abars, denoise)
 
-    def _denoiser(self, code: Tensor, tell: Callable[[], None]) -> Denoise:
+    def _denoiser(self, code: Tensor, advance: Callable[[], None]) -> Denoise:
         """Network with a semantic code (b, code_features) bound."""
-        return denoiser(self.unet, self.unet.project_code(code), self.abars, self.config, tell)
+        return denoiser(self.unet, self.unet.project_code(code), self.abars, self.config, advance)
 
     def _start(
         self,

@@ -1,8 +1,8 @@
-"""The table of methods: one row a method, known before there is a network.
+"""The table of methods: one row a method, known before its network is built.
 
 A bundle names its method; only that one is imported. Rows hold plain values without torch, so that
-forms and the command line read them at once. What the default recipes measure stands in
-``docs/benchmarks.md``.
+forms and the command line read them at once. ``docs/benchmarks.md`` has the figures of
+the default recipes.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ TABLE: dict[str, Row] = {
     "anofpdm": Row(
         path="anofpdm:AnoFPDM",
         title="AnoFPDM",
-        text="Forward process guided by what is healthy; stops where guidance no longer "
-        "helps. Learns from made-up anomalies, or from yours where you have labels.",
+        text="Forward process guided towards healthy images; stops where guidance no longer "
+        "helps. Learns from synthetic anomalies, or from yours where you have labels.",
         summary="guided forward process, with labels or synthetic anomalies (AnoFPDM)",
         presets=("compact", "published"),
         options=AnoFPDMOptions,
@@ -186,7 +186,7 @@ TABLE: dict[str, Row] = {
     "cddpm": Row(
         path="cddpm:CDDPM",
         title="cDDPM",
-        text="Diffusion that is told the image's contrast by a code of it.",
+        text="Diffusion under a code of the image, which holds its contrast.",
         summary="diffusion conditioned on a code of the image (cDDPM)",
         presets=("compact", "thesis", "pretrained"),
         options=CDDPMOptions,
@@ -205,7 +205,7 @@ TABLE: dict[str, Row] = {
     "disyre": Row(
         path="disyre:DISYRE",
         title="DISYRE",
-        text="Learns to take made-up anomalies out of healthy images again.",
+        text="Learns to remove synthetic anomalies from healthy images.",
         summary="restoration learned from synthetic anomalies (DISYRE)",
         presets=("compact", "published"),
         options=DISYREOptions,
@@ -221,7 +221,7 @@ TABLE: dict[str, Row] = {
     "pddpm": Row(
         path="pddpm:PDDPM",
         title="pDDPM",
-        text="Diffusion patch by patch: each patch is made anew from what surrounds it.",
+        text="Diffusion patch by patch: each patch is generated from its surroundings.",
         summary="diffusion patch by patch (pDDPM)",
         presets=("compact", "thesis"),
         options=PDDPMOptions,
@@ -238,7 +238,7 @@ TABLE: dict[str, Row] = {
     "sadm": Row(
         path="sadm:SADM",
         title="SADM",
-        text="Reconstructs, and learns which residuals matter, from made-up anomalies and "
+        text="Reconstructs, and learns which residuals matter, from synthetic anomalies and "
         "from yours where you have labels.",
         summary="a reconstruction method, and a network that segments its residuals (SADM)",
         presets=("compact", "published"),
@@ -257,7 +257,7 @@ TABLE: dict[str, Row] = {
         path="sdm:SDM",
         title="SDM, spatial diffusion",
         text="Makes each image healthy and compares it with the original; finds anomalies of "
-        "any kind. The one to begin with.",
+        "any kind. Start with this one.",
         summary="spatial diffusion model, for healthy images and features (SDM)",
         presets=("compact", "thesis"),
         options=SDMOptions,
@@ -296,7 +296,7 @@ NEEDS: dict[type, tuple[str, ...]] = {  # what a score goes by
     Mahalanobis: ("healthy", "draws"),
     Own: ("score",),
 }
-LACKS = {  # what is said of a model that does not give it
+LACKS = {  # of a model that does not give it
     "healthy": "gives no healthy image to compare with",
     "features": "gives no features to compare images by (SDM does; bundle join puts one beside it)",
     "draws": "makes a single healthy image, and this score goes by several",

@@ -216,12 +216,12 @@ class TDM(nn.Module, Method):
         low = base.amin(dim=(1, 2, 3), keepdim=True).clamp_max(bottom)
         high = base.amax(dim=(1, 2, 3), keepdim=True).clamp_min(top)
         conditions = self.conditions(images, gaps, wanted)
-        tell = counter(on_step, len(noise) * min(sampling_steps, self.config.steps))
+        advance = counter(on_step, len(noise) * min(sampling_steps, self.config.steps))
 
         def denoise(noised: Tensor, step: int) -> Tensor:
             steps = torch.tensor([step], device=noised.device)
             change = self.change(noised, steps, conditions, base, gap)
-            tell()
+            advance()
             return (base + change).clamp(low, high) - base
 
         changes = [

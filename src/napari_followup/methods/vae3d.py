@@ -126,13 +126,13 @@ class VAE3D(nn.Module, Method):
         Tensor
             ``(draw, b, modality, ...)`` in the value range.
         """
-        tell = counter(on_step, max(1, options.draws))
+        advance = counter(on_step, max(1, options.draws))
         mean, log_variance = self.network.encode(images)
         drawn = []
         for _ in range(max(1, options.draws)):
             code = self._drawn(mean, log_variance, generator) if options.draws else mean
             drawn.append(self.network.decode(code).float().clamp(*self.config.value_range))
-            tell()
+            advance()
         return torch.stack(drawn)
 
     def examine(

@@ -22,7 +22,7 @@ __all__ = [
 STRATEGIES = ("joint", "both sides", "direct", "chain", "lerp-slerp", "lerp-lerp")
 """Ways to impute a visit, see `impute.imputation`."""
 
-DRAWS = 4  # of each imputed visit, unless said otherwise
+DRAWS = 4  # of each imputed visit, unless another number is given
 REPEATED = 0.1  # of the longest interval; below it a visit repeats the one before
 SAME = 1e-6  # years within which two ages are one
 
@@ -146,7 +146,7 @@ def check_new_ages(
         if taken.any():
             raise ValueError(
                 f"ages: {wanted[taken][0]:.6g} is already observed, visit {index + 1} of "
-                f"{stack.n_visits} of {stack.subject!r}; leave it out, or mark that visit missing"
+                f"{stack.n_visits} of {stack.subject!r}; leave it out, or set that visit as missing"
             )
     return wanted
 

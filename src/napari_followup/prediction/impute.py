@@ -161,14 +161,14 @@ def imputation(
     _check_reach(prepared, wanted, plan, model)
     notes = _notes(prepared, model, wanted)
     how = {"strategy": strategy, "draws": draws, "sampling_steps": steps}
-    said = model.provenance(seed, **how, **prepared.about_planes, notes=notes)
+    provenance = model.provenance(seed, **how, **prepared.about_planes, notes=notes)
     merging = Merging(prepared, wanted, with_spread=draws > 1)
     try:
         _fill(merging, prepared, wanted, plan, model, on_step)
     except Cancelled as stop:
-        stop.partial = merging.result(said) if merging.finished else None
+        stop.partial = merging.result(provenance) if merging.finished else None
         raise
-    return merging.result(said)
+    return merging.result(provenance)
 
 
 def _fill(
@@ -297,7 +297,7 @@ def _notes(prepared: Prepared, model: ModelBundle, wanted: NDArray[np.float64]) 
     notes = list(prepared.fit_notes)
     if stack.is_observed.sum() == 1:
         notes.append(
-            "a single observed visit does not tell how fast this subject changes: the farther an "
+            "a single observed visit does not show how fast this subject changes: the farther an "
             "age is from it, the more the image shows the pace of the average subject"
         )
     known = model.config.get("age_range")

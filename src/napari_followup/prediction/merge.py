@@ -78,11 +78,11 @@ class Merging:
         """Say that all planes of an age are there."""
         self._finished.append(age)
 
-    def result(self, said: dict[str, Any]) -> Imputation:
-        """Series with the visits that are finished, in its own axes; `said` is the provenance."""
+    def result(self, provenance: dict[str, Any]) -> Imputation:
+        """Series with the visits that are finished, in its own axes."""
         stack, turned_back = self._prepared.stack, self._prepared.turned_back
         before = stack.provenance.get("imputed_ages", ())
-        said = said | {"imputed_ages": sorted({*before, *self._finished})}
+        provenance = provenance | {"imputed_ages": sorted({*before, *self._finished})}
         own = self._copied_own()
         new = np.zeros(len(self._ages), bool)
         new[[self._row(age) for age in self._finished]] = True
@@ -92,11 +92,11 @@ class Merging:
             turned_back(self._images.rows(kept)),
             ages=self._ages[kept],
             is_observed=observed[self._order][kept],
-            provenance=said,
+            provenance=provenance,
             **self._prepared.slicing.geometry(stack),
         )
         spread = None if self._spread is None else turned_back(self._spread.rows(kept))
-        return Imputation(stack=filled, spread=spread, imputed=new[kept], provenance=said)
+        return Imputation(stack=filled, spread=spread, imputed=new[kept], provenance=provenance)
 
     def _row(self, age: float) -> int:
         return int(self._rows[np.flatnonzero(self._wanted == age)[0]])

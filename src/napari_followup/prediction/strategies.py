@@ -1,6 +1,6 @@
-"""The strategies of imputation: from which visits each wanted one is predicted, and how combined.
+"""The strategies of imputation: from which visits each wanted one is predicted.
 
-`impute` is the door; here are tensors in the model's range and size.
+Tensors in the model's range and size; `impute` holds the public functions.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def form_text(
     dict
         What is given of them by name, for `dataclasses.field`.
     """
-    said = {"tip": tip, "label": label, "empty": empty, "between": between, "step": step}
-    return {name: value for name, value in said.items() if value not in ("", None)}
+    given = {"tip": tip, "label": label, "empty": empty, "between": between, "step": step}
+    return {name: value for name, value in given.items() if value not in ("", None)}
 
 
 def check_fields(settings: object) -> None:

@@ -188,7 +188,7 @@ class Lafm:
 
 @dataclass(frozen=True, kw_only=True)
 class Support:
-    """Scores raised where neighbouring visits show something at the same place, or nearly.
+    """Higher scores where neighbouring visits show something at the same place, or nearly.
 
     LAFM multiplies by the agreement of the other visits, which crushes what is faint, new or has
     moved by a pixel; this only adds. See ``docs/benchmarks.md`` for the comparison.
@@ -250,7 +250,7 @@ class Quantile:
 
 @dataclass(frozen=True, kw_only=True)
 class HealthyQuantile:
-    """A height that scores of healthy patients seldom reach, from the bundle; needs no label."""
+    """A threshold from the bundle that scores of healthy patients seldom reach; needs no label."""
 
     q: float = field(default=0.9999, metadata=SHARE)
 

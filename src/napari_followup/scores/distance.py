@@ -277,7 +277,7 @@ def combine(
     weight: float = 1.0,
     tops: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Pixel distance plus feature distance brought to its height.
+    """Pixel distance plus feature distance scaled to the same maximum.
 
     Parameters
     ----------
@@ -296,8 +296,8 @@ def combine(
 
     References
     ----------
-    Dang (2025), eq. 3.5. The maxima run over the patient's whole series, so that a healthy visit is
-    not stretched to the height of a sick one.
+    Dang (2025), eq. 3.5. The maxima run over the patient's whole series, so that the scores
+    of a healthy visit are not scaled up to those of a sick one.
     """
     top, highest = (pixel.max(), feature.max()) if tops is None else tops
     if highest <= 0:

@@ -26,7 +26,7 @@ class StepMean:
     how
         ``"geometric"`` (eq. 8) or ``"arithmetic"`` (eq. 7).
     floor
-        Smallest deviation that the geometric mean tells from zero.
+        Smallest deviation; the geometric mean takes smaller ones for this.
 
     Raises
     ------
@@ -106,7 +106,7 @@ class ForwardErrors:
 
         References
         ----------
-        AnoFPDM, eq. 6 and the line after it; the sum divided by ``t_e`` runs over ``t < t_e``.
+        AnoFPDM, eq. 6 and what follows it; the sum divided by ``t_e`` runs over ``t < t_e``.
         """
         return self._score.float()
 
@@ -132,7 +132,7 @@ class ForwardErrors:
 def chosen_quantile(
     largest: Tensor, most: float, between: tuple[float, float] = (0.90, 0.98)
 ) -> Tensor:
-    """Quantile of the score at which an image is cut: low for large anomalies.
+    """Quantile of the scores that is an image's threshold: low for large anomalies.
 
     Parameters
     ----------

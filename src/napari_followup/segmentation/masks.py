@@ -1,4 +1,4 @@
-"""Masks from scores: reach the threshold, agree with the pixel distance, be large enough, grow.
+"""Masks from scores: threshold, hysteresis, small parts removed, dilation.
 
 Pure functions of arrays in memory: of one visit, or of several, each for itself.
 """

@@ -1,9 +1,9 @@
-"""Arrays that may be too large for memory: they lie in a temporary file, which goes when they go.
+"""Arrays that may be too large for memory: they lie in a temporary file, removed with them.
 
-Such an array behaves like any other. What was read or written of it counts as used memory until
-`release` lets go of it, so whoever walks through one does so visit by visit, or plane by plane. The
-file has no name and is removed by the system when the last array on it is gone, after a crash as
-well. ``TMPDIR`` says where it lies: that should be a disk, since a ``/tmp`` in memory wins nothing.
+Such an array behaves like any other. What was read or written of it counts as used memory until it
+is released, so code reads one visit by visit, or plane by plane. The file has no name; the system
+removes it when the last array on it is gone, after a crash as well. ``TMPDIR`` is its folder, which
+should be on a disk: a ``/tmp`` in memory saves nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Slicing: which planes of a volume series are looked at, and across which axis they are taken.
+"""Slicing: which planes of a volume series are examined, and across which axis they are taken.
 
 Models see planes. Those of a volume lie across z unless a `Slicing` says otherwise: then the volume
 is turned, so that the chosen axis comes first, and what is found is turned back.

@@ -100,10 +100,10 @@ class Detection:
     image_score
         ``(visit,)`` one number a visit; NaN where it is missing.
     threshold
-        What `score` was compared with, the lowest height where each visit or pixel has its own;
-        infinite when nothing stood out.
+        What `score` was compared with, the lowest threshold where each visit or pixel has its own;
+        infinite where scores have nothing to split.
     floor
-        Height of `score` that healthy patients stay under, from the bundle; none when it is not
+        Score that healthy patients stay below, from the bundle; none when it is not
         known.
     provenance
         Model, recipe, seed and version, ready for JSON; ``provenance["notes"]`` lists what the user

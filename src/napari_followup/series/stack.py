@@ -224,7 +224,7 @@ class VisitStack:
 
     @cached_property
     def is_missing(self) -> NDArray[np.bool_]:
-        """``(visit,)``: neither observed nor imputed, that is NaN, or the same value, all over."""
+        """``(visit,)``: neither observed nor imputed: NaN, or the same value, everywhere."""
         missing = ~self.is_observed
         for index in np.flatnonzero(missing):
             visit = np.asarray(self.images[index])
@@ -306,8 +306,8 @@ def refuse_partly_missing(image: NDArray[Any], name: str) -> None:
     ValueError
         If it is partly NaN.
     """
-    holes = np.isnan(image)
-    if holes.any() and not holes.all():
+    missing = np.isnan(image)
+    if missing.any() and not missing.all():
         raise ValueError(f"{name} is a saved map, partly NaN; give the series that it was made of")
 
 
@@ -320,7 +320,7 @@ def _is_map(provenance: Mapping[str, Any]) -> bool:
 def _observed_visits(
     images: Any, observed: NDArray[np.bool_], subject: str, *, may_lack_planes: bool
 ) -> NDArray[np.bool_]:
-    """Say which visits are observed, once those that are NaN all over are taken out.
+    """Find which visits are observed: those that are NaN everywhere are not.
 
     Parameters
     ----------
