@@ -481,7 +481,7 @@ def test_a_single_visit_is_worth_a_note(tiny_series: VisitStack, tiny_tdm: Model
     found = nf.impute(tiny_series.select([1]), tiny_tdm, [60.0, 63.0])
 
     notes = found.provenance["notes"]
-    assert any("a single observed visit does not tell how fast" in note for note in notes)
+    assert any("a single observed visit does not show how fast" in note for note in notes)
     assert not any("nothing to fuse" in note for note in notes)
     assert found.ages.tolist() == [60.0, 61.0, 63.0]
 
