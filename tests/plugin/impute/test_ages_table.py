@@ -78,7 +78,7 @@ def test_coming_visits_are_added(table: AgesTable) -> None:
         ("old", "ages: cannot read 'old'"),
         ("61", "ages: 61 is already observed, visit 2 of 5"),
         ("nan", "give one or more finite numbers"),
-        ("61.5; 62.5", "those of a single subject"),
+        ("61.5; 62.5", "give ages of one subject"),
     ],
 )
 def test_what_is_no_new_age_is_said(

@@ -179,7 +179,7 @@ def test_a_cohort_without_gaps_is_refused(doors: Any, gappy: np.ndarray) -> None
         impute_layers(source(np.zeros((2, 5, 16, 16)), subject=["a", "b"]), "fake")
 
 
-def test_a_subject_that_fails_stays_as_it_was(
+def test_a_subject_that_fails_stays_unchanged(
     doors: Any, gappy: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def imputation(stack: Any, *args: Any, **settings: Any) -> Any:
@@ -194,7 +194,7 @@ def test_a_subject_that_fails_stays_as_it_was(
 
     assert np.isnan(data[0, 2]).all()
     assert not np.isnan(data[1]).any()
-    assert notes == ["anna was left as it was: too young"]
+    assert notes == ["anna was left unchanged: too young"]
 
 
 def test_what_was_finished_at_a_stop_comes_back(doors: Any, gappy: np.ndarray) -> None:

@@ -178,7 +178,7 @@ def test_imputed_visits_are_saved_from_their_widget(
     _, widget = open_widget("Impute visits", image)
     assert widget.step.save.isHidden()
     widget.ages = [62]
-    widget.spread.setChecked(True)
+    widget.controls["spread"].value = True
     with qtbot.waitSignal(widget.step.finished, timeout=60_000):
         widget.step.run()
     assert widget.step.error == ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from napari_followup.plugin.run.progress import JobPanel, spoken
+from napari_followup.plugin.run.progress import JobPanel, message_of
 from napari_followup.plugin.run.report import Report
 
 pytestmark = pytest.mark.viewer
@@ -92,9 +92,9 @@ def test_a_stop_after_the_last_step_still_keeps_the_result_out(panel: JobPanel, 
 
 
 def test_errors_are_spoken() -> None:
-    assert spoken(ValueError("do this")) == "do this"
-    assert spoken(FileNotFoundError("no model 'x'")) == "no model 'x'"
-    assert spoken(KeyError("x")).startswith("KeyError: 'x' (unexpected")
+    assert message_of(ValueError("do this")) == "do this"
+    assert message_of(FileNotFoundError("no model 'x'")) == "no model 'x'"
+    assert message_of(KeyError("x")).startswith("KeyError: 'x' (unexpected")
 
 
 @pytest.mark.parametrize(("stops", "result"), [(1, ["half"]), (2, [])])

@@ -97,7 +97,7 @@ class AlignWidget(QWidget):
 
     def _on_visits(self) -> None:
         if not self.step.job.is_running:
-            self.step.job.say("")  # it was about the previous choice
+            self.step.job.show_text("")  # it was about the previous choice
         try:
             self.form.show_visits(self.visits.gathered())
         except ValueError:

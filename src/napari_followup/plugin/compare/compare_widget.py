@@ -118,7 +118,7 @@ class CompareWidget(QWidget):
 
     def _on_series(self) -> None:
         if not self.step.job.is_running:
-            self.step.job.say("")  # it was about the previous choice
+            self.step.job.show_text("")  # it was about the previous choice
         try:
             self._offer(self.series.source())
         except ValueError:

@@ -29,7 +29,7 @@ from napari_followup.plugin.layers.layers import (
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import Found, score_layer, shared_provenance
-from napari_followup.plugin.run.report import Report, by_plane, chosen_bundle, subject_steps
+from napari_followup.plugin.run.report import MODEL, Report, by_plane, chosen_bundle, subject_steps
 from napari_followup.recipe.recipe import Fam, Lafm, Recipe, Support
 from napari_followup.series.plane_selection import Slicing
 from napari_followup.series.results import Detection, Reconstruction
@@ -44,12 +44,10 @@ __all__ = [
     "reconstruct_layers",
 ]
 
-MODEL = "starmen"  # embedded; the widgets begin with the model chosen last
-
 Value = TypeVar("Value")
 OnStep = Callable[..., bool]
 Each = tuple[tuple[Series | None, ...], tuple[Value | None, ...], list[str]]
-"""Of every subject its series and what was found in it, none where it was left out; and notes."""
+"""Series and result of every subject, None for one that was left out; and notes."""
 
 
 def detect_layers(
@@ -192,10 +190,10 @@ def reconstruct_layers(
 
     series, found, _ = _each_subject(source, report, run)
     data = to_layer_axes(source, series, [None if each is None else each.healthy for each in found])
-    said = shared_provenance(
+    provenance = shared_provenance(
         source.subjects, [None if each is None else each.provenance for each in found]
     )
-    return [result_layer(source, data, "healthy", "image", said, **source.display)]
+    return [result_layer(source, data, "healthy", "image", provenance, **source.display)]
 
 
 def fam_layers(
@@ -254,7 +252,7 @@ def fam_layers(
         return score_pair(each.stack, images, bundle, score, device=device)
 
     series, found, _ = _each_subject(source, report, run)
-    said = {
+    provenance = {
         "model": bundle.name,
         "model_version": bundle.version,
         "healthy": other.name,
@@ -266,7 +264,7 @@ def fam_layers(
         for stage in (*others, last)
     }
     return [
-        score_layer(source, series, values, stage, said, visible=stage == last)
+        score_layer(source, series, values, stage, provenance, visible=stage == last)
         for stage, values in maps.items()
     ]
 
@@ -309,8 +307,8 @@ def lafm_layers(
         return fuse_scores(scores, each.stack.ages, fusion)
 
     series, found, _ = _each_subject(source, report, run)
-    said = {**source.about.get("provenance", {}), "fusion": repr(fusion)}
-    return [score_layer(source, series, found, "fused", said)]
+    provenance = {**source.about.get("provenance", {}), "fusion": repr(fusion)}
+    return [score_layer(source, series, found, "fused", provenance)]
 
 
 def _each_subject(

@@ -1,4 +1,4 @@
-"""The widget *Detect anomalies*: choose a series, click, get layers.
+"""The widget *Detect anomalies*: choose a series and a model, and get layers.
 
 In a script::
 
@@ -39,15 +39,15 @@ __all__ = ["DetectWidget"]
 
 
 class DetectWidget(QWidget):
-    """Find what is abnormal in a series.
+    """Detect anomalies in a series.
 
     Attributes
     ----------
     series, recipes, form, settings, job, results
-        The parts: layer, axes and ages; recipe by name; recipe in numbers; device, seed and layers;
-        progress; threshold and timeline.
+        The parts: layer, axes and ages; name of the recipe; its values; device, seed and layers;
+        progress; finding, threshold and timeline.
     error
-        What the last run complained of; empty after a good one.
+        Error of the last run; empty after a good one.
     """
 
     finished = Signal()  # after every run, good, failed or stopped
@@ -55,7 +55,7 @@ class DetectWidget(QWidget):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
         self._viewer = weakref.ref(unwrapped(napari_viewer))
-        self._layer: Any = lambda: None  # of the run that goes on
+        self._layer: Any = lambda: None  # of the current run
         self._made_by = ""  # the model of the results
         self.error = ""
         self.series = SeriesInput(napari_viewer, sliced=True)
@@ -75,12 +75,12 @@ class DetectWidget(QWidget):
 
     @property
     def detection(self) -> Detection | None:
-        """The last detection, of the subject that is shown; follows the threshold slider."""
+        """Last detection of the subject in the viewer; it follows the threshold slider."""
         return self.results.detection
 
     @property
     def detections(self) -> tuple[Detection | None, ...]:
-        """The last detections of all subjects."""
+        """Last detections of all subjects."""
         return () if self.results.found is None else self.results.found.detections
 
     @property
@@ -94,7 +94,7 @@ class DetectWidget(QWidget):
 
     @property
     def axes(self) -> str | None:
-        """What the axes of the layer are, as ``"svyx"``; set it where the layer does not say."""
+        """Axes of the layer, as ``"svyx"``; set them where the layer does not name them."""
         return self.series.axes
 
     @axes.setter
@@ -102,7 +102,7 @@ class DetectWidget(QWidget):
         self.series.axes = axes
 
     def set_ages(self, ages: Sequence[float]) -> None:
-        """Type ages, in years and in the order of the layer's visits."""
+        """Set the ages, in years and in the order of the layer's visits."""
         self.series.ages_edit.setText(", ".join(f"{age:.12g}" for age in ages))
 
     @property
@@ -125,7 +125,7 @@ class DetectWidget(QWidget):
 
     @property
     def remembered(self) -> Preferences:
-        """What the next session will start from."""
+        """Settings for the next session."""
         kept = Preferences.load().with_run(self.settings.value)
         return replace(kept, model=self.model, recipe=self.recipes.remembered)
 
@@ -136,7 +136,7 @@ class DetectWidget(QWidget):
         self.recipes.remembered = kept.recipe
 
     def run(self) -> None:
-        """Start; `finished` says when it is over, `detection` and `error` what came of it."""
+        """Start a run; `finished` is sent at its end, `detection` and `error` hold the outcome."""
         if self.job.is_running:
             return
         try:
@@ -165,15 +165,15 @@ class DetectWidget(QWidget):
         self.job.stop()
 
     def reset(self) -> None:
-        """Forget what was remembered; the model folder stays."""
+        """Restore the default settings; the model folder stays."""
         folder = Preferences.load().model_folder
         self.remembered = Preferences(model_folder=folder)
         self.remembered.save()
 
     def _fail(self, text: str) -> None:
         self.error = text
-        self.job.say(text, is_error=True)
-        self.results.follow(None)  # they are not what was asked for now
+        self.job.show_text(text, is_error=True)
+        self.results.follow(None)  # they belong to another run
         self._column.reveal(self.job)
         self.finished.emit()
 
@@ -183,8 +183,8 @@ class DetectWidget(QWidget):
 
     def _on_series(self) -> None:
         if not self.job.is_running:
-            # what was said was about what was chosen before
-            self.job.say(_mismatch(self), is_error=True)
+            # the text was about the previous choice
+            self.job.show_text(_mismatch(self), is_error=True)
         self.results.follow(None if self.job.is_running else _examined(self))
         self._visit_text.know(self.layer, self.series.visits)
 
@@ -202,7 +202,9 @@ class DetectWidget(QWidget):
         shown = show_layers(viewer, layers, update=self.settings.value.update_existing)
         self.results.show_found(found, layer, shown)
         self._made_by = model
-        self.job.say("" if layer is _examined(self) else summary(found))  # else the panel says it
+        self.job.show_text(
+            "" if layer is _examined(self) else summary(found)
+        )  # else the panel shows it
 
     def _on_started(self) -> None:
         self.button.setEnabled(False)
@@ -231,7 +233,7 @@ class DetectWidget(QWidget):
 
 
 def _lay_out(widget: DetectWidget) -> ScrolledColumn:
-    """One column that scrolls, so that nothing is cut off on a small screen."""
+    """One column that scrolls on a small screen."""
     for part in (widget.form, widget.settings, widget.reset_button):
         widget.advanced.addWidget(part)
     choices = new_form()
@@ -242,16 +244,16 @@ def _lay_out(widget: DetectWidget) -> ScrolledColumn:
 
 
 def _examined(widget: DetectWidget) -> Any:
-    """Give the chosen layer; none where another model than the chosen one made the results."""
+    """Give the chosen layer; None where the results are of another model."""
     return widget.layer if widget.model == widget._made_by else None
 
 
 def _mismatch(widget: DetectWidget) -> str:
-    """Say why the chosen model cannot take the chosen images, as far as these are chosen."""
+    """Say why the chosen model cannot take the chosen images; empty where it can."""
     try:
         return widget.recipes.facts.mismatch(widget.series.source())
     except ValueError:
-        return ""  # said when the run begins
+        return ""  # reported when the run begins
 
 
 def _short(source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Which recipe a run follows: one of the model's own by name, or the values of a form."""
+"""The recipe of a run: one of the model's recipes by name, or the values of a form."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_followup.plugin.forms.fields import (
     FieldsForm,
@@ -19,7 +19,7 @@ from napari_followup.plugin.forms.fields import (
     as_text,
     label_of,
 )
-from napari_followup.plugin.forms.forms import new_form
+from napari_followup.plugin.forms.forms import column_of, new_form
 from napari_followup.plugin.forms.preferences import Preferences
 from napari_followup.plugin.models.model_choice import ModelFacts, facts_of
 from napari_followup.recipe.recipe import Recipe, Temporal
@@ -41,7 +41,7 @@ def with_options(recipe: Recipe, **options: Any) -> Recipe:
 
 
 class OptionsForm(QWidget):
-    """The options of a method; what is left empty, or as it is, stays the method's own."""
+    """Options of a method; empty or unchanged fields keep the method's defaults."""
 
     changed = Signal()
 
@@ -53,7 +53,7 @@ class OptionsForm(QWidget):
         self.ask(kind)
 
     def ask(self, kind: type) -> None:
-        """Show the options of another method; the settings stay as they were."""
+        """Show the options of another method; the values stay."""
         while self._rows.rowCount():
             self._rows.removeRow(0)
         self.form = FieldsForm(kind(), left_to_method(kind))
@@ -65,7 +65,7 @@ class OptionsForm(QWidget):
 
     @property
     def value(self) -> dict[str, Any]:
-        """What is set, by name; what has no row is kept from what was put in.
+        """Options that are set, by name; an option without a row keeps its value.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class OptionsForm(QWidget):
 
 
 class RecipeForm(QWidget):
-    """All of a recipe; what has no row is kept from the recipe that was put in."""
+    """Values of a recipe; a field without a row keeps its value."""
 
     changed = Signal()
 
@@ -143,17 +143,17 @@ class RecipeForm(QWidget):
 
 
 class RecipeChoice(QWidget):
-    """Names of the model's recipes, and a line on what became of the last choice.
+    """Names of the model's recipes, and a note where the last choice does not fit the model.
 
     Attributes
     ----------
     form
-        The values of the recipe; it is shown elsewhere.
+        Values of the recipe; shown elsewhere.
     facts
         What the chosen model can do.
     """
 
-    customized = Signal()  # the person wants to set the recipe in the form
+    customized = Signal()  # the user wants to set the values in the form
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,11 +161,8 @@ class RecipeChoice(QWidget):
         self.preset, self.note = QComboBox(), QLabel()
         self.form = RecipeForm(self.presets["default"], self.facts)
         self.note.setWordWrap(True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.preset)
-        layout.addWidget(self.note)
-        self._say("")
+        column_of(self, self.preset, self.note, inner=True)
+        self._show_note("")
         self._fill()
         self.preset.currentTextChanged.connect(self._on_preset)
         self.form.changed.connect(self._on_form)
@@ -208,7 +205,7 @@ class RecipeChoice(QWidget):
             recipe = Recipe.from_dict(json.loads(text)) if text else default
         except (AttributeError, KeyError, TypeError, ValueError):
             self.form.recipe = default
-            self._say(UNREADABLE)
+            self._show_note(UNREADABLE)
             return
         self._take(recipe)
 
@@ -239,10 +236,10 @@ class RecipeChoice(QWidget):
         presets = self.presets
         if name != CUSTOM:
             self.form.recipe = presets.get(name, presets["default"])
-            self._say("" if name in presets else UNNAMED.format(name))
+            self._show_note("" if name in presets else UNNAMED.format(name))
         elif recipe is None:
             self.form.recipe = presets["default"]
-            self._say(LOST)
+            self._show_note(LOST)
         else:
             self._take(recipe)
 
@@ -251,14 +248,14 @@ class RecipeChoice(QWidget):
         problem = self.facts.problem(recipe)
         self.form.recipe = self.presets["default"] if problem else recipe
         if problem:
-            self._say(f"{LOST} ({problem.partition('; choose')[0]})")
+            self._show_note(f"{LOST} ({problem.partition('; choose')[0]})")
 
     def _fill(self) -> None:
         with QSignalBlocker(self.preset):
             self.preset.clear()
             self.preset.addItems([*self.facts.recipes, CUSTOM])
 
-    def _say(self, text: str) -> None:
+    def _show_note(self, text: str) -> None:
         self.note.setText(text)
         self.note.setVisible(bool(text))
 
@@ -269,12 +266,12 @@ class RecipeChoice(QWidget):
             self.form.recipe = self.presets[name]
 
     def _on_form(self) -> None:
-        self._say("")
+        self._show_note("")
         with QSignalBlocker(self.preset):  # the form has changed, not the choice of a preset
             self.preset.setCurrentText(self._name())
 
     def _name(self) -> str:
-        """Name of the recipe in the form; what cannot be read is reported when a run begins."""
+        """Name of the recipe in the form; errors are reported when a run begins."""
         try:
             recipe = self.form.recipe
         except ValueError:
@@ -285,7 +282,7 @@ class RecipeChoice(QWidget):
 
 
 def left_to_method(kind: type) -> dict[str, Hint]:
-    """Hints of a method's options: each widget that can be empty says what the method does then."""
+    """Hints of a method's options: an empty widget shows what the method does then."""
     hints = {}
     for each in fields(kind):
         hint, default = Hint(**each.metadata), each.default

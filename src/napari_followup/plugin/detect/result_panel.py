@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QLocale, Qt, Signal
 from qtpy.QtGui import QDoubleValidator
 from qtpy.QtWidgets import (
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QDoubleSlider
 
 from napari_followup.io.replacing import Parts
 from napari_followup.io.save_results import usual_format
+from napari_followup.plugin.forms.forms import column_of, row_of, wrapped_label
 from napari_followup.plugin.forms.layer_choices import is_alive, unwrapped
 from napari_followup.plugin.layers.layers import KEY, Series, about
 from napari_followup.plugin.layers.result_layers import Found, mask_of
@@ -56,15 +54,8 @@ class ThresholdBar(QWidget):
         self.back = QPushButton("reset")
         self.back.setToolTip("Back to the mask of the recipe")
         self.floor = QLabel()
-        row = QHBoxLayout()
-        row.addWidget(QLabel("threshold"))
-        row.addWidget(self.slider, stretch=1)
-        row.addWidget(self.number)
-        row.addWidget(self.back)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.floor)
+        row = row_of(QLabel("threshold"), self.slider, self.number, self.back, wide=(1,))
+        column_of(self, row, self.floor, inner=True)
         self.show_floor(None)
         self.slider.valueChanged.connect(self._show_number)
         self.slider.valueChanged.connect(self.moved)
@@ -122,14 +113,12 @@ class ResultPanel(QWidget):
         self._shown: list[Any] = []  # references to the layers that the panel is about
         self._chosen: Any = lambda: None
         self._subject = 0
-        self.verdict, self.notes = _text(), _text()
+        self.verdict, self.notes = wrapped_label(), wrapped_label()
         self.threshold = ThresholdBar()
         self.plot = TimelinePlot()
         self.save = SavePanel(self._parts, has_stages=True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.verdict, self.notes, self.threshold, self.plot, self.save):
-            layout.addWidget(part)
+        parts = (self.verdict, self.notes, self.threshold, self.plot, self.save)
+        column_of(self, *parts, inner=True)
         self.threshold.moved.connect(self._on_moved)
         self.threshold.reset.connect(self._on_reset)
         self.plot.visit_clicked.connect(self._on_visit)
@@ -154,7 +143,7 @@ class ResultPanel(QWidget):
         notes = [note for note in found.notes if note not in first]
         self.notes.setText("\n".join(notes))
         self.notes.setVisible(bool(notes))
-        self.save.job.say("")  # what was said was about the detection before
+        self.save.job.show_text("")  # it was about the previous detection
         self.save.start_beside(source_layer)
         self.save.format = next(usual_format(each.stack) for each in found.detections if each)
         self._show_subject()
@@ -216,8 +205,8 @@ class ResultPanel(QWidget):
         self._show_verdict()
         if mask is not None:
             mask.data = mask_of(found)
-            said = about(mask) | {"provenance": found.provenance}
-            mask.metadata = {**mask.metadata, KEY: said}
+            known = about(mask) | {"provenance": found.provenance}
+            mask.metadata = {**mask.metadata, KEY: known}
 
     def _parts(self, form: str, stages: bool) -> Parts:
         """Say what to save: the mask as it is shown, moved or painted on."""
@@ -254,16 +243,6 @@ def summary(found: Found) -> str:
     """First line of a result, after the name of its source; see `finding`."""
     seen = [each for each in found.detections if each is not None]
     return f"{found.source.name}: {finding(seen, is_cohort=len(found.detections) > 1)}"
-
-
-def _text() -> QLabel:
-    """Label that wraps and takes no more than the width there is."""
-    label = QLabel()
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
 
 
 def _highest(found: Found) -> float:

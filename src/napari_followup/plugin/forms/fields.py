@@ -41,12 +41,12 @@ __all__ = [
     "label_of",
 ]
 
-WHOLE, DECIMAL = (0, 1000), (0, 1e6)  # ranges that can be typed; a value that is put in widens them
+WHOLE, DECIMAL = (0, 1000), (0, 1e6)  # usual ranges
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hint:
-    """What a form shows of a field beside what its type says."""
+    """What a form shows of a field beyond its type."""
 
     label: str = ""  # the name of the field when none is given
     tip: str = ""
@@ -75,8 +75,8 @@ LABELS = {  # of kinds of settings, by their class
 class NumberBox(QDoubleSpinBox):
     """A number with as many decimals as it needs, or a whole one.
 
-    Its range is what a person can type: a number outside it that is put in widens it. One step
-    below the lowest number the box is empty, where it has a text for that.
+    Its range limits what can be typed; a script may set any number, which widens the range. One
+    step below the lowest number the box is empty, if it has a text for that.
     """
 
     def __init__(self, low: float = 0, high: float = 1e6, parent: QWidget | None = None) -> None:
@@ -134,7 +134,7 @@ class _Box(QBaseValueWidget):
 
 
 class NumberEdit(ValueWidget[Any]):
-    """A number in a `NumberBox`, by its annotation whole or not."""
+    """A number in a `NumberBox`; whole or not, by its annotation."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class NumberEdit(ValueWidget[Any]):
 
 
 class NumbersEdit(LineEdit):
-    """Numbers with commas between them, by its annotation a tuple of them or a single one."""
+    """Numbers with commas between them: a tuple or a single one, by its annotation."""
 
     def __init__(
         self, value: Any = Undefined, *, hint: Hint, annotation: Any, nullable: bool, **more: Any
@@ -178,7 +178,7 @@ class NumbersEdit(LineEdit):
         self.native.setPlaceholderText(hint.empty)
 
     def get_value(self) -> Any:
-        """Read what is typed; none where that is nothing.
+        """Read the text; None where it is empty.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class OptionalNumber(Container[Any]):
 
 
 class WordsEdit(Container[Any]):
-    """A row of check boxes, one a word; its value are the words that are checked."""
+    """A row of check boxes, one a word; its value is the tuple of checked words."""
 
     def __init__(self, value: Sequence[str], *, words: Sequence[str], **more: Any) -> None:
         boxes = [CheckBox(text=word, value=word in value) for word in words]
@@ -353,7 +353,7 @@ def as_text(value: Any) -> str:
 
 
 class FieldsForm(QWidget):
-    """The fields of a dataclass, a row each; what has no widget is kept from what was put in.
+    """The fields of a dataclass, a row each; a field without a widget keeps its value.
 
     Attributes
     ----------
@@ -378,7 +378,7 @@ class FieldsForm(QWidget):
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the widgets hold, by name.
+        """Values of the widgets, by name.
 
         Raises
         ------
@@ -389,7 +389,7 @@ class FieldsForm(QWidget):
 
     @property
     def value(self) -> Any:
-        """The dataclass as set; a value that does not fit is a ValueError that names its field."""
+        """The dataclass as set; a ValueError names a field that does not fit."""
         return replace(self._base, **self.values)
 
     @value.setter
@@ -486,7 +486,7 @@ def kinds_of(union: Any) -> list[type | None]:
 
 
 def label_of(kind: type | None) -> str:
-    """Name of a kind of settings, as it is shown."""
+    """Text of a kind of settings."""
     name = "none" if kind is None else kind.__name__
     words = re.sub(r"(?<!^)([A-Z])", r" \1", name).lower()
     return LABELS.get(name, words)

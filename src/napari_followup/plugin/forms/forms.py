@@ -1,8 +1,8 @@
-"""Forms whose labels line up from part to part of a widget."""
+"""Layout of widgets: rows whose labels line up, columns that scroll, texts that wrap."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, QTimer
@@ -11,9 +11,11 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
     QFrame,
+    QHBoxLayout,
     QLabel,
     QLayout,
     QScrollArea,
+    QSizePolicy,
     QStyle,
     QStyleOptionComboBox,
     QStylePainter,
@@ -28,7 +30,9 @@ __all__ = [
     "column_of",
     "fill_combo",
     "new_form",
+    "row_of",
     "scrolled_column_of",
+    "wrapped_label",
 ]
 
 WIDTH = 392  # pixels, so that no control is cut off, with a scroll bar beside them
@@ -54,6 +58,24 @@ def add_row(form: QFormLayout, text: str, field: QWidget | QLayout) -> None:
         form.addRow(label, field)
 
 
+def row_of(*parts: QWidget, wide: Sequence[int] = (0,)) -> QHBoxLayout:
+    """Put parts side by side; `wide` are the positions of those that take the spare width."""
+    row = QHBoxLayout()
+    for position, part in enumerate(parts):
+        row.addWidget(part, stretch=int(position in wide))
+    return row
+
+
+def wrapped_label() -> QLabel:
+    """Make a label for plain text that wraps, needs no width of its own, and can be copied."""
+    label = QLabel()
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
+
+
 def fill_combo(combo: QComboBox, texts: Mapping[Any, str], chosen: Any) -> None:
     """Fill a combo box with values and their texts, and "choose …" before them; no signal."""
     with QSignalBlocker(combo):
@@ -64,15 +86,18 @@ def fill_combo(combo: QComboBox, texts: Mapping[Any, str], chosen: Any) -> None:
         combo.setCurrentIndex(max(combo.findData(chosen), 0))
 
 
-def column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> None:
-    """Lay out parts one below the other."""
+def column_of(widget: QWidget, *parts: QWidget | QLayout, inner: bool = False) -> None:
+    """Lay out parts one below the other; an `inner` column has neither margins nor a stretch."""
     layout = QVBoxLayout(widget)
     for part in parts:
         if isinstance(part, QWidget):
             layout.addWidget(part)
         else:
             layout.addLayout(part)
-    layout.addStretch()
+    if inner:
+        layout.setContentsMargins(0, 0, 0, 0)
+    else:
+        layout.addStretch()
 
 
 def scrolled_column_of(widget: QWidget, *parts: QWidget | QFormLayout) -> ScrolledColumn:

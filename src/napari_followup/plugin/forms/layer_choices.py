@@ -21,17 +21,17 @@ CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 
 
 def unwrapped(viewer: Any) -> Any:
-    """Take the viewer out of the proxy that napari hands to widgets, to refer to it weakly."""
+    """Viewer behind the proxy that napari gives to widgets; weak references need it."""
     return getattr(viewer, "__wrapped__", viewer)
 
 
 def is_alive(widget: QWidget) -> bool:
-    """Whether Qt still has the widget: the viewer may call back one that it has closed."""
+    """Whether Qt still has the widget; the viewer may call one that it has closed."""
     return bool(compat.isalive(widget))  # type: ignore[no-untyped-call]
 
 
 class LayerCombo(ElidingCombo):
-    """Layers of a viewer, after some fixed choices; kept up to date, and holds no layer alive.
+    """Layers of a viewer, after some fixed choices; kept up to date with weak references.
 
     Without a viewer the list is empty until `watch` gets one.
     """
@@ -47,7 +47,7 @@ class LayerCombo(ElidingCombo):
         results: tuple[str, ...] = (),
         leave_out: Callable[[Any], bool] = lambda layer: False,
     ) -> None:
-        """List the layers; `results` names the kinds of our results that fit, "" other images."""
+        """`results` names the kinds of results that fit, "" other images; all others come last."""
         super().__init__()
         self._choices, self._kind, self._results = choices, kind, results
         self._leave_out = leave_out
@@ -58,7 +58,7 @@ class LayerCombo(ElidingCombo):
             self.watch(viewer)
 
     def watch(self, viewer: Any) -> None:
-        """List the layers of a viewer from now on."""
+        """List the layers of a viewer."""
         if self._viewer() is not unwrapped(viewer):
             self._viewer = weakref.ref(unwrapped(viewer))
             _connect(self._viewer(), self.reset_choices, self._on_removed)
@@ -81,7 +81,7 @@ class LayerCombo(ElidingCombo):
         raise ValueError(f"{layer!r} is no {kind} layer of this viewer; add it first")
 
     def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew and keep the choice; else the first choice, or the topmost layer."""
+        """List the layers again and keep the choice; else the first choice or the topmost layer."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):
             return
@@ -144,13 +144,13 @@ class MaskCombo(LayerCombo):
         return None if layer is None else GivenMask(name=layer.name, data=layer.data)
 
     def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew; as `LayerCombo`."""
+        """List the layers again, as `LayerCombo` does."""
         super().reset_choices(event)
         if is_alive(self):
             self.currentIndexChanged.emit(self.currentIndex())
 
     def _on_index(self, index: int = 0) -> None:
-        """Keep the tip, which says what the mask is for."""
+        """Keep the tip: it explains the mask."""
 
 
 class LayerList(QListWidget):
@@ -190,12 +190,12 @@ class LayerList(QListWidget):
         self.reset_choices()
 
     def offer(self, fits: Callable[[Any], bool], wanted: Callable[[Any], bool]) -> None:
-        """List other layers; what the user checked before is forgotten."""
+        """List other layers; forget what the user checked."""
         self._fits, self._wanted, self._chosen = fits, wanted, {}
         self.reset_choices()
 
     def reset_choices(self, event: Any = None) -> None:
-        """List the layers anew."""
+        """List the layers again."""
         viewer = self._viewer()
         if viewer is None or not is_alive(self):
             return
@@ -229,7 +229,7 @@ class LayerList(QListWidget):
 
 
 def _connect(viewer: Any, reset: Callable[..., None], removed: Callable[..., None]) -> None:
-    """Call back when the layers of a viewer are others, or have other names."""
+    """Call back when layers come, go, move or get another name."""
     events = viewer.layers.events
     for event in (events.inserted, events.reordered, events.renamed):
         event.connect(reset)

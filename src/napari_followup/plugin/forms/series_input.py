@@ -1,4 +1,4 @@
-"""Choose an image layer, and say what it does not say itself: its axes and the ages."""
+"""Choose an image layer, its axes and ages where the layer does not name them, and planes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QSpinBox, QWidget
 
-from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, new_form, row_of
 from napari_followup.plugin.forms.layer_choices import LayerCombo
 from napari_followup.plugin.layers.layers import (
     Source,
@@ -34,7 +34,7 @@ MEANINGS = {
 
 
 class SeriesInput(QWidget):
-    """An image layer with its axes and ages; with `sliced`, which planes of volumes are meant."""
+    """An image layer with its axes and ages; with `sliced`, the planes of volumes to use."""
 
     changed = Signal()
     layer_removed = Signal(object)
@@ -73,12 +73,12 @@ class SeriesInput(QWidget):
         self._on_layer()
 
     def watch(self, viewer: Any) -> None:
-        """List the layers of this viewer from now on."""
+        """List the layers of a viewer."""
         self.layers.watch(viewer)
 
     @property
     def value(self) -> Source:
-        """What is chosen, as `source` gives it; set a layer to choose it."""
+        """The source; set a layer to choose it."""
         return self.source()
 
     @value.setter
@@ -96,7 +96,7 @@ class SeriesInput(QWidget):
 
     @property
     def axes(self) -> str | None:
-        """What the axes are: said by the layer, or chosen; none where neither."""
+        """The axes, as the layer names them or as chosen; None where they are unknown."""
         chosen = self.axes_combo.currentData()
         return None if chosen is None else str(chosen)
 
@@ -111,12 +111,12 @@ class SeriesInput(QWidget):
         self.axes_combo.setCurrentIndex(index)
 
     def source(self) -> Source:
-        """Take what is chosen.
+        """Source of the chosen layer.
 
         Raises
         ------
         ValueError
-            If there is no layer, or it, the axes or the ages do not fit.
+            If there is no layer, or the layer, its axes or its ages do not fit.
         """
         layer = self.layers.layer
         if layer is None:
@@ -129,12 +129,12 @@ class SeriesInput(QWidget):
 
     @property
     def slicing(self) -> Slicing | None:
-        """Which planes of volumes are meant; none for all across z."""
+        """Planes of volumes to use; None for all across z."""
         return self.planes.slicing
 
     @property
     def visits(self) -> dict[str, Any]:
-        """Axes and ages that were chosen and typed; empty where there are none, or wrong ones."""
+        """Axes and ages of the source; empty where there is none."""
         try:
             source = self.source()
         except ValueError:
@@ -149,7 +149,7 @@ class SeriesInput(QWidget):
         try:
             choices = () if self.layers.layer is None else axes_choices(self.layers.layer)
         except ValueError:
-            choices = ()  # said when the run begins
+            choices = ()  # reported when the run begins
         if len(choices) > 1:
             self.axes_combo.addItem("choose …", None)
         for axes in choices:
@@ -169,7 +169,7 @@ class SeriesInput(QWidget):
 
 
 def age_range(ages: ArrayLike) -> str:
-    """Say from which age to which; a single age by itself."""
+    """Range of ages, or the single age."""
     low, high = np.min(ages), np.max(ages)
     return f"age {low:.1f}" if np.size(ages) == 1 else f"ages {low:.1f} to {high:.1f} years"
 
@@ -187,7 +187,7 @@ def _grid(layer: Any, axes: str | None) -> tuple[int, int, int] | None:
 
 
 def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:
-    """Say what is known of the visits, and what to write into the empty field of the ages."""
+    """Summary of the visits, and the placeholder of the ages."""
     if layer is None:
         return "", "61, 62.5, …"
     try:
@@ -206,12 +206,12 @@ def _found(layer: Any, axes: str | None, typed: str) -> tuple[str, str]:
     return f"{start}, {age_range(source.ages)}", "as the layer says"
 
 
-ACROSS = "Axis across which the model sees planes: those of its training, most often z"
-RANGE = "First and last plane, as the slider of the axis counts them, and every how many of them"
+ACROSS = "Axis of the planes; the model was trained on planes of one axis, most often z"
+RANGE = "First and last plane, counted as the slider of the axis counts; every n-th plane"
 
 
 class PlanesForm(QWidget):
-    """Planes of volumes; hidden where there is but one."""
+    """Planes of volumes to use; hidden for planar series."""
 
     changed = Signal()
 
@@ -223,10 +223,7 @@ class PlanesForm(QWidget):
         self.axis.setToolTip(ACROSS)
         self.first, self.last, self.step = QSpinBox(), QSpinBox(), QSpinBox()
         self.step.setRange(1, 1000)
-        row = QHBoxLayout()
-        row.addWidget(self.first, stretch=1)
-        row.addWidget(QLabel("to"))
-        row.addWidget(self.last, stretch=1)
+        row = row_of(self.first, QLabel("to"), self.last, wide=(0, 2))
         for box in (self.first, self.last, self.step):
             box.setToolTip(RANGE)
             box.valueChanged.connect(self.changed)
@@ -241,7 +238,7 @@ class PlanesForm(QWidget):
 
     @property
     def slicing(self) -> Slicing | None:
-        """What is chosen; none where that is every plane across z."""
+        """The chosen planes; None for all across z."""
         axis = self.axis.currentText()
         size = self._sizes["zyx".index(axis)]
         last = self.last.value() + 1
@@ -261,7 +258,7 @@ class PlanesForm(QWidget):
         self.step.setValue(chosen.step)
 
     def show_grid(self, sizes: tuple[int, int, int] | None) -> None:
-        """Offer the planes of volumes of these sizes (z, y, x); nothing for planar series."""
+        """Offer the planes of volumes of these sizes (z, y, x); hide for planar series."""
         sizes = (1, 1, 1) if sizes is None or sizes[0] == 1 else sizes
         if sizes != self._sizes or sizes[0] == 1:
             self._sizes = sizes

@@ -1,7 +1,7 @@
-"""What the thread of *Impute visits* runs: plain values in, layer tuples out.
+"""Impute visits of a napari layer: a layer in, layer data tuples out.
 
-The doors are imported here, when they are needed. What was finished when a run was stopped comes
-back as layers too, with a note.
+`impute_layers` needs no window; the widget *Impute visits* runs it in a thread. A stopped run gives
+the visits that were finished, with a note.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
@@ -21,10 +22,11 @@ from napari_followup.plugin.layers.layers import (
     Source,
     result_layer,
     series_of,
+    source_of,
     to_layer_axes,
 )
 from napari_followup.plugin.layers.result_layers import score_layer, shared_provenance
-from napari_followup.plugin.run.report import Report, by_plane, chosen_bundle, subject_steps
+from napari_followup.plugin.run.report import MODEL, Report, by_plane, chosen_bundle, subject_steps
 from napari_followup.prediction.gaps import DRAWS
 from napari_followup.recipe.recipe import Recipe
 from napari_followup.series.plane_selection import Slicing
@@ -42,7 +44,7 @@ __all__ = [
 
 
 def cropped(source: Source, slicing: Slicing | None) -> Source:
-    """Source of the planes of a slicing; results that lie on it lie where the planes do.
+    """Source of some planes alone, at their places in space.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def cropped(source: Source, slicing: Slicing | None) -> Source:
     Returns
     -------
     Source
-        With data that are a view, scale and translation of its own.
+        Its data are a view; scale and translation are those of the planes.
     """
     if slicing is None:
         return source
@@ -73,7 +75,7 @@ def cropped(source: Source, slicing: Slicing | None) -> Source:
 
 
 def _moved(source: Source, place: int, slicing: Slicing) -> dict[str, object]:
-    """Geometry of a layer whose first plane is the first one kept."""
+    """Geometry of a layer that begins with the first plane kept."""
     known = {
         name: source.geometry[name]
         for name in ("scale", "translate", "rotate", "shear")
@@ -90,7 +92,7 @@ def _moved(source: Source, place: int, slicing: Slicing) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class ImputePlan:
-    """How to impute, as the door `imputation` takes it, and which maps come back beside it."""
+    """How to impute, and which maps come back beside the images."""
 
     strategy: str = "joint"
     draws: int = DRAWS
@@ -103,14 +105,14 @@ class ImputePlan:
 
     @property
     def how(self) -> dict[str, Any]:
-        """Settings of the door, by name."""
+        """Settings of `imputation`, by name."""
         names = ("strategy", "draws", "sampling_steps", "device", "seed", "planes")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(eq=False, kw_only=True)
 class _Made:
-    """What was imputed of each subject, in the order of the layer; none where nothing was."""
+    """Imputations of the subjects, in the order of the layer; None where nothing was imputed."""
 
     series: list[Series]
     found: list[Imputation | None]
@@ -119,7 +121,7 @@ class _Made:
     is_stopped: bool = False
 
     def stack(self, subject: int) -> VisitStack:
-        """Series of a subject, with what was imputed of it."""
+        """Series of a subject, with its imputed visits."""
         found = self.found[subject]
         if found is not None:
             return found.stack
@@ -128,34 +130,34 @@ class _Made:
 
 
 def impute_layers(
-    source: Source,
-    model: str,
+    image: Image | Source,
+    model: str = MODEL,
     ages: Sequence[float] | None = None,
     plan: ImputePlan | None = None,
     *,
     report: Report | None = None,
 ) -> list[LayerTuple]:
-    """Fill in visits of a layer.
+    """Impute visits of a layer.
 
     Parameters
     ----------
-    source
-        The layer, as `source_of` took it. Of many subjects, each one's missing visits are imputed
-        in their places.
+    image
+        A layer of visits, or what `source_of` took of it. Of several subjects, the missing visits
+        of each are imputed in their places.
     model
         Name of an embedded model, or a file.
     ages
-        Years, for a layer of one subject; its own missing visits when none are given.
+        In years, for a layer of one subject; those of its missing visits when none are given.
     plan
-        How, and which maps come back.
+        How to impute, and which maps come back.
     report
         Progress and stop.
 
     Returns
     -------
     list of LayerTuple
-        The images, and what `plan` asks for: their spread over the draws, and the temporal residual
-        of the observed visits. All lie on the visits of the first.
+        The images; then the spread over the draws and the temporal residual of the observed visits,
+        where `plan` asks for them. All have the visits of the images.
 
     Raises
     ------
@@ -164,24 +166,24 @@ def impute_layers(
     Cancelled
         If the report was stopped before a visit was finished.
     """
-    report, plan = report or Report(), plan or ImputePlan()
+    source, plan, report = source_of(image), plan or ImputePlan(), report or Report()
     bundle = chosen_bundle(model, report)
     report.phase("Imputing")
     made = _impute_each(source, bundle, ages, plan, report)
     residuals = None
     if plan.residual and not made.is_stopped:
         residuals = _residuals(source, made, bundle, plan, report)
-    said = _provenance(source, made)
+    provenance = _provenance(source, made)
     target, series = _target(cropped(source, plan.planes), made)
     images = [_floats(each.stack.images) for each in series]
     data = to_layer_axes(target, series, images)
-    layers = [result_layer(target, data, "imputed", "image", said, **source.display)]
+    layers = [result_layer(target, data, "imputed", "image", provenance, **source.display)]
     if residuals is not None:
-        layers.append(score_layer(target, series, residuals, "temporal residual", said))
+        layers.append(score_layer(target, series, residuals, "temporal residual", provenance))
     spreads = [None if found is None else found.spread for found in made.found]
     if plan.spread and any(spread is not None for spread in spreads):
         is_on_top = residuals is None
-        layers.append(score_layer(target, series, spreads, "spread", said, visible=is_on_top))
+        layers.append(score_layer(target, series, spreads, "spread", provenance, visible=is_on_top))
     return [_with_visits(layer, target) for layer in layers]
 
 
@@ -197,7 +199,7 @@ def _impute_each(
 
     series = [series_of(source, subject) for subject in range(source.n_subjects)]
     if len(series) > 1 and not any(each.stack.is_missing.any() for each in series):
-        raise ValueError(f"no subject of {source.name!r} misses a visit; choose one of them alone")
+        raise ValueError(f"no subject of {source.name!r} misses a visit; choose a single subject")
     made = _Made(series=series, found=[None] * len(series), notes=[], planes=plan.planes)
     try:
         for subject, on_step in enumerate(subject_steps(report, len(series))):
@@ -212,7 +214,7 @@ def _impute_each(
             except ValueError as error:
                 if len(series) == 1:
                     raise
-                made.notes.append(f"{stack.subject} was left as it was: {error}")
+                made.notes.append(f"{stack.subject} was left unchanged: {error}")
     except Cancelled as stop:
         if stop.partial is not None:
             made.found[subject] = stop.partial
@@ -269,7 +271,7 @@ def _residuals(
 
 
 def _target(source: Source, made: _Made) -> tuple[Source, list[Series]]:
-    """Give the source the visits that it has now, for the results to lie on."""
+    """Source and series of the results: the source with all visits it has now."""
     stacks = [made.stack(subject) for subject in range(len(made.series))]
     orders = [each.order for each in made.series]
     data = source.data
@@ -298,13 +300,13 @@ def _visits_of(series: Series) -> dict[str, list[Any]]:
 
 
 def _floats(images: Any) -> NDArray[Any]:
-    """Images in a type that can hold what is imputed, and NaN."""
+    """Images in a type that can hold fractions and NaN."""
     array = np.asarray(images)
     return np.asarray(array, np.result_type(array.dtype, np.float32))
 
 
 def _provenance(source: Source, made: _Made) -> dict[str, Any]:
-    """How the visits were made; the ages are those that were finished."""
+    """How the visits were imputed; its ages are those of the finished visits."""
     said = [
         None
         if each is None
@@ -317,7 +319,7 @@ def _provenance(source: Source, made: _Made) -> dict[str, Any]:
 
 
 def _with_visits(layer: LayerTuple, target: Source) -> LayerTuple:
-    """Say the visits' positions even where the ages are made up, and the images' place in space."""
+    """Add the ages even where they are assumed, and the place of the images in space."""
     data, attributes, kind = layer
     said = attributes["metadata"][KEY] | {"ages": target.about["ages"]}
     if "affine" in target.about:

@@ -1,4 +1,4 @@
-"""The widget *Impute visits*: fill the gaps of a series, or go on past its last visit.
+"""The widget *Impute visits*: impute missing visits of a series, or visits after its last.
 
 In a script::
 
@@ -20,7 +20,6 @@ import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
@@ -34,7 +33,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_followup.plugin.forms.fields import FieldsForm, Hint
-from napari_followup.plugin.forms.forms import add_row, new_form, scrolled_column_of
+from napari_followup.plugin.forms.forms import add_row, new_form, row_of, scrolled_column_of
 from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.forms.preferences import Preferences, RunSettings
 from napari_followup.plugin.forms.series_input import SeriesInput
@@ -126,7 +125,7 @@ class ImputeWidget(QWidget):
 
     @property
     def ages(self) -> list[float]:
-        """Ages to impute, in years; all subjects at once have none, but each one's own."""
+        """Ages to impute, in years; none where the missing visits of all subjects are imputed."""
         return self.visits.ages
 
     @ages.setter
@@ -146,7 +145,7 @@ class ImputeWidget(QWidget):
         )
 
     def _source(self) -> Source:
-        """Take the layer, or the one subject of it that is chosen."""
+        """Source of the layer, or of its chosen subject."""
         source = self.series.source()
         if "s" not in source.axes or self.subject_combo.currentIndex() < 1:
             return source
@@ -160,7 +159,7 @@ class ImputeWidget(QWidget):
             ages = self.visits.ages
             if not ages:
                 raise ValueError(
-                    "no age is chosen: check a visit in the table, add an age, or a forecast"
+                    "no age is chosen; check a visit in the table, add an age, or add a forecast"
                 )
         self.step.update_existing = self.settings.value.update_existing
 
@@ -171,7 +170,7 @@ class ImputeWidget(QWidget):
 
     def _on_series(self) -> None:
         if not self.step.job.is_running:
-            self.step.job.say("")  # what was said was about what was chosen before
+            self.step.job.show_text("")  # it was about the previous choice
         self._fill_subjects()
         self._show_visits()
         self._visit_text.know(self.series.layer, self.series.visits)
@@ -187,7 +186,7 @@ class ImputeWidget(QWidget):
         if names != there or not names:
             with QSignalBlocker(self.subject_combo):
                 self.subject_combo.clear()
-                self.subject_combo.addItems(["all, each one's missing visits", *names])
+                self.subject_combo.addItems(["all: the missing visits of each", *names])
                 if source is not None and names and not _missing(source):
                     self.subject_combo.setCurrentIndex(1)
 
@@ -195,7 +194,7 @@ class ImputeWidget(QWidget):
         try:
             source = self._source()
             if "s" in source.axes:
-                self.visits.show_series(None, _said_of_all(source))
+                self.visits.show_series(None, _note_on_all(source))
                 return
             stack = outline(source)
         except (TypeError, ValueError) as error:
@@ -206,7 +205,7 @@ class ImputeWidget(QWidget):
 
     def _on_finished(self) -> None:
         viewer = self._viewer()
-        if viewer is not None and self.step.layers:  # text and timeline are about the new visits
+        if viewer is not None and self.step.layers:  # the text and the timeline show the new visits
             viewer.layers.selection.active = self.step.layers[0]
 
     def _on_plan(self) -> None:
@@ -219,7 +218,7 @@ class ImputeWidget(QWidget):
         self.series.changed.connect(self._on_series)
         self.series.layer_removed.connect(self.step.stop_without)
         self.subject_combo.currentIndexChanged.connect(self._show_visits)
-        self.visits.complained.connect(lambda text: self.step.job.say(text, is_error=True))
+        self.visits.complained.connect(lambda text: self.step.job.show_text(text, is_error=True))
         self._how.changed.connect(self._on_plan)
         self.step.finished.connect(self._on_finished)
         self._visit_text.follow(self)
@@ -244,28 +243,28 @@ def _missing(source: Source) -> list[int]:
     """Count the missing visits of each subject that misses one."""
     found = []
     for subject in range(source.n_subjects):
-        with suppress(TypeError, ValueError):  # of no visit at all: said when the run begins
+        with suppress(TypeError, ValueError):  # no visit at all: reported when the run begins
             found.append(int(outline(source, subject).is_missing.sum()))
     return [missing for missing in found if missing]
 
 
-def _said_of_all(source: Source) -> str:
-    """Say what a run on all subjects will fill in."""
+def _note_on_all(source: Source) -> str:
+    """Say what a run on all subjects will impute."""
     missing = _missing(source)
     if not missing:
-        return "No subject misses a visit: choose a single subject to add visits to its series."
+        return "No subject misses a visit; choose a single subject to add visits to its series."
     return f"{sum(missing)} missing visits of {len(missing)} subjects will be imputed in place."
 
 
 HEIGHT, ROW = 222, 24  # pixels of the table and of a visit
-ADDED = ("added", "forecast")  # kinds of rows that can be taken out again
+ADDED = ("added", "forecast")  # kinds of rows that can be removed
 KINDS = {
     "observed": "An image was taken at this age",
     "missing": "The series lists this visit without an image",
-    "imputed": "Imputed before; check it to impute it anew",
-    "gap": "No visit is listed here, but the others come at shorter intervals",
-    "added": "Typed in",
-    "forecast": "After the last visit",
+    "imputed": "Imputed before; check it to impute it again",
+    "gap": "The interval here is long; a visit may be missing",
+    "added": "Added by you",
+    "forecast": "After the last visit, at the typical interval",
 }
 
 
@@ -279,10 +278,10 @@ class _Row:
 
 
 class AgesTable(QWidget):
-    """Ages of a series; those that are checked shall be imputed."""
+    """Ages of a series; those that are checked are imputed."""
 
     changed = Signal()
-    complained = Signal(str)  # what is wrong with an age that was typed
+    complained = Signal(str)  # error in the typed ages
 
     def __init__(self) -> None:
         super().__init__()
@@ -293,7 +292,7 @@ class AgesTable(QWidget):
         self.note.setWordWrap(True)
         self.typed = QLineEdit()
         self.typed.setPlaceholderText("61.5, 63")
-        self.typed.setToolTip("Ages in years at which to impute a visit, too")
+        self.typed.setToolTip("More ages to impute, in years")
         self.add_button, self.forecast_button = QPushButton("add"), QPushButton("add")
         self.count = QSpinBox()
         self.count.setRange(1, 50)
@@ -303,8 +302,8 @@ class AgesTable(QWidget):
         form = new_form(self)
         form.addRow(self.table)
         form.addRow(self.note)
-        add_row(form, "other ages", _side_by_side(self.typed, self.add_button))
-        add_row(form, "forecast", _side_by_side(self.count, self.forecast_button))
+        add_row(form, "other ages", row_of(self.typed, self.add_button))
+        add_row(form, "forecast", row_of(self.count, self.forecast_button))
         self.table.itemChanged.connect(self._on_item)
         self.add_button.clicked.connect(self._on_add)
         self.typed.returnPressed.connect(self._on_add)
@@ -312,7 +311,7 @@ class AgesTable(QWidget):
 
     @property
     def ages(self) -> list[float]:
-        """Ages to impute, rising."""
+        """Ages to impute, in ascending order."""
         return sorted(row.age for row in self._rows if row.is_wanted)
 
     @ages.setter
@@ -323,7 +322,7 @@ class AgesTable(QWidget):
         self._add(wanted.tolist(), "added")
 
     def show_series(self, stack: VisitStack | None, note: str = "") -> None:
-        """List the visits of another series; what was added to the same one stays."""
+        """List the visits of a series; ages added to the same series stay."""
         self.note.setText(note)
         self.note.setVisible(bool(note))
         for part in (self.table, self.typed, self.count, self.add_button, self.forecast_button):
@@ -334,28 +333,28 @@ class AgesTable(QWidget):
             self._fill()
 
     def take_typed(self) -> None:
-        """Add the ages that were typed but not added yet.
+        """Add the typed ages.
 
         Raises
         ------
         ValueError
-            If they are no numbers, or a visit was observed at one of them.
+            If they cannot be read, or a visit was observed at one of them.
         """
         ages = parse_ages(self.typed.text())
         if ages is None:
             return
         if ages.ndim > 1:
-            raise ValueError("other ages: give those of a single subject, as in 61, 62.5")
+            raise ValueError("other ages: give ages of one subject, as in 61, 62.5")
         self._add(check_new_ages(self._shown(), ages).tolist(), "added")
         self.typed.clear()
 
     def add_forecast(self) -> None:
-        """Add as many visits after the last one as the box says."""
+        """Add visits after the last one, as many as the box says."""
         if self._stack is not None:
             self._add(coming_ages(self._stack, self.count.value()).tolist(), "forecast")
 
     def remove(self, age: float) -> None:
-        """Take out an age that was added."""
+        """Remove an added age."""
         self._rows = [r for r in self._rows if r.kind not in ADDED or abs(r.age - age) >= SAME]
         self._fill()
 
@@ -365,7 +364,7 @@ class AgesTable(QWidget):
         return self._stack
 
     def _add(self, ages: Iterable[float], kind: str) -> None:
-        """Check the rows of these ages, new ones where there are none."""
+        """Check the rows of these ages; add those that are not there."""
         for age in ages:
             there = [row for row in self._rows if abs(row.age - age) < SAME]
             for row in there:
@@ -411,13 +410,13 @@ class AgesTable(QWidget):
         if row.kind in ADDED:
             button = QToolButton()
             button.setText("×")
-            button.setToolTip("Take this age out again")
+            button.setToolTip("Remove this age")
             button.clicked.connect(lambda _=False, age=row.age: self.remove(age))
             self.table.setCellWidget(number, 2, button)
 
 
 def _rows_of(stack: VisitStack) -> list[_Row]:
-    """Visits that a series lists, and those that its intervals suggest."""
+    """Visits of a series, and ages where a visit may be missing."""
     missing = stack.is_missing
     kinds = np.where(stack.is_observed, "observed", np.where(missing, "missing", "imputed"))
     rows = [
@@ -455,10 +454,3 @@ def _new_table() -> QTableWidget:
     ):
         columns.setSectionResizeMode(column, mode)
     return table
-
-
-def _side_by_side(field: QWidget, button: QPushButton) -> QHBoxLayout:
-    row = QHBoxLayout()
-    row.addWidget(field, stretch=1)
-    row.addWidget(button)
-    return row

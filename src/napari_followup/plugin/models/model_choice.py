@@ -1,4 +1,4 @@
-"""Choose a model, and say what it can do as its file says, before a weight of it is loaded."""
+"""Choose a model, and read from the header of its file what it can do; no weights are loaded."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TIP = Qt.ItemDataRole.ToolTipRole
 class ModelCombo(ElidingCombo):
     """Models by name or file; `chosen` is what `load_bundle` takes."""
 
-    model_changed = Signal()  # another one is chosen, or the file of this one may be another
+    model_changed = Signal()  # another model is chosen, or the file of this one may have changed
 
     def __init__(self, folder: str = "", model: str = "") -> None:
         super().__init__()
@@ -56,13 +56,13 @@ class ModelCombo(ElidingCombo):
     def chosen(self, model: str | Path) -> None:
         model = _known_as(str(model))
         if self.findData(model) < 0:
-            with QSignalBlocker(self):  # what is chosen moves down, and is not another
+            with QSignalBlocker(self):  # the choice moves down and stays the same
                 self._insert(0, described(Path(model)))
         self.setCurrentIndex(self.findData(model))
         self._before = self.currentIndex()
 
     def fill(self, folder: str, model: str = "") -> None:
-        """List the models anew; `model` is chosen if it is still there."""
+        """List the models of a folder; choose `model` if it is there."""
         found = _entries(folder)
         self._folder, self._listed = folder, _listed(found)
         with QSignalBlocker(self):
@@ -79,7 +79,7 @@ class ModelCombo(ElidingCombo):
         self._on_index(self.currentIndex())
 
     def refresh(self) -> None:
-        """Look at the folders again; the choice stays."""
+        """Read the folders again; the choice stays."""
         folder = Preferences.load().model_folder or self._folder
         if _listed(_entries(folder)) != self._listed:
             self.fill(folder, self.chosen)
@@ -87,7 +87,7 @@ class ModelCombo(ElidingCombo):
             self.model_changed.emit()
 
     def showPopup(self) -> None:
-        """Look at the folders again before they are shown."""
+        """Read the folders again before the list opens."""
         self.refresh()
         super().showPopup()
 
@@ -96,8 +96,8 @@ class ModelCombo(ElidingCombo):
         self.setItemData(index, f"{entry.path}\n{entry.problem or entry.summary}", TIP)
 
     def _on_index(self, index: int) -> None:
-        said = self.itemData(index, TIP) or self.currentText()
-        self.setToolTip(f"{said}\n{ABOUT}")
+        about = self.itemData(index, TIP) or self.currentText()
+        self.setToolTip(f"{about}\n{ABOUT}")
         if self.itemData(index) != CHOOSE:
             self.model_changed.emit()
 
@@ -120,7 +120,7 @@ def _listed(found: list[Entry]) -> list[tuple[str, str]]:
 
 
 def _known_as(model: str) -> str:
-    """Path of a model in the model folder that is called by its name."""
+    """Path of a model of the model folder that is given by its name."""
     try:
         return _data(Entry(path=find(model)))
     except FileNotFoundError:
@@ -138,16 +138,16 @@ def _label(entry: Entry) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """Method of a model, its recipes by name, and what it gives a score to go by.
+    """Method of a model, its recipes by name, and the results it gives to a score.
 
-    Without arguments those of a file that cannot be read: a run will say why.
+    Without arguments, those of an SDM: they stand for a file that cannot be read.
     """
 
     method: str = "sdm"
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: TABLE["sdm"].recipes)
     gives: frozenset[str] = frozenset(LACKS)
-    modalities: int | None = None  # of the images it takes, where its file says so
-    image_size: tuple[int, int] | None = None  # (y, x) that planes are resampled to, the same
+    modalities: int | None = None  # of the images it takes, if known
+    image_size: tuple[int, int] | None = None  # (y, x) that planes are resampled to, if known
 
     @property
     def title(self) -> str:
@@ -196,23 +196,23 @@ class ModelFacts:
         )
 
     def mismatch(self, source: Source) -> str:
-        """Say why the model cannot take these images; empty where nothing is known against it."""
+        """Say why the model cannot take these images; empty where it can, as far as is known."""
         axes = source.axes
-        there = source.data.shape[axes.index("m")] if "m" in axes else 1
-        if self.modalities in (None, there):
+        count = source.data.shape[axes.index("m")] if "m" in axes else 1
+        if self.modalities in (None, count):
             return ""
         return (
-            f"modalities: {source.name!r} has {there}, the model was trained on "
+            f"modalities: {source.name!r} has {count}, the model was trained on "
             f"{self.modalities}; choose a layer of that many, or another model"
         )
 
     def name_of(self, recipe: Recipe, recipes: Mapping[str, Recipe]) -> str:
-        """Name among `recipes` of one that comes to the same; empty where none does."""
-        wanted = self._spelt_out(recipe)
-        return next((name for name, own in recipes.items() if self._spelt_out(own) == wanted), "")
+        """Name among `recipes` of one that does the same; empty where none does."""
+        wanted = self._complete(recipe)
+        return next((name for name, own in recipes.items() if self._complete(own) == wanted), "")
 
-    def _spelt_out(self, recipe: Recipe) -> Recipe:
-        """Recipe that names all options; none for a score that does not go by them."""
+    def _complete(self, recipe: Recipe) -> Recipe:
+        """Recipe with all options; without any for a score that does not use them."""
         if isinstance(recipe.score, Temporal):
             return replace(recipe, options={})
         return replace(recipe, options=self.options | dict(recipe.options))
@@ -242,5 +242,5 @@ def facts_of(model: str) -> ModelFacts:
     is_temporal = "tdm" in (method, *parts)
     recipes = TABLE[method].recipes | ({"temporal": Recipe.temporal()} if is_temporal else {}) | own
     gives = given_by(method, about["config"], parts)
-    said = {name: about["config"].get(name) for name in ("modalities", "image_size")}
-    return ModelFacts(method=method, recipes=recipes, gives=gives, **said)
+    sizes = {name: about["config"].get(name) for name in ("modalities", "image_size")}
+    return ModelFacts(method=method, recipes=recipes, gives=gives, **sizes)

@@ -1,7 +1,7 @@
-"""Layers as stacks for files: whatever a layer is, its grid, its visits and what made it are kept.
+"""Save results and layers: the files, on the grid and with the visits and provenance of a layer.
 
-Our layers say what their axes are. Of others the axis labels count, then the units: lengths are
-z, y and x, one axis before them is that of the visits.
+Layers of this plugin name their axes. Of other layers, the axis labels decide, then the units: axes
+in units of length are z, y and x, one axis before them is the visits.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ __all__ = [
 ]
 
 TO_WORLD = np.eye(4)[[2, 1, 0, 3]]  # napari's (z, y, x) to our world's (x, y, z)
-STILL = 1e-6  # voxels
+UNMOVED = 1e-6  # voxels
 LOCAL = ("scale", "translate", "rotate", "shear")
-OF_IMPUTED = ("spread",)  # results that observed visits have none of
+OF_IMPUTED = ("spread",)  # results of imputed visits alone
 
 
 def plain_layer(data: Any, attributes: Mapping[str, Any]) -> SimpleNamespace:
-    """Make of a layer's data and attributes what the functions below take; a thread may have it."""
+    """Layer for the functions below from its data and attributes; safe to use in a thread."""
     shape = (data[0] if attributes.get("multiscale") else data).shape
     return SimpleNamespace(**attributes, data=data, ndim=len(shape))
 
 
 def subjects_of(layer: Any) -> list[str]:
-    """Name the subjects of a layer; one that names none is called as its source, or as itself."""
+    """Name the subjects of a layer: as it names them, else after its source or itself."""
     return _source(layer).subjects
 
 
@@ -75,32 +75,32 @@ def stack_of(layer: Any, subject: int = 0, kind: str = "image") -> VisitStack:
     subject
         Its number.
     kind
-        "image" or "labels"; kept in the provenance, for whoever opens the file.
+        "image" or "labels"; kept in the provenance.
 
     Returns
     -------
     VisitStack
-        On the grid of the file that the layer came from, moved as the layer was moved since.
+        On the grid of the layer's file, moved as the layer was moved since.
 
     Raises
     ------
     ValueError, TypeError
-        If the axes are not clear, it is in colour, or a visit of what is no result of ours is
-        partly NaN.
+        If the axes are unknown, the layer is in colour, or it is no result of this plugin and a
+        visit is partly NaN.
     """
     said = about(layer)
     source = _source(layer)
     affine, spacing = place_of(source)
     about_it = source.about | {"affine": affine.tolist()}
     source = replace(source, spacing=spacing, about=about_it)
-    stack = series_of(source, subject, provenance=_said(said, kind)).stack
+    stack = series_of(source, subject, provenance=_provenance(said, kind)).stack
     modality = str(source.about.get("modality", source.about.get("result", "image")))
     names = stack.modalities if stack.shape[1] > 1 else (modality,)
     return replace(stack, modalities=names)
 
 
 def place_of(source: Source) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
-    """Give the affine of the file that a layer came from, moved as the layer was moved since.
+    """Affine of a layer's file, moved as the layer was moved since.
 
     Parameters
     ----------
@@ -117,19 +117,19 @@ def place_of(source: Source) -> tuple[NDArray[np.float64], tuple[float, float, f
     base = TO_WORLD if affine is None else np.asarray(affine, dtype=np.float64)
     sizes = np.array([1.0, 1.0, 1.0]) if affine is None else np.linalg.norm(base[:3, :3], axis=0)
     moved = np.linalg.inv(np.diag([*sizes, 1.0])) @ _to_space(source)
-    if not np.allclose(moved, np.eye(4), rtol=0, atol=STILL):
+    if not np.allclose(moved, np.eye(4), rtol=0, atol=UNMOVED):
         base = base @ moved
     z, y, x = np.linalg.norm(base[:3, :3], axis=0).tolist()
     return base, (z, y, x)
 
 
 def saved_axes(layer: Any) -> str:
-    """Say what the axes of a layer are, one letter each.
+    """Axes of a layer, one letter each.
 
     Raises
     ------
     ValueError
-        If that is not clear.
+        If they are unknown.
     """
     labels = "".join(WORDS.get(str(label).lower(), " ") for label in layer.axis_labels)
     lengths = [unit.is_compatible_with("mm") for unit in layer.units]
@@ -146,7 +146,7 @@ def saved_axes(layer: Any) -> str:
 
 
 def _source(layer: Any) -> Source:
-    """Take what is to be written, with an axis of visits."""
+    """Source of a layer, with an axis of visits."""
     if getattr(layer, "rgb", False):
         raise ValueError(f"{layer.name!r} is in colour; split it into channels and save them")
     axes, said = saved_axes(layer), about(layer)
@@ -187,8 +187,8 @@ def _to_space(source: Source) -> NDArray[np.float64]:
     return space
 
 
-def _said(about: Mapping[str, Any], kind: str) -> dict[str, Any]:
-    """Provenance for the file, and what the layer says that a series has no place for."""
+def _provenance(about: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Provenance for the file, with what a series has no field for."""
     names = ("result", "source", "is_observed", "is_imputed")
     kept = {name: about[name] for name in names if name in about}
     return {**about.get("provenance", {}), "layer": {"kind": kind, **kept}}
@@ -202,7 +202,7 @@ Writer = Callable[[Path], Any]
 
 
 def detection_parts(found: Found, form: str, *, stages: bool = False) -> Parts:
-    """Say what is written of a detection; of several subjects a folder each, and a common table.
+    """List the files of a detection; of several subjects a folder each, and a common table.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def detection_parts(found: Found, form: str, *, stages: bool = False) -> Parts:
     Parts
         How each file is written, by its path in the folder.
     """
-    seen = [_told(each, found.source) for each in found.detections if each is not None]
+    seen = [_placed(each, found.source) for each in found.detections if each is not None]
     taken: set[str] = set()
     parts: dict[str, Writer] = {}
     for each in seen:
@@ -235,7 +235,7 @@ def detection_parts(found: Found, form: str, *, stages: bool = False) -> Parts:
 
 
 def layer_parts(layers: Sequence[LayerTuple], form: str) -> Parts:
-    """Say what is written of results that are layers: each one, and how it was made.
+    """List the files of results that are layers: each layer, and how it was made.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def layer_parts(layers: Sequence[LayerTuple], form: str) -> Parts:
     Raises
     ------
     ValueError
-        If the axes of a layer are not clear.
+        If the axes of a layer are unknown.
     """
     parts: dict[str, Writer] = {}
     for data, attributes, kind in layers:
@@ -271,14 +271,14 @@ def layer_parts(layers: Sequence[LayerTuple], form: str) -> Parts:
 
 
 def with_mask(found: Found, labels: NDArray[Any]) -> Found:
-    """Give the detections the mask that is shown, if it was painted on since.
+    """Give the detections the mask of its layer, if the layer was painted on.
 
     Parameters
     ----------
     found
         As segmented now.
     labels
-        The mask layer's data; of another shape, it is none of this detection.
+        Data of the mask layer; of another shape, it belongs to another detection.
 
     Returns
     -------
@@ -295,8 +295,8 @@ def with_mask(found: Found, labels: NDArray[Any]) -> Found:
     return replace(found, detections=detections)
 
 
-def _told(detection: Detection, source: Source) -> Detection:
-    """Say in the provenance which layer was examined, and put the maps where it lies."""
+def _placed(detection: Detection, source: Source) -> Detection:
+    """Add the layer's name to the provenance, and put the maps where the layer lies."""
     stack = detection.stack
     affine, spacing = place_of(source)
     if not np.allclose(affine, stack.affine, rtol=0, atol=1e-9):
@@ -321,12 +321,12 @@ def _write_layer(layer: Any, subject: int, kind: str, path: Path) -> None:
 
 
 def write_image(path: str, data: Any, attributes: Mapping[str, Any]) -> list[str]:
-    """Write an image layer, as napari hands it over; say which files were written.
+    """Write an image layer, as napari hands it over; give the files that were written.
 
     Raises
     ------
     RuntimeError
-        If its axes are not clear, or the format cannot hold it.
+        If its axes are unknown, or the format cannot hold it.
     OSError
         If nothing can be written there.
     """
@@ -352,9 +352,9 @@ def _write(path: str, data: Any, attributes: Mapping[str, Any], kind: str) -> li
         else:
             raise ValueError(
                 f"{layer.name!r} holds {len(stacks)} subjects, this format one; save as .npz, or "
-                "save the results of a detection with its button, a folder a subject"
+                "use the button Save results, which writes one folder a subject"
             )
     except (TypeError, ValueError) as error:
-        # napari takes a ValueError for "no writer found" and drops what it says.
+        # napari takes a ValueError for "no writer found" and drops its text.
         raise RuntimeError(f"{Path(path).name!r} was not written: {error}") from error
     return [path]

@@ -1,4 +1,4 @@
-"""The button *Save results…*: choose a format and a folder; a thread writes, a line says where."""
+"""The button *Save results…*: choose a format and a folder; a thread writes the files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFileDialog,
-    QHBoxLayout,
     QMessageBox,
     QPushButton,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_followup.io.replacing import Parts, new_folder, with_notes, write_parts
+from napari_followup.plugin.forms.forms import column_of, row_of
 from napari_followup.plugin.run.progress import JobPanel
 from napari_followup.plugin.run.report import Report
 
@@ -32,14 +31,14 @@ REPLACE, NEW = "replace", "new"
 
 
 class SavePanel(QWidget):
-    """Saves what `prepare` says.
+    """Write the files that `prepare` lists.
 
     Attributes
     ----------
     format
         One of `napari_followup.io.save_results.FORMATS`.
     stages
-        Whether every stage of the score is asked for.
+        Whether every stage of the score is written.
     ask_folder, ask_replacing
         The dialogs, as functions: the folder or nothing; "replace", "new" or nothing.
     """
@@ -64,7 +63,9 @@ class SavePanel(QWidget):
         self.stages_box.setToolTip("Write every stage of the score, too")
         self.stages_box.setVisible(has_stages)
         self.job = JobPanel()
-        self._lay_out()
+        self.formats.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        row = row_of(self.button, self.formats, self.stages_box)
+        column_of(self, row, self.job, inner=True)
         self.button.clicked.connect(self._on_clicked)
         self.job.started.connect(lambda: self.button.setEnabled(False))
         self.job.returned.connect(self._on_returned)
@@ -85,18 +86,18 @@ class SavePanel(QWidget):
         return self.stages_box.isChecked()
 
     def start_beside(self, layer: Any) -> None:
-        """Let the first dialog open where the file of a layer lies."""
+        """Let the first dialog open in the folder of a layer's file."""
         path = getattr(layer.source, "path", None)
         if path and self._folder == Path.home():
             self._folder = Path(path).parent
 
     def save(self, folder: Path) -> None:
         """Start to write into a folder; `finished` says when it is over."""
-        self.job.say("")
+        self.job.show_text("")
         try:
             parts = self._prepare(self.format, self.stages)
         except (TypeError, ValueError) as error:
-            self.job.say(str(error), is_error=True)
+            self.job.show_text(str(error), is_error=True)
             self.finished.emit()
             return
         there = [name for name in parts if (folder / name).exists()]
@@ -116,13 +117,13 @@ class SavePanel(QWidget):
     def _on_clicked(self) -> None:
         if self.job.is_running:
             return
-        self.job.say("")  # what was said was about the attempt before
+        self.job.show_text("")  # it was about the previous attempt
         folder = self.ask_folder(self._folder)
         if folder:
             self.save(Path(folder))
 
-    def _on_returned(self, said: str) -> None:
-        self.job.say(said)
+    def _on_returned(self, text: str) -> None:
+        self.job.show_text(text)
 
     def _on_ended(self) -> None:
         self.button.setEnabled(True)
@@ -144,20 +145,9 @@ class SavePanel(QWidget):
         box.exec()
         return buttons.get(box.clickedButton(), "")
 
-    def _lay_out(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(self.button, stretch=1)
-        row.addWidget(self.formats)
-        row.addWidget(self.stages_box)
-        self.formats.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.job)
-
 
 def _planes_in(written: Sequence[Path]) -> str:
-    """Say which planes the files are about, as their provenance has it; nothing for all."""
+    """Name the planes that were examined, from the provenance; nothing for all planes."""
     made = [path for path in written if path.name.endswith("_provenance.json")]
     said = [json.loads(path.read_text(encoding="utf-8")).get("planes") for path in made]
     texts = dict.fromkeys(_text_of(planes) for planes in said if planes)

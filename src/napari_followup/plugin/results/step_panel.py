@@ -20,11 +20,11 @@ from magicgui.widgets import ComboBox, EmptyWidget, FunctionGui
 from magicgui.widgets.bases import ValueWidget
 from napari.utils._magicgui import find_viewer_ancestor
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_followup.io.replacing import Parts
 from napari_followup.plugin.forms.fields import TYPES
-from napari_followup.plugin.forms.forms import add_row, new_form
+from napari_followup.plugin.forms.forms import add_row, column_of, new_form
 from napari_followup.plugin.forms.layer_choices import unwrapped
 from napari_followup.plugin.forms.preferences import MODES, Preferences
 from napari_followup.plugin.layers.layers import LayerTuple, about
@@ -39,14 +39,14 @@ Work = Callable[[Report], list[LayerTuple]]
 
 
 class StepPanel(QWidget):
-    """Runs in a thread what `prepare` read from the controls, and adds the layers that come back.
+    """Run the work that `prepare` makes of the controls in a thread, and add the layers it returns.
 
     Attributes
     ----------
     layers
-        What the last run added, or filled anew.
+        Layers that the last run added or updated.
     error
-        What it complained of; empty after a good one.
+        Error of the last run; empty after a good one.
     """
 
     finished = Signal()
@@ -60,7 +60,7 @@ class StepPanel(QWidget):
         uses: Callable[[], Sequence[Any]] = tuple,
         keeps_partial: bool = False,
     ) -> None:
-        """Show a button `title`; `uses` gives the layers that a run needs until its end."""
+        """Show a button `title`; `uses` gives the layers that a run needs."""
         super().__init__()
         self._viewer: Callable[[], Any] = lambda: None
         if viewer is not None:
@@ -77,18 +77,14 @@ class StepPanel(QWidget):
         self.job = JobPanel()
         self.save = SavePanel(self._parts)
         self.save.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.button)
-        layout.addWidget(self.job)
-        layout.addWidget(self.save)
+        column_of(self, self.button, self.job, self.save, inner=True)
         self.button.clicked.connect(self.run)
         self.job.started.connect(self._on_started)
         self.job.returned.connect(self._on_returned)
         self.job.ended.connect(self._on_ended)
 
     def watch(self, viewer: Any) -> None:
-        """Show results in this viewer from now on."""
+        """Show results in a viewer."""
         self._viewer = weakref.ref(unwrapped(viewer))
 
     def run(self) -> None:
@@ -99,7 +95,7 @@ class StepPanel(QWidget):
             work = self._prepare()
         except ValueError as error:
             self.error = str(error)
-            self.job.say(self.error, is_error=True)
+            self.job.show_text(self.error, is_error=True)
             self.finished.emit()
             return
         self.layers = []
@@ -107,16 +103,16 @@ class StepPanel(QWidget):
         self.job.start(self._title, work, keeps_partial=self._keeps_partial)
 
     def stop(self) -> None:
-        """End the run; nothing is added, but for visits that are finished where that is kept."""
+        """End the run; nothing is added, except finished visits where they are kept."""
         self.job.stop()
 
     @property
     def used(self) -> list[Any]:
-        """Layers that the last run came from, as far as they are still there."""
+        """Layers that the last run used, without those that were removed."""
         return [layer for layer in (reference() for reference in self._used) if layer is not None]
 
     def stop_without(self, layer: Any) -> None:
-        """End the run if it came from this layer, which was removed."""
+        """End the run if it uses this layer, which was removed."""
         if self.job.is_running and any(layer is each for each in self.used):
             self.job.stop(
                 reason=f"{layer.name!r} was removed, so the run was stopped; nothing was added."
@@ -127,10 +123,10 @@ class StepPanel(QWidget):
         if viewer is not None:
             self.layers = show_layers(viewer, layers, update=self.update_existing)
             made = [f"made {layer.name!r}" for layer in self.layers]
-            said = [about(layer).get("provenance", {}).get("notes", ()) for layer in self.layers]
-            notes = dict.fromkeys(note for each in said for note in each)  # each of them once
-            self.job.say("\n".join([*made, *notes]))
-            self.save.job.say("")  # what was said was about the results before
+            found = [about(layer).get("provenance", {}).get("notes", ()) for layer in self.layers]
+            notes = dict.fromkeys(note for each in found for note in each)  # each of them once
+            self.job.show_text("\n".join([*made, *notes]))
+            self.save.job.show_text("")  # it was about the previous results
             self.save.format = _usual_format(self.layers)
             self.save.setVisible(bool(self.layers))
 
@@ -293,6 +289,6 @@ def _lay_out(gui: FunctionGui[..., Any], step: StepPanel) -> None:
 
 
 def _usual_format(layers: Sequence[Any]) -> str:
-    """Give the format for results: NIfTI where planes are measured in lengths."""
+    """Format for results: NIfTI where planes have units of length."""
     units = [unit for layer in layers for unit in layer.units[-2:]]
     return "nifti" if all(unit.is_compatible_with("mm") for unit in units) else "ome-tiff"

@@ -99,10 +99,10 @@ class Points:
             kind = "" if self.is_observed[visit] else f", {self.kind(visit)}"
             return f"visit {visit + 1} of {len(self.ages)}{age}{kind}"
         value = self.values[visit]
-        said = "missing" if np.isnan(value) else f"image score {value:.3g}"
+        shown = "missing" if np.isnan(value) else f"image score {value:.3g}"
         kind = "" if self.is_observed[visit] or np.isnan(value) else ", imputed"
         found = ", flagged" if self.flags(visit) else ""
-        return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {said}{kind}{found}"
+        return f"visit {visit + 1}, age {self.ages[visit]:.1f}: {shown}{kind}{found}"
 
 
 class TimelinePlot(QWidget):

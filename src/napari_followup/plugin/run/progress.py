@@ -1,7 +1,7 @@
-"""Run a function in a thread and show how far it is: phase, progress bar, Stop, Activity dock.
+"""Run a function in a thread and show its progress: phase, progress bar, Stop, Activity dock.
 
-The thread never touches a widget. It sends signals through an object of its own, and what a run
-sends after it was stopped, or after its panel was closed, arrives nowhere.
+The thread never touches a widget. It sends signals through an object of its own; signals of a run
+that was stopped, or whose panel was closed, are ignored.
 """
 
 from __future__ import annotations
@@ -16,45 +16,42 @@ from typing import Any
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import (
     QDockWidget,
-    QHBoxLayout,
-    QLabel,
     QMainWindow,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt.utils import FunctionWorker, WorkerBase
 
+from napari_followup.plugin.forms.forms import column_of, row_of, wrapped_label
 from napari_followup.plugin.run.report import Report
 from napari_followup.series.results import Cancelled
 
 __all__ = [
     "STOPPED",
     "JobPanel",
-    "spoken",
+    "message_of",
 ]
 
 STOPPED = "Stopped; nothing was added."
-STOPPING = "Stopping; what is finished will be added. Stop again to drop it."
+STOPPING = "Stopping; finished visits will be added. Stop again to drop them."
 LOG = logging.getLogger(__name__)
-# A script that ends without napari.run() takes Qt's objects away, and threads still signal by them
+# A script that ends without napari.run() deletes Qt's objects while threads still send signals
 atexit.register(WorkerBase.await_workers)
 
 
-def spoken(error: BaseException) -> str:
-    """Say an error to the person at the screen; one that nobody foresaw names its type."""
+def message_of(error: BaseException) -> str:
+    """Text of an error for the user; an unexpected error names its type."""
     if isinstance(error, OSError | TypeError | ValueError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error} (unexpected; the details are in the log)"
 
 
 class Bridge(QObject):
-    """Signals from one run's thread to the panel; the number tells runs apart."""
+    """Signals from the thread of a run to the panel; each carries the number of the run."""
 
     stepped = Signal(int, str, int, int)
     ended = Signal(int, object, str)  # run, result, error
@@ -62,13 +59,13 @@ class Bridge(QObject):
 
 @dataclass(eq=False)
 class Task:
-    """What the thread runs. Errors come back as text: a traceback would keep layers alive."""
+    """Work of the thread. Errors come back as text: a traceback would keep layers alive."""
 
     title: str
     function: Callable[[Report], Any]
     bridge: Bridge
     number: int
-    keeps_partial: bool = False  # whether what comes back after a stop is of use
+    keeps_partial: bool = False  # whether the result of a stopped run is used
     worker: Any = None
 
     def __str__(self) -> str:
@@ -84,7 +81,7 @@ class Task:
         except Cancelled:
             error = STOPPED
         except Exception as problem:
-            error = spoken(problem)
+            error = message_of(problem)
             LOG.info("%s failed", self.title, exc_info=True)
         self.bridge.ended.emit(self.number, None if error else result, error)
 
@@ -93,7 +90,7 @@ class Task:
 
 
 class Running:
-    """The run that is going on, if any; outlives the panel, to end the run with it."""
+    """The current run, if any; it outlives the panel and ends the run with it."""
 
     def __init__(self) -> None:
         self.task: Task | None = None
@@ -105,7 +102,7 @@ class Running:
         if task is not None and task.worker is not None:
             task.worker.quit()
         if bar is not None:
-            with suppress(RuntimeError):  # the window may have gone, and its bars with it
+            with suppress(RuntimeError):  # the window was closed, and its bars with it
                 bar.close()
 
 
@@ -118,20 +115,11 @@ class JobPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.status = QLabel()
-        self.status.setWordWrap(True)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.status = wrapped_label()
         self.bar = QProgressBar()
         self.stop_button = QPushButton("Stop")
         self.stop_button.clicked.connect(self.stop)
-        row = QHBoxLayout()
-        row.addWidget(self.bar, stretch=1)
-        row.addWidget(self.stop_button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.status)
+        column_of(self, row_of(self.bar, self.stop_button), self.status, inner=True)
         self.error = ""
         self._number = 0
         self._running = Running()
@@ -141,10 +129,10 @@ class JobPanel(QWidget):
 
     @property
     def is_running(self) -> bool:
-        """Whether a run is going on."""
+        """Whether a run is in progress."""
         return self._running.task is not None
 
-    def say(self, text: str, *, is_error: bool = False) -> None:
+    def show_text(self, text: str, *, is_error: bool = False) -> None:
         """Show a line of text."""
         self.status.setText(text)
         self.status.setStyleSheet("color: #e5533d;" if is_error else "")
@@ -153,9 +141,9 @@ class JobPanel(QWidget):
     def start(
         self, title: str, function: Callable[[Report], Any], *, keeps_partial: bool = False
     ) -> None:
-        """Run `function` in a thread; what it returns comes through `returned`.
+        """Run `function` in a thread; `returned` sends its result.
 
-        With `keeps_partial`, that holds after a stop too, and a second stop drops it.
+        With `keeps_partial`, it sends the result of a stopped run, too; a second stop drops it.
         """
         self._running.end()
         self._number += 1
@@ -171,23 +159,23 @@ class JobPanel(QWidget):
         self.bar.setFormat("")
         self.bar.show()
         self.stop_button.show()
-        self.say("Starting")
+        self.show_text("Starting")
         self.started.emit()
         task.worker.start()
 
     def stop(self, _checked: bool = False, *, reason: str = STOPPED) -> None:
-        """End the run; what its thread still sends is ignored, unless it keeps what is finished."""
+        """End the run and ignore its thread; a run that keeps partial results is asked to end."""
         task = self._running.task
         if task is None:
             return
         if task.keeps_partial and reason == STOPPED and not task.worker.abort_requested:
             task.worker.quit()
-            self.say(STOPPING)
+            self.show_text(STOPPING)
         else:
             self._end(None, reason, is_error=False)
 
     def _is_over(self, number: int) -> bool:
-        """Whether a signal comes from a run that was stopped; ends one whose dock was closed."""
+        """Whether a signal comes from a stopped run; ends a run whose dock was closed."""
         if self.is_running and self.window() is not self._home and not _is_docked(self):
             self.stop(reason="The widget was closed; nothing was added.")
         return number != self._number or not self.is_running
@@ -195,7 +183,7 @@ class JobPanel(QWidget):
     def _on_step(self, number: int, phase: str, done: int, total: int) -> None:
         if self._is_over(number):
             return
-        self.say(phase)
+        self.show_text(phase)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.bar.setFormat(f"{done} of {total}" if total else "")
@@ -213,7 +201,7 @@ class JobPanel(QWidget):
         self._running.end()
         self._show_idle()
         self.error = error
-        self.say(error or "Done", is_error=bool(error) and is_error)
+        self.show_text(error or "Done", is_error=bool(error) and is_error)
         if not error:
             self.returned.emit(result)
         self.ended.emit()
@@ -221,9 +209,9 @@ class JobPanel(QWidget):
     def _show_idle(self) -> None:
         self.bar.hide()
         self.stop_button.hide()
-        self.say("")
+        self.show_text("")
 
 
 def _is_docked(widget: QWidget) -> bool:
-    """Whether a widget is in a window of the viewer; napari takes those of a closed dock out."""
+    """Whether a widget is in a window of the viewer; napari removes those of a closed dock."""
     return isinstance(widget.window(), QMainWindow | QDockWidget)

@@ -1,6 +1,6 @@
-"""Report: how work in a thread tells how far it is, and learns that it shall stop.
+"""Progress and stop of work in a thread, subject by subject; and the model that it uses.
 
-Plain Python: it knows neither Qt nor napari, and is the `on_step` that the doors take.
+Plain Python without Qt or napari. A `Report` is the `on_step` of the public functions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from napari_followup.models.bundle import ModelBundle
     from napari_followup.plugin.layers.layers import Series
 
-__all__ = ["Report", "by_plane", "chosen_bundle", "subject_steps"]
+__all__ = ["MODEL", "Report", "by_plane", "chosen_bundle", "subject_steps"]
+
+
+MODEL = "starmen"  # embedded
 
 
 class Report:
@@ -54,7 +57,7 @@ class Report:
         self._last = -interval
 
     def __call__(self, done: int, total: int) -> bool:
-        """Pass on how far the run is; False to stop it."""
+        """Send the progress; False if the run shall stop."""
         now = self._clock()
         if now - self._last >= self._interval or done >= total:
             self._last = now
@@ -74,7 +77,7 @@ class Report:
         self.check()
 
     def detail(self, text: str) -> None:
-        """Say which part of the phase is at work."""
+        """Name the current part of the phase."""
         self._detail = text
 
     def check(self) -> None:
@@ -84,7 +87,7 @@ class Report:
 
 
 def subject_steps(report: Report, subjects: int) -> Iterator[Callable[..., bool]]:
-    """Give an `on_step` for each subject, which counts over all of them."""
+    """Give an `on_step` for each subject; together they count over all subjects."""
     for subject in range(subjects):
         name = f"subject {subject + 1} of {subjects}" if subjects > 1 else ""
         report.detail(name)
@@ -95,18 +98,18 @@ def subject_steps(report: Report, subjects: int) -> Iterator[Callable[..., bool]
 def by_plane(
     step: Callable[..., bool], series: Series, planes: Slicing | None, visits: int = 1
 ) -> Callable[[int, int], bool]:
-    """Make an `on_step` of `subject_steps` say at which plane of a volume it is.
+    """Make an `on_step` that names the current plane of a volume.
 
     Parameters
     ----------
     step
-        For this subject.
+        Of `subject_steps`, for this subject.
     series
         Of this subject.
     planes
-        Which planes are looked at.
+        Which planes are examined.
     visits
-        How many times in a row they are gone through.
+        How often they are examined, one time after the other.
 
     Returns
     -------
@@ -117,13 +120,13 @@ def by_plane(
     depth = chosen.turned(np.broadcast_to(0, series.stack.shape)).shape[2]
     count = len(range(depth)[chosen.of(series.stack)])
 
-    def told(done: int, total: int) -> bool:
+    def on_step(done: int, total: int) -> bool:
         place = min(done * count * visits // total, count * visits - 1)
         visit = f"visit {place // count + 1} of {visits}" if visits > 1 else ""
         plane = f"plane {place % count + 1} of {count}" if count > 1 else ""
         return step(done, total, ", ".join(filter(None, (visit, plane))) if plane else "")
 
-    return told
+    return on_step
 
 
 def _counted(
@@ -134,7 +137,7 @@ def _counted(
 
 
 def chosen_bundle(model: str, report: Report) -> ModelBundle:
-    """Load the model; it is kept from run to run while its file is the same."""
+    """Load the model; it stays in memory until its file changes or another model is loaded."""
     if not model:
         raise ValueError("no model is chosen; choose one, or a model file (.safetensors)")
     report.phase("Loading the model")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_followup.io.lazy import stacked
-from napari_followup.plugin.run.progress import spoken
+from napari_followup.plugin.run.progress import message_of
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack.stack_rows import OLDEST, Facts, Opener, Options, Row, ages_of
 from napari_followup.series.stack import VisitStack, add_step
@@ -387,7 +387,7 @@ class _Maker:
         try:
             return self._placed(image, self._opened(image))
         except Exception as error:  # each format's reader has errors of its own
-            text = spoken(error).removeprefix(f"{image.name!r}: ")
+            text = message_of(error).removeprefix(f"{image.name!r}: ")
             raise ValueError(f"{image.name!r}: {text}") from error
 
     def _opened(self, image: PlannedImage) -> VisitStack:

@@ -32,7 +32,7 @@ from napari_followup.plugin.layers.layers import (
     visit_source,
 )
 from napari_followup.plugin.layers.reader import TIFFS, has_visits
-from napari_followup.plugin.run.progress import spoken
+from napari_followup.plugin.run.progress import message_of
 from napari_followup.plugin.run.report import Report
 from napari_followup.plugin.stack.stack_rows import (
     AxesUnknown,
@@ -391,7 +391,7 @@ def list_source(path: Path, columns: Mapping[str, str] | None, report: Report) -
     try:
         return listed(path, columns)
     except Exception as error:  # each format's reader has errors of its own
-        raise ValueError(f"{path.name!r}: {spoken(error)}") from error
+        raise ValueError(f"{path.name!r}: {message_of(error)}") from error
 
 
 def open_all(origins: Sequence[Origin]) -> Openers:
@@ -428,4 +428,4 @@ def _found(origin: Origin, opener: Opener) -> Found:
 
 def _complaint(origin: Origin, error: Exception) -> Found:
     choices = error.choices if isinstance(error, AxesUnknown) else ()
-    return Found(error=spoken(error).removeprefix(f"{origin.name!r}: "), choices=choices)
+    return Found(error=message_of(error).removeprefix(f"{origin.name!r}: "), choices=choices)

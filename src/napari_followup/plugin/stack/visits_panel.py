@@ -99,7 +99,7 @@ class VisitsPanel(QWidget):
         wanted = series_layers(viewer) if layers is None else [unwrapped(each) for each in layers]
         new = [layer for layer in wanted if layer not in there]
         self.model.add(layer_rows(new))
-        self.reading.say("" if new else "There is no image layer to add.")
+        self.reading.show_text("" if new else "There is no image layer to add.")
         self.read()
 
     def set_axes(self, axes: str) -> None:
@@ -169,7 +169,7 @@ class VisitsPanel(QWidget):
                 self.model.take(origin, Found(error=NOT_READ))
         self.read()
         if not self.reading.is_running:
-            self.reading.say("\n".join(self._wrong), is_error=bool(self._wrong))
+            self.reading.show_text("\n".join(self._wrong), is_error=bool(self._wrong))
 
     def _on_columns(self, path: Path, columns: Mapping[str, str]) -> None:
         self.model.remove_table(path)

@@ -158,7 +158,7 @@ class TrainData(QWidget):
 
     def _on_found(self, facts: Facts) -> None:
         self.facts = facts
-        self.look.say("")
+        self.look.show_text("")
         layers = self.layers.layers
         sick = [each.name for each in layers if self._is_sick(each) and not self._mask_of(each)]
         warned = [f"{name!r} has a truth beside it: is it healthy?" for name in sick]

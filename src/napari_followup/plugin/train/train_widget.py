@@ -111,7 +111,7 @@ class TrainWidget(QWidget):
     def _on_stop(self) -> None:
         if self.job.is_running:
             self.job.stop_button.setEnabled(False)  # a second stop would not wait
-            self.job.say(STOPPING)
+            self.job.show_text(STOPPING)
 
     def _on_snapshot(self, number: int, snapshot: Snapshot) -> None:
         if number != self._number or not self.job.is_running:
@@ -136,7 +136,7 @@ class TrainWidget(QWidget):
         self._enable(False)
 
     def _on_returned(self, trained: Trained) -> None:
-        self.job.say("" if trained.path else trained.summary)
+        self.job.show_text("" if trained.path else trained.summary)
         if trained.path is not None:
             self.result.show_trained(trained)
             self._reveal(self.result)
@@ -154,10 +154,10 @@ class TrainWidget(QWidget):
         try:
             choice = self.form.choice
         except ValueError as error:
-            self.job.say(str(error), is_error=True)
+            self.job.show_text(str(error), is_error=True)
             return
         if not self.job.is_running:
-            self.job.say("")  # it was about the previous choice
+            self.job.show_text("")  # it was about the previous choice
         makes = makes_anomalies(choice.method, choice.fields)
         self.data.plan_for(choice.method, choice.plan.held_out, choice.plan.seed, makes=makes)
         self.out.follow(choice)
@@ -174,7 +174,7 @@ class TrainWidget(QWidget):
 
     def _fail(self, text: str) -> None:
         self.error = text
-        self.job.say(text, is_error=True)
+        self.job.show_text(text, is_error=True)
         self._column.reveal(self.job)
         self.finished.emit()
 

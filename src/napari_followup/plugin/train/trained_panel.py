@@ -69,7 +69,7 @@ class TrainedPanel(QWidget):
         """Show a model, or hide."""
         self.trained, self.saved = trained, None
         self.setVisible(trained is not None)
-        self.job.say("")
+        self.job.show_text("")
         if trained is not None:
             self.text.setText(f"{trained.name} is trained.\n{figures(trained.card)}")
             self.name.setText(trained.name)
@@ -116,7 +116,7 @@ class TrainedPanel(QWidget):
         self.saved = path
         is_installed = path.parent == model_folder()
         where = "; Detect anomalies and the other widgets list it now" if is_installed else ""
-        self.job.say(f"Saved {path}{where}")
+        self.job.show_text(f"Saved {path}{where}")
         for widget in QApplication.allWidgets() if is_installed else []:
             if isinstance(widget, ModelCombo):
                 widget.refresh()
